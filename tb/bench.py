@@ -254,3 +254,19 @@ def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "inde
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]
 """(idle, back-pressure) shares that every stream test crosses with its payloads."""
+
+
+def assert_elaboration_fails(toplevel: str, parameters: Mapping[str, int | str], message: str) -> None:
+    """Icarus must refuse `toplevel` with these parameters, and its complaint must contain `message`.
+
+    The checks are instances of undefined modules whose names are the messages, so every tool stops at them;
+    `tools/lint.py` repeats this on Verilator and Yosys.
+    """
+    import subprocess
+
+    values = [f'-P{toplevel}.{k}="{v}"' if isinstance(v, str) else f"-P{toplevel}.{k}={v}" for k, v in parameters.items()]
+    command = ["iverilog", "-g2005", "-o", os.devnull, "-s", toplevel, *values, *library_sources()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    output = result.stdout + result.stderr
+    assert result.returncode != 0, f"{toplevel} accepts {dict(parameters)}"
+    assert message in output, f"{toplevel} with {dict(parameters)} fails, but not with {message}:\n{output}"
