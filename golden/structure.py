@@ -10,6 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 
+def block_name(index: int) -> str:
+    """Name of a block in layer lists, tensors and files: two digits, so that names sort and have one length."""
+    return f"block{index:02d}"
+
+
 @dataclass(frozen=True)
 class Stem:
     """The first convolution: image channels to `out_channels`, `kernel` x `kernel`, padded by kernel // 2."""
@@ -61,7 +66,9 @@ class Structure:
     def __post_init__(self) -> None:
         channels, height, width = self.stem.out_channels, *self.stem_output
         for index, block in enumerate(self.blocks):
-            where = f"{self.name}: block {index}"
+            where = f"{self.name}: {block_name(index)}"
+            if index > 99:
+                raise ValueError(f"{self.name}: more than 100 blocks")
             if (block.in_channels, block.height, block.width) != (channels, height, width):
                 raise ValueError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
             if block.stride not in (1, 2):

@@ -1,0 +1,185 @@
+"""Folding: how many outputs (PE) and inputs (SIMD) each stage works on in a cycle, and the cycles that follow.
+
+A stage of PE x SIMD lanes needs positions * ceil(outputs / PE) * ceil(fan-in / SIMD) * weight planes cycles a frame.
+A 3x3 stage's SIMD is 9 * lanes with lanes a divisor of its input channels; every PE divides its output channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from golden.network import IntegerNetwork
+from golden.structure import Structure, block_name
+
+DEFAULT_CYCLES = 4096
+"""Cycles a frame that `balance` aims at when nobody says otherwise: 24 kFPS at 100 MHz."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One matrix-vector stage of the pipeline and the freedom it has."""
+
+    name: str
+    positions: int
+    """Output positions a frame."""
+    outputs: int
+    channels: int
+    """Input channels; the fan-in is taps * channels."""
+    taps: int
+    planes: int
+    """Weight bit planes, one a cycle."""
+    binary: bool
+    """XNOR-popcount lanes; else add-subtract lanes."""
+
+    @property
+    def work(self) -> int:
+        """Lane-cycles a frame: one lane does one input of one plane a cycle."""
+        return self.positions * self.outputs * self.taps * self.channels * self.planes
+
+
+@dataclass(frozen=True)
+class Fold:
+    """PE outputs by SIMD inputs a cycle."""
+
+    pe: int
+    simd: int
+
+
+Folding = Mapping[str, Fold]
+"""Stage name -> Fold, for every stage of `stages`."""
+
+
+def stages(network: IntegerNetwork) -> list[Stage]:
+    """All matrix-vector stages in pipeline order: stem, blockNN, blockNN.shortcut, head."""
+    structure = network.structure
+    stem, (height, width) = structure.stem, structure.stem_output
+    taps = stem.kernel * stem.kernel
+    result = [Stage("stem", height * width, stem.out_channels, stem.in_channels, taps, network.stem.planes, False)]
+    for index, block in enumerate(structure.blocks):
+        positions = block.out_height * block.out_width
+        name = block_name(index)
+        result.append(Stage(name, positions, block.out_channels, block.in_channels, 9, 1, True))
+        if block.downsamples:
+            result.append(
+                Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False)
+            )
+    channels = structure.head_input[2]
+    return [*result, Stage("head", 1, structure.classes, channels, 1, network.head.planes, False)]
+
+
+def cycles(stage: Stage, fold: Fold) -> int:
+    """Cycles a frame of a legal fold."""
+    return stage.work // (fold.pe * fold.simd)
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _legal_pe(stage: Stage, limit: int = 1 << 16) -> list[int]:
+    """Divisors of the outputs; a plane-serial stage may use them all."""
+    return [d for d in _divisors(stage.outputs) if d <= limit]
+
+
+def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, Fold]:
+    """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
+
+    A shortcut takes its block's PE, since both results meet in one adder. ValueError if a stage cannot be fast enough.
+    """
+    pixels = network.structure.height * network.structure.width
+    if target < pixels:
+        raise ValueError(f"{target} cycles a frame: the image alone enters in {pixels}")
+    result: dict[str, Fold] = {}
+    previous_pe = 0
+    for stage in stages(network):
+        if stage.name.endswith(".shortcut"):
+            pes = [result[stage.name.removesuffix(".shortcut")].pe]
+        else:
+            pes = _legal_pe(stage)
+        options = [
+            Fold(pe, stage.taps * lanes)
+            for pe in pes
+            for lanes in _divisors(stage.channels)
+            if cycles(stage, Fold(pe, stage.taps * lanes)) <= target
+            and stage.positions * (stage.outputs // pe) <= target
+            and _regroups(previous_pe, pe, lanes, stage)
+        ]
+        if not options:
+            raise ValueError(f"{stage.name} cannot reach {target} cycles a frame; its least is {stage.positions}")
+        result[stage.name] = min(options, key=lambda fold: (fold.pe * fold.simd, -fold.simd))
+        if not stage.name.endswith(".shortcut"):
+            previous_pe = result[stage.name].pe
+    check(network, result)
+    return result
+
+
+def _divides(a: int, b: int) -> bool:
+    return a % b == 0 or b % a == 0
+
+
+def _regroups(previous_pe: int, pe: int, lanes: int, stage: Stage) -> bool:
+    """Whether `abbnn_resize` can take the previous stage's lanes to this stage's inputs and residual."""
+    if previous_pe == 0:
+        return True
+    if stage.binary:
+        return _divides(previous_pe, lanes) and (stage.outputs != stage.channels or _divides(previous_pe, pe))
+    return stage.name == "head" and _divides(previous_pe, lanes) or stage.name.endswith(".shortcut")
+
+
+def check(network: IntegerNetwork, folding: Folding) -> None:
+    """ValueError names the first stage whose fold is missing, foreign or illegal."""
+    expected = {stage.name: stage for stage in stages(network)}
+    for name in folding:
+        if name not in expected:
+            raise ValueError(f"folding: {name} is no stage of {network.structure.name}")
+    lanes_in = network.structure.stem.in_channels
+    for name, stage in expected.items():
+        if name not in folding:
+            raise ValueError(f"folding: stage {name} is missing")
+        fold = folding[name]
+        if fold.pe < 1 or stage.outputs % fold.pe:
+            raise ValueError(f"folding: {name}: PE {fold.pe} does not divide {stage.outputs} outputs")
+        if fold.simd < 1 or fold.simd % stage.taps or stage.channels % (fold.simd // stage.taps):
+            raise ValueError(
+                f"folding: {name}: SIMD {fold.simd} is not {stage.taps} times a divisor of {stage.channels} channels"
+            )
+        lanes = fold.simd // stage.taps
+        if not _divides(lanes_in, lanes):
+            raise ValueError(f"folding: {name}: {lanes_in} stream lanes cannot be regrouped to {lanes}")
+        if name.endswith(".shortcut"):
+            if fold.pe != folding[name.removesuffix(".shortcut")].pe:
+                raise ValueError(f"folding: {name}: PE {fold.pe} differs from its block's")
+            continue
+        if stage.binary and f"{name}.shortcut" not in expected and not _divides(lanes_in, fold.pe):
+            raise ValueError(f"folding: {name}: {lanes_in} residual lanes cannot be regrouped to PE {fold.pe}")
+        lanes_in = fold.pe
+
+
+def to_json(folding: Folding) -> str:
+    stage_map = {name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folding.items()}
+    return json.dumps({"stages": stage_map}, indent=2) + "\n"
+
+
+def read_folding(path: Path) -> dict[str, Fold]:
+    """Read what `to_json` gives. ValueError names the file and what is wrong with it."""
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Fold(int(fold["pe"]), int(fold["simd"])) for name, fold in data["stages"].items()}
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a folding file ({error!r})") from None
+
+
+def stream_beats(structure: Structure, folding: Folding) -> dict[str, int]:
+    """Beats a frame on the stream behind the stem and each block."""
+    height, width = structure.stem_output
+    beats = {"stem": height * width * structure.stem.out_channels // folding["stem"].pe}
+    for index, block in enumerate(structure.blocks):
+        name = block_name(index)
+        beats[name] = block.out_height * block.out_width * block.out_channels // folding[name].pe
+    return beats

@@ -1,0 +1,303 @@
+"""The frozen network: integers only, in one safetensors file. Golden model, exporter and reports all read this."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from golden.ops import Integers, value_range
+from golden.structure import Structure, block_name
+
+FORMAT = "abbnn-integer-network"
+VERSION = 1
+METADATA_KEY = "abbnn"
+PIXEL_BITS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """A factor a channel: sum over t of sign[c, t] * 2**(shift[c, t] - guard), as `golden.ops.scale` applies it."""
+
+    sign: Integers
+    shift: Integers
+    guard: int
+
+    @property
+    def terms(self) -> int:
+        return int(self.sign.shape[1])
+
+    @property
+    def multiplier(self) -> NDArray[np.int64]:
+        """The factor times 2**guard, (C,)."""
+        return (self.sign.astype(np.int64) << self.shift.astype(np.int64)).sum(axis=1)
+
+    @property
+    def magnitude(self) -> NDArray[np.int64]:
+        """Sum of |terms|, (C,): bounds every partial sum of the shift-adds."""
+        return (np.abs(self.sign.astype(np.int64)) << self.shift.astype(np.int64)).sum(axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class SumLayer:
+    """A convolution of multi-bit values: odd weights in +-(2**planes - 1) of shape (Cout, k, k, Cin), bias (Cout,)."""
+
+    weights: Integers
+    bias: Integers
+    planes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """The five fields of `golden.ops.qprelu`, each (C,)."""
+
+    threshold: Integers
+    add_positive: Integers
+    add_before: Integers
+    exponent: Integers
+    add_after: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class BlockNumbers:
+    """One binary block. weights (Cout, 3, 3, Cin) hold 1 for +1 and 0 for -1."""
+
+    threshold: Integers
+    weights: NDArray[np.uint8]
+    scale: Scale
+    activation: Activation
+    shortcut: SumLayer | None = None
+    shortcut_scale: Scale | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """Everything inference needs. Values: signed, `value_width` bits, `fraction_bits` of them fraction.
+
+    Pixels are centred by `center` (one integer a channel) before the stem. The head's sum over the map is shifted right
+    by `pool_shift`; a score is worth score * 2**-score_fraction_bits. `source` records where the numbers come from.
+    """
+
+    structure: Structure
+    value_width: int
+    fraction_bits: int
+    center: Integers
+    stem: SumLayer
+    stem_scale: Scale
+    blocks: tuple[BlockNumbers, ...]
+    head: SumLayer
+    pool_shift: int
+    score_fraction_bits: int
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+_SCALE = {"sign": np.int8, "shift": np.uint8}
+_ACTIVATION = {
+    "threshold": np.int32,
+    "add_positive": np.int32,
+    "add_before": np.int32,
+    "exponent": np.int8,
+    "add_after": np.int32,
+}
+
+
+def _store(array: Integers, kind: type[np.integer[Any]], name: str) -> NDArray[np.integer[Any]]:
+    """Narrow to the file's type; a value that does not fit is an error, never a wrap-around."""
+    info = np.iinfo(kind)
+    if array.size and (array.min() < info.min or array.max() > info.max):
+        raise ValueError(f"{name}: {array.min()}..{array.max()} does not fit {np.dtype(kind).name}")
+    return np.ascontiguousarray(array, dtype=kind)
+
+
+def _pack_bits(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(Cout, ...) of 0/1 -> (Cout, bytes), element 0 in bit 0 of byte 0."""
+    return np.packbits(bits.reshape(len(bits), -1), axis=1, bitorder="little")
+
+
+def to_tensors(network: IntegerNetwork) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Tensors and metadata of the file; docs/formats.md lists them."""
+    tensors: dict[str, NDArray[Any]] = {"pixel.center": _store(network.center, np.uint8, "pixel.center")}
+    guards: dict[str, int] = {}
+    planes: dict[str, int] = {}
+
+    def put_scale(name: str, scale: Scale) -> None:
+        for key, kind in _SCALE.items():
+            tensors[f"{name}.{key}"] = _store(getattr(scale, key), kind, f"{name}.{key}")
+        guards[name] = scale.guard
+
+    def put_sum(name: str, layer: SumLayer) -> None:
+        tensors[f"{name}.bias"] = _store(layer.bias, np.int64, f"{name}.bias")
+        planes[name] = layer.planes
+        if layer.planes == 1:
+            tensors[f"{name}.bits"] = _pack_bits((layer.weights > 0).astype(np.uint8))
+        else:
+            tensors[f"{name}.weights"] = _store(layer.weights, np.int16, f"{name}.weights")
+
+    put_sum("stem", network.stem)
+    put_scale("stem.scale", network.stem_scale)
+    for index, block in enumerate(network.blocks):
+        name = block_name(index)
+        tensors[f"{name}.threshold"] = _store(block.threshold, np.int32, f"{name}.threshold")
+        tensors[f"{name}.bits"] = _pack_bits(block.weights)
+        put_scale(f"{name}.scale", block.scale)
+        for key, kind in _ACTIVATION.items():
+            tensors[f"{name}.activation.{key}"] = _store(getattr(block.activation, key), kind, f"{name}.{key}")
+        if block.shortcut is not None and block.shortcut_scale is not None:
+            put_sum(f"{name}.shortcut", block.shortcut)
+            put_scale(f"{name}.shortcut.scale", block.shortcut_scale)
+    put_sum("head", network.head)
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "structure": network.structure.to_dict(),
+        "value_width": network.value_width,
+        "fraction_bits": network.fraction_bits,
+        "pool_shift": network.pool_shift,
+        "score_fraction_bits": network.score_fraction_bits,
+        "guards": guards,
+        "planes": planes,
+        "source": network.source,
+    }
+    return tensors, metadata
+
+
+def serialize(network: IntegerNetwork) -> bytes:
+    """The file's bytes; equal networks give equal bytes."""
+    tensors, metadata = to_tensors(network)
+    return save(tensors, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+
+
+def save_network(network: IntegerNetwork, path: Path) -> None:
+    """Write the file whole or not at all."""
+    data = serialize(network)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def network_hash(network: IntegerNetwork) -> str:
+    """sha256 of the serialized network, in hexadecimal: what manifest and header carry."""
+    return hashlib.sha256(serialize(network)).hexdigest()
+
+
+class _Reader:
+    """Takes tensors out of the file one by one, checking kind and shape; what is left over is foreign."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
+        self.tensors = dict(tensors)
+        self.metadata = metadata
+
+    def take(self, name: str, kind: type[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+        if name not in self.tensors:
+            raise ValueError(f"tensor {name} is missing")
+        tensor = self.tensors.pop(name)
+        if tensor.dtype != kind or tensor.shape != shape:
+            raise ValueError(f"tensor {name} is {tensor.dtype}{tensor.shape}, expected {np.dtype(kind).name}{shape}")
+        return tensor
+
+    def bits(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        count = int(np.prod(shape[1:]))
+        packed = self.take(name, np.uint8, (shape[0], -(-count // 8)))
+        return np.unpackbits(packed, axis=1, count=count, bitorder="little").reshape(shape)
+
+    def scale(self, name: str, channels: int) -> Scale:
+        terms = self.tensors[f"{name}.sign"].shape[1] if f"{name}.sign" in self.tensors else 1
+        fields = {key: self.take(f"{name}.{key}", kind, (channels, terms)) for key, kind in _SCALE.items()}
+        if np.abs(fields["sign"]).max() > 1 or fields["shift"].max() > 40:
+            raise ValueError(f"{name} holds a sign beyond +-1 or a shift beyond 40")
+        return Scale(fields["sign"], fields["shift"], int(self.metadata["guards"][name]))
+
+    def sum_layer(self, name: str, shape: tuple[int, ...]) -> SumLayer:
+        planes = int(self.metadata["planes"][name])
+        if not 1 <= planes <= 15:
+            raise ValueError(f"{name} has {planes} weight planes; 1 to 15 exist")
+        if planes == 1:
+            weights = 2 * self.bits(f"{name}.bits", shape).astype(np.int16) - 1
+        else:
+            weights = self.take(f"{name}.weights", np.int16, shape)
+        if np.any(weights % 2 == 0) or np.abs(weights).max() >= 1 << planes:
+            raise ValueError(f"{name}.weights must be odd and below 2**{planes}")
+        return SumLayer(weights, self.take(f"{name}.bias", np.int64, (shape[0],)), planes)
+
+
+def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> IntegerNetwork:
+    """The inverse of `to_tensors`. ValueError names the first thing that is missing, misshapen, foreign or illegal."""
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+        raise ValueError(f"not an {FORMAT} of version {VERSION}")
+    structure = Structure.from_dict(metadata["structure"])
+    reader = _Reader(tensors, metadata)
+    stem_shape = (structure.stem.out_channels, *[structure.stem.kernel] * 2, structure.stem.in_channels)
+    center = reader.take("pixel.center", np.uint8, (structure.stem.in_channels,))
+    stem = reader.sum_layer("stem", stem_shape)
+    stem_scale = reader.scale("stem.scale", structure.stem.out_channels)
+    width = int(metadata["value_width"])
+    if not 4 <= width <= 24:
+        raise ValueError(f"value_width {width} is outside 4..24")
+    low, high = value_range(width)
+    blocks = []
+    for index, block in enumerate(structure.blocks):
+        name = block_name(index)
+        threshold = reader.take(f"{name}.threshold", np.int32, (block.in_channels,))
+        if threshold.min() < low or threshold.max() > high:
+            raise ValueError(f"tensor {name}.threshold leaves {width} bits")
+        activation = Activation(
+            **{k: reader.take(f"{name}.activation.{k}", kind, (block.out_channels,)) for k, kind in _ACTIVATION.items()}
+        )
+        shortcut = shortcut_scale = None
+        if block.downsamples:
+            shortcut = reader.sum_layer(f"{name}.shortcut", (block.out_channels, 1, 1, block.in_channels))
+            shortcut_scale = reader.scale(f"{name}.shortcut.scale", block.out_channels)
+        weights = reader.bits(f"{name}.bits", (block.out_channels, 3, 3, block.in_channels))
+        scale = reader.scale(f"{name}.scale", block.out_channels)
+        blocks.append(BlockNumbers(threshold, weights, scale, activation, shortcut, shortcut_scale))
+    head = reader.sum_layer("head", (structure.classes, 1, 1, structure.head_input[2]))
+    if reader.tensors:
+        raise ValueError(f"tensor {min(reader.tensors)} does not belong to {structure.name}")
+    return IntegerNetwork(
+        structure=structure,
+        value_width=width,
+        fraction_bits=int(metadata["fraction_bits"]),
+        center=center,
+        stem=stem,
+        stem_scale=stem_scale,
+        blocks=tuple(blocks),
+        head=head,
+        pool_shift=int(metadata["pool_shift"]),
+        score_fraction_bits=int(metadata["score_fraction_bits"]),
+        source=dict(metadata["source"]),
+    )
+
+
+def load_network(path: Path) -> IntegerNetwork:
+    """Read a frozen network. Whatever is wrong with the file is a ValueError of one line that names it."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    if text is None:
+        raise ValueError(f"{path}: a safetensors file, but not a frozen network (python -m export freeze makes one)")
+    try:
+        return from_tensors(tensors, json.loads(text))
+    except KeyError as error:
+        raise ValueError(f"{path}: metadata lacks {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: {error}") from None
