@@ -1,0 +1,177 @@
+"""The layers of A&B BNN with their training gradients (Ma et al., CVPR 2024, Section 3).
+
+The element-wise chains between two convolutions are each one autograd function: on a CPU they, not the convolutions,
+would set the pace. Maps are (N, C, H, W), kept in channels_last memory.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Scales = Literal["pow2", "free"]
+
+MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
+STANDARDIZE_EPS = 1e-5
+INITIAL_L_ALPHA = -3.0  # slope 1/8
+
+
+def channel_sum(x: Tensor) -> Tensor:
+    """The sum over all but the channels of (N, C, H, W), as (C,)."""
+    return x.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
+
+
+class _BiasedSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
+        u = torch.add(bias, x, alpha=beta)
+        # 2 * (u >= 0) - 1 in whole passes: torch.where on two scalars is several times slower.
+        signs = torch.ge(u, 0.0, out=torch.empty_like(u)).mul_(2.0).sub_(1.0).to(dtype)
+        ctx.save_for_backward(u.mul_(MASK_DELTA).sigmoid_())
+        ctx.beta = beta
+        return signs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (sigmoid,) = ctx.saved_tensors
+        # aten's backward of the sigmoid is grad * s (1 - s) in one pass; 2 * delta completes the mask's derivative.
+        grad = torch.ops.aten.sigmoid_backward(grads[0].to(sigmoid.dtype), sigmoid)
+        grad_bias = channel_sum(grad).mul_(2.0 * MASK_DELTA).reshape(1, -1, 1, 1)
+        return grad.mul_(2.0 * MASK_DELTA * ctx.beta), grad_bias, None, None
+
+
+def biased_sign(x: Tensor, bias: Tensor, beta: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """sign(beta * x + bias) with sign(0) = 1: x (N, C, H, W), bias (1, C, 1, 1); -1 and 1 out, as `dtype`.
+
+    Backward it is 2 * sigmoid(3 u), that is 6 s (1 - s): the mask layer of the paper.
+    """
+    result: Tensor = _BiasedSign.apply(x, bias, beta, dtype)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _BiasedQPReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
+        z = torch.add(x, residual).add_(before)
+        slope = torch.exp2(torch.round(l_alpha))
+        ctx.save_for_backward(z, slope)
+        return functional.prelu(z, slope).add_(after)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        z, slope = ctx.saved_tensors
+        grad = grads[0]
+        grad_after = channel_sum(grad).reshape(1, -1, 1, 1)
+        # Where z > 0 the gradient passes whole, elsewhere slope times: grad + (1 - slope) * (positive part - grad).
+        positive = torch.ops.aten.threshold_backward(grad, z, 0.0)
+        grad_z = torch.lerp(grad, positive, 1.0 - slope.reshape(1, -1, 1, 1))
+        # d slope / d L_alpha = ln 2 * slope once round() is passed straight through
+        grad_slope = channel_sum(grad.sub(positive).mul_(z))
+        grad_l_alpha = grad_slope.mul_(slope).mul_(math.log(2.0))
+        return grad_z, grad_z, channel_sum(grad_z).reshape(1, -1, 1, 1), grad_l_alpha, grad_after
+
+
+def biased_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
+    """QPReLU(x + residual + before) + after: maps (N, C, H, W), biases (1, C, 1, 1), l_alpha (C,).
+
+    QPReLU multiplies what is negative by 2^round(l_alpha); round() passes the gradient straight through.
+    """
+    result: Tensor = _BiasedQPReLU.apply(x, residual, before, l_alpha, after)  # type: ignore[no-untyped-call]
+    return result
+
+
+def standardize(weight: Tensor) -> Tensor:
+    """Scaled weight standardization of (out, in, k, k): (w - mean) / (std + eps) / sqrt(N), std of the population."""
+    fan_in = weight[0].numel()
+    std, mean = torch.std_mean(weight, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (weight - mean) / ((std + STANDARDIZE_EPS) * math.sqrt(fan_in))
+
+
+def nearest_power_of_two(x: Tensor) -> Tensor:
+    """sign(x) * 2^round(log2 |x|), passed straight through backward; 0 counts as the smallest normal number."""
+    magnitude = torch.exp2(torch.round(torch.log2(x.detach().abs().clamp_min(torch.finfo(x.dtype).tiny))))
+    quantized = torch.where(x.detach() >= 0, magnitude, -magnitude)
+    return x + (quantized - x).detach()
+
+
+class ScaledConv(nn.Module):
+    """A convolution without bias; its `weight` (out, in, k, k) is standardized, then times `gain` (out, 1, 1, 1).
+
+    `binary` replaces the standardized weights by sign * mean magnitude a filter. `scales` "pow2" then rounds
+    multiplier * gain * mean magnitude to a power of two; "free" leaves it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        multiplier: float = 1.0,
+        binary: bool = False,
+        scales: Scales = "pow2",
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
+        self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+        nn.init.kaiming_normal_(self.weight)
+        self.stride = stride
+        self.padding = kernel // 2
+        self.multiplier = multiplier
+        self.binary = binary
+        self.scales = scales
+
+    def effective_weight(self) -> Tensor:
+        """What the convolution multiplies with, (out, in, k, k); a standardized weight of 0 has the sign +1."""
+        w_hat = standardize(self.weight)
+        if not self.binary:
+            return w_hat * (self.gain * self.multiplier)
+        signs = torch.where(w_hat.detach() >= 0, 1.0, -1.0)
+        scale = self.gain * self._unit_scale(w_hat)
+        if self.scales == "pow2":
+            scale = nearest_power_of_two(scale)
+        # The latent weights learn through clamp(w_hat, -1, 1) times the gain, without the (detached) mean magnitude;
+        # the added term is exactly zero forward.
+        through = w_hat.clamp(-1.0, 1.0)
+        return torch.addcmul(signs * scale, through - through.detach(), self.gain.detach() * self.multiplier)
+
+    def _unit_scale(self, w_hat: Tensor) -> Tensor:
+        """The scale of each filter at gain 1, (out, 1, 1, 1), detached."""
+        return self.multiplier * w_hat.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
+
+    @torch.no_grad()
+    def settle_gain(self) -> None:
+        """Moves each gain to where its scale is the power of two that the forward pass uses.
+
+        Nothing changes forward, but a reader whose mean magnitude differs in the last bit then cannot round log2 of
+        the scale to another integer.
+        """
+        if self.binary and self.scales == "pow2":
+            unit_scale = self._unit_scale(standardize(self.weight))
+            self.gain.copy_(nearest_power_of_two(self.gain * unit_scale) / unit_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution in the type of x, (N, in, H, W); float32 out."""
+        weight = self.effective_weight().to(x.dtype)
+        return functional.conv2d(x, weight, stride=self.stride, padding=self.padding).float()
+
+
+class Bias(nn.Module):
+    """One learned `bias` (1, C, 1, 1); the neighbouring function adds it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+
+class QPReLU(nn.Module):
+    """The exponents `L_alpha` (C,) of the slopes 2^round(L_alpha); `biased_qprelu` applies them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.L_alpha = nn.Parameter(torch.full((channels,), INITIAL_L_ALPHA))
