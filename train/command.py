@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from golden.images import read_images
 from golden.structure import NETWORKS, Structure
 from train import checkpoint
-from train.data import Images, Labels, read_test, read_train
+from train.data import read_test, read_train
 from train.model import ALPHA, STEPS, ReActNet
 from train.recipe import MODEL_FILE, RESUME_FILE, TrainOptions, accuracy, in_channels_last, predict, train
 
@@ -89,27 +90,10 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", type=Path, help="model.pt, or an official state dict")
     parser.add_argument("--network", required=True, choices=sorted(NETWORKS), help="what the checkpoint is of")
-    parser.add_argument("--images", required=True, type=Path, help=".npy uint8 (N, H, W, 3), or the CIFAR-10 folder")
+    parser.add_argument("--images", required=True, type=Path, help=".npy, .npz, pictures or CIFAR-10's test batch")
     parser.add_argument("--out", required=True, type=Path, help="the .npy of logits, float32 (N, classes)")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     return parser
-
-
-def _read_images(path: Path, structure: Structure) -> tuple[Images, Labels | None]:
-    labels: Labels | None = None
-    if path.is_dir():
-        images, labels = read_test(path)
-    else:
-        try:
-            images = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError) as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    expected = (structure.height, structure.width, 3)
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != expected:
-        raise ValueError(f"{path}: expected uint8 images of shape (N, {expected[0]}, {expected[1]}, 3)")
-    if len(images) == 0:
-        raise ValueError(f"{path}: no images")
-    return images, labels
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -142,7 +126,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     structure = NETWORKS[arguments.network]
-    images, labels = _read_images(arguments.images, structure)
+    images, labels = read_images(arguments.images, structure.height, structure.width)
     model = load_model(arguments.checkpoint, structure)
     logits = predict(model, images)
     with arguments.out.open("wb") as file:
