@@ -1,0 +1,200 @@
+"""Images from disk, as the golden model and the testbenches take them. NumPy, and Pillow for picture files only."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
+LABEL_FILES = ("labels.txt", "labels.csv")
+CIFAR_FOLDER = "cifar-10-batches-bin"
+CIFAR_TEST_BATCH = "test_batch.bin"
+CIFAR_SIDE = 32
+CIFAR_RECORD = 1 + 3 * CIFAR_SIDE * CIFAR_SIDE
+CIFAR_CLASSES = 10
+
+
+def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Images, Labels | None]:
+    """Images uint8 (N, height, width, 3), and their labels int64 (N,) where the source has them.
+
+    `path` is one of
+    - a .npy file: uint8 (N, height, width, 3);
+    - a .npz file: `images` as above and, if it is there, `labels`: integers (N,);
+    - a folder of pictures, taken in the order of their names, with labels.txt (one integer a line, in that order) or
+      labels.csv (lines of name,label) beside them or not; or one picture;
+    - a cifar-10-batches-bin folder or the folder that holds it (its test batch), or one .bin file of that layout.
+
+    Nothing is resized or guessed: what does not fit raises ValueError with one line that names the file and the fault.
+    """
+    path = Path(path)
+    if path.is_dir():
+        batch = _cifar_test_batch(path)
+        if batch is not None:
+            return _read_cifar(batch, height, width)
+        return _read_folder(path, height, width)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file or folder")
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _checked_images(path, _read_array(lambda: path.open("rb"), str(path)), height, width), None
+    if suffix == ".npz":
+        return _read_npz(path, height, width)
+    if suffix == ".bin":
+        return _read_cifar(path, height, width)
+    if suffix in PICTURE_SUFFIXES:
+        return _read_picture(path, height, width)[np.newaxis], None
+    raise ValueError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
+
+
+def _read_array(opened: Callable[[], IO[bytes]], what: str) -> NDArray[Any]:
+    """One array in NumPy's format; `what` begins the error. Pickled objects are refused."""
+    try:
+        with opened() as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except Exception as error:  # a damaged header can raise nearly anything
+        raise ValueError(f"{what}: not a readable NumPy array: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _checked_images(name: str | Path, array: NDArray[Any], height: int, width: int) -> Images:
+    if array.dtype != np.uint8:
+        raise ValueError(f"{name}: images of type {array.dtype}, expected uint8")
+    if array.ndim != 4 or array.shape[1:] != (height, width, 3):
+        raise ValueError(f"{name}: images of shape {array.shape}, expected (N, {height}, {width}, 3)")
+    if not len(array):
+        raise ValueError(f"{name}: no images")
+    return np.ascontiguousarray(array)
+
+
+def _checked_labels(name: str | Path, labels: NDArray[Any], count: int) -> Labels:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{name}: labels of type {labels.dtype}, expected integers")
+    if labels.shape != (count,):
+        raise ValueError(f"{name}: labels of shape {labels.shape}, expected ({count},)")
+    if labels.min() < 0:
+        raise ValueError(f"{name}: label {labels.min()} of image {int(labels.argmin())} is negative")
+    return labels.astype(np.int64)
+
+
+def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | None]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as error:  # a damaged directory can raise nearly anything
+        raise ValueError(f"{path}: not a readable .npz file: {_one_line(error)}") from None
+    arrays = {}
+    with archive:
+        for name in ("images", "labels"):
+            if f"{name}.npy" in archive.namelist():
+                arrays[name] = _read_array(partial(archive.open, f"{name}.npy"), f"{path}: `{name}`")
+    if "images" not in arrays:
+        raise ValueError(f"{path}: no array `images` in it")
+    images = _checked_images(path, arrays["images"], height, width)
+    return images, _checked_labels(path, arrays["labels"], len(images)) if "labels" in arrays else None
+
+
+def _cifar_test_batch(folder: Path) -> Path | None:
+    """The test batch that this folder is about, or None if it is no CIFAR-10 folder. Raises if it should be there."""
+    for candidate in (folder, folder / CIFAR_FOLDER):
+        batch = candidate / CIFAR_TEST_BATCH
+        if batch.is_file():
+            return batch
+        if (candidate.name == CIFAR_FOLDER and candidate.is_dir()) or any(candidate.glob("data_batch_*.bin")):
+            raise ValueError(f"{batch}: missing")
+    return None
+
+
+def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
+    """Records of a label byte and the red, green and blue planes of 32 x 32 pixels."""
+    if (height, width) != (CIFAR_SIDE, CIFAR_SIDE):
+        raise ValueError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
+    data = np.fromfile(path, dtype=np.uint8)
+    if not data.size or data.size % CIFAR_RECORD:
+        raise ValueError(f"{path}: {data.size} bytes, expected a multiple of {CIFAR_RECORD}")
+    records = data.reshape(-1, CIFAR_RECORD)
+    labels = records[:, 0].astype(np.int64)
+    if labels.max() >= CIFAR_CLASSES:
+        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
+        raise ValueError(f"{path}: {culprit}; there are {CIFAR_CLASSES} classes")
+    planes = records[:, 1:].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+
+
+def _read_folder(folder: Path, height: int, width: int) -> tuple[Images, Labels | None]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    pictures = [entry for entry in entries if entry.name not in LABEL_FILES]
+    for entry in pictures:
+        if entry.is_dir():
+            raise ValueError(f"{entry}: a folder among the pictures")
+        if entry.suffix.lower() not in PICTURE_SUFFIXES:
+            raise ValueError(f"{entry}: not a picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    if not pictures:
+        raise ValueError(f"{folder}: no pictures in it")
+    images = np.stack([_read_picture(picture, height, width) for picture in pictures])
+    return images, _read_labels(folder, [picture.name for picture in pictures])
+
+
+def _read_picture(path: Path, height: int, width: int) -> Images:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            fault = _picture_fault(picture, height, width)
+            pixels = np.zeros(0, np.uint8) if fault else np.array(picture.convert("RGBA"), dtype=np.uint8)
+    except Exception as error:  # a damaged picture can raise nearly anything
+        raise ValueError(f"{path}: not a readable picture: {_one_line(error)}") from None
+    if not fault and pixels[..., 3].min() < 255:
+        fault = "has transparent pixels"
+    if fault:
+        raise ValueError(f"{path}: {fault}")
+    return pixels[..., :3]
+
+
+def _picture_fault(picture: Any, height: int, width: int) -> str:
+    """What an opened picture's header says against it; empty if nothing."""
+    if picture.size != (width, height):
+        return f"{picture.size[0]}x{picture.size[1]} pixels (width x height), expected {width}x{height}"
+    if picture.mode not in PICTURE_MODES:
+        return f"colour mode {picture.mode}, expected 8-bit RGB"
+    if getattr(picture, "n_frames", 1) != 1:
+        return f"{picture.n_frames} frames, expected one"
+    return ""
+
+
+def _read_labels(folder: Path, names: list[str]) -> Labels | None:
+    """The labels of the pictures `names`, from the folder's labels.txt or labels.csv; None if there is neither."""
+    path = next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file") from None
+    values: list[str]
+    if path.suffix == ".txt":
+        values = text.split()
+        if len(values) != len(names):
+            raise ValueError(f"{path}: {len(values)} labels for {len(names)} pictures")
+    else:
+        rows = {row[0].strip(): row[-1].strip() for row in csv.reader(text.splitlines()) if len(row) == 2}
+        missing = [name for name in names if name not in rows]
+        if missing:
+            raise ValueError(f"{path}: no line for {missing[0]}")
+        values = [rows[name] for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not (value.isascii() and value.isdigit()):
+            raise ValueError(f"{path}: label {value!r} of {name} is not a number")
+    return _checked_labels(path, np.array([int(value) for value in values], dtype=np.int64), len(names))

@@ -1,0 +1,259 @@
+"""golden.images: every source gives the same pixels, and whatever does not fit is one line that names the culprit."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from golden.images import read_images
+from tools.pick_images import main as pick_images
+from tools.pick_images import pick
+
+SHIPPED = Path(__file__).parent.parent / "models" / "cifar10_test100.npz"
+IMAGES = np.random.default_rng(5).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+LABELS = np.arange(12) % 10
+
+
+def cifar_records(images, labels):
+    return b"".join(
+        bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)
+    )
+
+
+def save_pictures(folder, suffix="png"):
+    folder.mkdir()
+    for index, image in enumerate(IMAGES):
+        Image.fromarray(image).save(folder / f"{index:03}.{suffix}", lossless=True)
+    return folder
+
+
+def refused(path, *parts, **size):
+    """`path` is refused with one line that begins with it and holds every part."""
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        read_images(path, **size)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_npy(tmp_path):
+    np.save(tmp_path / "x.npy", IMAGES)
+    images, labels = read_images(tmp_path / "x.npy")
+    np.testing.assert_array_equal(images, IMAGES)
+    assert images.dtype == np.uint8
+    assert labels is None
+    np.save(tmp_path / "x.npy", IMAGES[:, :24, :16].transpose(0, 1, 2, 3))
+    assert read_images(str(tmp_path / "x.npy"), height=24, width=16)[0].shape == (12, 24, 16, 3)
+    np.save(tmp_path / "x.npy", np.asfortranarray(IMAGES))
+    np.testing.assert_array_equal(read_images(tmp_path / "x.npy")[0], IMAGES)
+
+
+def test_npz(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", images=IMAGES, labels=LABELS.astype(np.uint8))
+    images, labels = read_images(tmp_path / "x.npz")
+    np.testing.assert_array_equal(images, IMAGES)
+    np.testing.assert_array_equal(labels, LABELS)
+    assert labels.dtype == np.int64
+    np.savez(tmp_path / "y.npz", images=IMAGES)
+    assert read_images(tmp_path / "y.npz")[1] is None
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tiff", "ppm"])
+def test_folder_of_pictures(tmp_path, suffix):
+    images, labels = read_images(save_pictures(tmp_path / "pictures", suffix))
+    np.testing.assert_array_equal(images, IMAGES)
+    assert labels is None
+
+
+def test_folder_is_read_in_the_order_of_names(tmp_path):
+    for index, name in enumerate(["b.png", "C.png", "a.png"]):
+        Image.fromarray(IMAGES[index]).save(tmp_path / name)
+    (tmp_path / ".hidden").write_text("not a picture")
+    np.testing.assert_array_equal(read_images(tmp_path)[0], IMAGES[[1, 2, 0]])
+
+
+def test_jpeg_grey_and_palette_pictures(tmp_path):
+    grey = IMAGES[0, ..., 0]
+    Image.fromarray(grey).save(tmp_path / "0.png")
+    Image.fromarray(grey).convert("P").save(tmp_path / "1.png")
+    Image.fromarray(np.full((32, 32, 3), 128, np.uint8)).save(tmp_path / "2.jpg")
+    images, _ = read_images(tmp_path)
+    np.testing.assert_array_equal(images[:2], np.repeat(grey[np.newaxis, ..., np.newaxis], 2, 0).repeat(3, -1))
+    np.testing.assert_array_equal(images[2], 128)
+
+
+def test_one_picture(tmp_path):
+    Image.fromarray(IMAGES[3]).save(tmp_path / "x.png")
+    np.testing.assert_array_equal(read_images(tmp_path / "x.png")[0], IMAGES[3:4])
+
+
+def test_labels_beside_pictures(tmp_path):
+    folder = save_pictures(tmp_path / "pictures")
+    (folder / "labels.csv").write_text("name,label\n" + "".join(f"{i:03}.png,{LABELS[i]}\n" for i in range(11, -1, -1)))
+    np.testing.assert_array_equal(read_images(folder)[1], LABELS)
+    (folder / "labels.csv").write_text("".join(f"{i:03}.png,{LABELS[i]}\n" for i in range(11)))
+    refused(folder, "labels.csv", "no line for 011.png")
+    (folder / "labels.csv").unlink()
+    (folder / "labels.txt").write_text("\n".join(map(str, LABELS)) + "\n")
+    np.testing.assert_array_equal(read_images(folder)[1], LABELS)
+    (folder / "labels.txt").write_text("\n".join(map(str, LABELS[1:])))
+    refused(folder, "labels.txt", "11 labels for 12 pictures")
+    (folder / "labels.txt").write_text("cat " * 12)
+    refused(folder, "labels.txt", "'cat' of 000.png")
+    (folder / "labels.txt").write_bytes(b"\xff\xfe" * 12)
+    refused(folder, "labels.txt", "not a text file")
+
+
+def test_cifar_folder_and_file(tmp_path):
+    folder = tmp_path / "data" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    (folder / "data_batch_1.bin").write_bytes(b"")
+    refused(folder, "test_batch.bin", "missing")
+    (folder / "test_batch.bin").write_bytes(cifar_records(IMAGES, LABELS))
+    for path in (folder, folder.parent, folder / "test_batch.bin"):
+        images, labels = read_images(path)
+        np.testing.assert_array_equal(images, IMAGES)
+        np.testing.assert_array_equal(labels, LABELS)
+    refused(folder, "32x32, expected 24x24", height=24, width=24)
+    (folder / "test_batch.bin").write_bytes(cifar_records(IMAGES, LABELS)[:-1])
+    refused(folder, "test_batch.bin", f"{12 * 3073 - 1} bytes")
+    (folder / "test_batch.bin").write_bytes(b"")
+    refused(folder, "test_batch.bin", "0 bytes")
+    (folder / "test_batch.bin").write_bytes(cifar_records(IMAGES, [*LABELS[:-1], 10]))
+    refused(folder, "test_batch.bin", "label 10 of image 11")
+
+
+@pytest.mark.parametrize(
+    ("array", "part"),
+    [
+        (IMAGES.astype(np.float32), "type float32"),
+        (np.full(IMAGES.shape, np.nan), "type float64"),
+        (IMAGES.astype(np.int16), "type int16"),
+        (IMAGES[0], "shape (32, 32, 3)"),
+        (IMAGES.transpose(0, 3, 1, 2), "shape (12, 3, 32, 32)"),
+        (IMAGES[..., :1], "shape (12, 32, 32, 1)"),
+        (IMAGES[:, :31], "shape (12, 31, 32, 3)"),
+        (IMAGES[:0], "no images"),
+        (np.array(["text"]), "type <U4"),
+        (np.array([{}], dtype=object), "Object arrays"),
+    ],
+)
+def test_bad_arrays(tmp_path, array, part):
+    np.save(tmp_path / "x.npy", array, allow_pickle=True)
+    refused(tmp_path / "x.npy", part)
+    np.savez(tmp_path / "x.npz", allow_pickle=True, images=array)
+    refused(tmp_path / "x.npz", part)
+
+
+@pytest.mark.parametrize(
+    ("labels", "part"),
+    [
+        (LABELS[:-1], "labels of shape (11,), expected (12,)"),
+        (LABELS.astype(np.float32), "labels of type float32"),
+        (LABELS - 1, "label -1 of image 0"),
+    ],
+)
+def test_bad_labels(tmp_path, labels, part):
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=labels)
+    refused(tmp_path / "x.npz", part)
+
+
+def test_bad_files(tmp_path):
+    refused(tmp_path / "gone.npy", "no such file or folder")
+    refused(tmp_path, "no pictures in it")
+    (tmp_path / "x.txt").write_text("text")
+    refused(tmp_path / "x.txt", "neither .npy, .npz, .bin")
+    refused(tmp_path, "x.txt: not a picture")
+    np.savez(tmp_path / "x.npz", pictures=IMAGES)
+    refused(tmp_path / "x.npz", "no array `images`")
+    for suffix in ("npy", "npz", "png", "bin"):
+        (tmp_path / f"text.{suffix}").write_text("text")
+        refused(tmp_path / f"text.{suffix}")
+
+
+def test_bad_pictures(tmp_path):
+    folder = save_pictures(tmp_path / "pictures")
+    Image.fromarray(IMAGES[0]).resize((32, 31)).save(folder / "004.png")
+    refused(folder, "004.png", "32x31 pixels (width x height), expected 32x32")
+    whole = (folder / "003.png").read_bytes()
+    (folder / "004.png").write_bytes(whole[: len(whole) // 2])
+    refused(folder, "004.png", "not a readable picture")
+    Image.fromarray(IMAGES[..., 0][0].astype(np.uint16) * 200).save(folder / "004.png")
+    refused(folder, "004.png", "colour mode I;16")
+    rgba = np.dstack([IMAGES[0], np.full((32, 32), 254, np.uint8)])
+    Image.fromarray(rgba).save(folder / "004.png")
+    refused(folder, "004.png", "transparent")
+    first, second = Image.fromarray(IMAGES[0]), Image.fromarray(IMAGES[1])
+    (folder / "004.png").unlink()
+    first.save(folder / "004.tiff", save_all=True, append_images=[second])
+    refused(folder, "004.tiff", "2 frames")
+    (folder / "004.tiff").unlink()
+    (folder / "more").mkdir()
+    refused(folder, "more", "a folder among the pictures")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), suffix=st.sampled_from(["npy", "npz", "png", "bin"]))
+def test_damaged_files_are_refused_or_read(tmp_path, data, suffix):
+    """Whatever a few changed or missing bytes do, the answer is images of the right form or one line."""
+    path = tmp_path / f"x.{suffix}"
+    match suffix:
+        case "npy":
+            np.save(path, IMAGES)
+        case "npz":
+            np.savez_compressed(path, images=IMAGES[:1], labels=LABELS[:1])
+        case "png":
+            Image.fromarray(IMAGES[0]).save(path)
+        case _:
+            path.write_bytes(cifar_records(IMAGES[:1], LABELS[:1]))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, min(len(content), 400) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(0, len(content))) :]
+    path.write_bytes(content)
+    message = ""
+    try:
+        images, _ = read_images(path)
+    except ValueError as error:
+        message = str(error)
+    if message:
+        assert message.startswith(str(path))
+        assert "\n" not in message
+    else:
+        assert images.dtype == np.uint8
+        assert images.shape[1:] == (32, 32, 3)
+
+
+def test_shipped_images():
+    images, labels = read_images(SHIPPED)
+    assert images.shape == (100, 32, 32, 3)
+    np.testing.assert_array_equal(labels, np.tile(np.arange(10), 10))
+    assert len(np.unique(images.reshape(100, -1), axis=0)) == 100
+    assert 100 < images.mean() < 140
+
+
+def test_pick_images(tmp_path):
+    labels = np.random.default_rng(2).permutation(np.repeat(np.arange(10), 11))
+    images = np.arange(110, dtype=np.uint8).reshape(110, 1, 1, 1).repeat(32, 1).repeat(32, 2).repeat(3, 3)
+    (tmp_path / "test_batch.bin").write_bytes(cifar_records(images, labels))
+    assert pick_images(["--data", str(tmp_path), "--out", str(tmp_path / "x.npz")]) == 0
+    picked, picked_labels = read_images(tmp_path / "x.npz")
+    np.testing.assert_array_equal(picked_labels, np.tile(np.arange(10), 10))
+    for label in range(10):
+        expected = np.flatnonzero(labels == label)[:10]
+        np.testing.assert_array_equal(picked[picked_labels == label][:, 0, 0, 0], expected)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["positions"], picked[:, 0, 0, 0])
+
+
+def test_pick_images_refuses(tmp_path, capsys):
+    assert pick_images(["--data", str(tmp_path / "gone"), "--out", str(tmp_path / "x.npz")]) != 0
+    assert "gone: no such file or folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="0 images of class 1"):
+        pick(np.zeros(10, dtype=np.int64), per_class=10, classes=2)
