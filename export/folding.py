@@ -80,11 +80,6 @@ def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def _legal_pe(stage: Stage, limit: int = 1 << 16) -> list[int]:
-    """Divisors of the outputs; a plane-serial stage may use them all."""
-    return [d for d in _divisors(stage.outputs) if d <= limit]
-
-
 def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, Fold]:
     """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
 
@@ -94,25 +89,25 @@ def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, 
     if target < pixels:
         raise ValueError(f"{target} cycles a frame: the image alone enters in {pixels}")
     result: dict[str, Fold] = {}
-    previous_pe = 0
+    entering, leaving = 0, network.structure.stem.in_channels
     for stage in stages(network):
         if stage.name.endswith(".shortcut"):
-            pes = [result[stage.name.removesuffix(".shortcut")].pe]
+            pes = [leaving]
         else:
-            pes = _legal_pe(stage)
+            entering = leaving
+            pes = _divisors(stage.outputs)
         options = [
             Fold(pe, stage.taps * lanes)
             for pe in pes
             for lanes in _divisors(stage.channels)
             if cycles(stage, Fold(pe, stage.taps * lanes)) <= target
             and stage.positions * (stage.outputs // pe) <= target
-            and _regroups(previous_pe, pe, lanes, stage)
+            and _regroups(stage, entering, pe, lanes)
         ]
         if not options:
             raise ValueError(f"{stage.name} cannot reach {target} cycles a frame; its least is {stage.positions}")
         result[stage.name] = min(options, key=lambda fold: (fold.pe * fold.simd, -fold.simd))
-        if not stage.name.endswith(".shortcut"):
-            previous_pe = result[stage.name].pe
+        leaving = result[stage.name].pe
     check(network, result)
     return result
 
@@ -121,13 +116,10 @@ def _divides(a: int, b: int) -> bool:
     return a % b == 0 or b % a == 0
 
 
-def _regroups(previous_pe: int, pe: int, lanes: int, stage: Stage) -> bool:
-    """Whether `abbnn_resize` can take the previous stage's lanes to this stage's inputs and residual."""
-    if previous_pe == 0:
-        return True
-    if stage.binary:
-        return _divides(previous_pe, lanes) and (stage.outputs != stage.channels or _divides(previous_pe, pe))
-    return stage.name == "head" and _divides(previous_pe, lanes) or stage.name.endswith(".shortcut")
+def _regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
+    """Whether `abbnn_resize` can take `entering` stream lanes to the stage's input lanes and an identity residual's PE."""
+    identity = stage.binary and stage.outputs == stage.channels
+    return _divides(entering, lanes) and (not identity or _divides(entering, pe))
 
 
 def check(network: IntegerNetwork, folding: Folding) -> None:
@@ -136,27 +128,25 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
     for name in folding:
         if name not in expected:
             raise ValueError(f"folding: {name} is no stage of {network.structure.name}")
-    lanes_in = network.structure.stem.in_channels
+    entering, leaving = 0, network.structure.stem.in_channels
     for name, stage in expected.items():
         if name not in folding:
             raise ValueError(f"folding: stage {name} is missing")
         fold = folding[name]
+        shortcut = name.endswith(".shortcut")
+        if not shortcut:
+            entering = leaving
         if fold.pe < 1 or stage.outputs % fold.pe:
             raise ValueError(f"folding: {name}: PE {fold.pe} does not divide {stage.outputs} outputs")
         if fold.simd < 1 or fold.simd % stage.taps or stage.channels % (fold.simd // stage.taps):
             raise ValueError(
                 f"folding: {name}: SIMD {fold.simd} is not {stage.taps} times a divisor of {stage.channels} channels"
             )
-        lanes = fold.simd // stage.taps
-        if not _divides(lanes_in, lanes):
-            raise ValueError(f"folding: {name}: {lanes_in} stream lanes cannot be regrouped to {lanes}")
-        if name.endswith(".shortcut"):
-            if fold.pe != folding[name.removesuffix(".shortcut")].pe:
-                raise ValueError(f"folding: {name}: PE {fold.pe} differs from its block's")
-            continue
-        if stage.binary and f"{name}.shortcut" not in expected and not _divides(lanes_in, fold.pe):
-            raise ValueError(f"folding: {name}: {lanes_in} residual lanes cannot be regrouped to PE {fold.pe}")
-        lanes_in = fold.pe
+        if shortcut and fold.pe != leaving:
+            raise ValueError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
+        if not _regroups(stage, entering, fold.pe, fold.simd // stage.taps):
+            raise ValueError(f"folding: {name}: {entering} stream lanes cannot be regrouped for {fold}")
+        leaving = fold.pe
 
 
 def to_json(folding: Folding) -> str:

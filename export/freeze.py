@@ -82,10 +82,11 @@ def expected_tensors(structure: Structure) -> dict[str, tuple[int, ...]]:
 
 
 def block_names(structure: Structure) -> list[str]:
-    """layerS.B of every block: a new stage S begins at every block that downsamples."""
-    names, stage, index = [], 1, 0
+    """layerS.B of every block: a new stage S begins at every later block that downsamples."""
+    names: list[str] = []
+    stage, index = 1, 0
     for block in structure.blocks:
-        if block.downsamples:
+        if block.downsamples and names:
             stage, index = stage + 1, 0
         names.append(f"layer{stage}.{index}")
         index += 1

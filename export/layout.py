@@ -49,6 +49,13 @@ def unpack(words: Iterable[int], lanes: int, width: int, *, signed: bool) -> Int
     return array
 
 
+def unpack_bits(words: Iterable[int], lanes: int) -> NDArray[np.uint8]:
+    """`unpack` for one-bit lanes, fast for wide words: uint8 array of shape (words, lanes)."""
+    size = -(-lanes // 8)
+    rows = [np.frombuffer(word.to_bytes(size, "little"), np.uint8) for word in words]
+    return np.unpackbits(np.array(rows, np.uint8).reshape(-1, size), axis=1, count=lanes, bitorder="little")
+
+
 def pack_fields(columns: Sequence[tuple[ArrayLike, int]]) -> tuple[NDArray[Any], int]:
     """Join several fields of one table entry into one wider field; the first column is the lowest.
 
@@ -76,6 +83,12 @@ def pack_wide(values: NDArray[Any], width: int) -> list[int]:
             raise ValueError(f"a field does not fit {width} bits")
         words.append(sum(v << (lane * width) for lane, v in enumerate(row)))
     return words
+
+
+def unpack_wide(words: Iterable[int], lanes: int, width: int) -> list[int]:
+    """The inverse of `pack_wide`, all lanes of all words in one list."""
+    mask = (1 << width) - 1
+    return [(word >> (lane * width)) & mask for word in words for lane in range(lanes)]
 
 
 def mem_text(words: Sequence[int], bits: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import Integers, pack, pack_fields, pack_wide
+from export.layout import Integers, pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
 
 BORDER_CLASSES = 9
 
@@ -21,9 +21,20 @@ def _groups(values: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
     return values.reshape(-1, lanes, *values.shape[1:])
 
 
+def _wrap(values: Integers, width: int) -> Integers:
+    """Modulo 2**width into the signed range: addends of a sum whose result is proven to fit may wrap on the way."""
+    half = 1 << (width - 1)
+    return ((values + half) & ((1 << width) - 1)) - half
+
+
 def compare_table(thresholds: Integers, lanes: int, value_width: int) -> list[int]:
     """Words of lanes * value_width bits."""
     return pack(_groups(thresholds, lanes), value_width)
+
+
+def read_compare_table(words: list[int], lanes: int, value_width: int) -> Integers:
+    """The inverse of `compare_table`: thresholds (C,)."""
+    return unpack(words, lanes, value_width, signed=True).ravel()
 
 
 def scale_table(sign: Integers, shift: Integers, lanes: int, shift_width: int) -> list[int]:
@@ -34,6 +45,14 @@ def scale_table(sign: Integers, shift: Integers, lanes: int, shift_width: int) -
         columns += [(np.where(used, shift[:, term], 0), shift_width), (sign[:, term] < 0, 1), (used, 1)]
     entries, width = pack_fields(columns)
     return pack_wide(_groups(entries, lanes), width)
+
+
+def read_scale_table(words: list[int], lanes: int, terms: int, shift_width: int) -> tuple[Integers, Integers]:
+    """The inverse of `scale_table`: sign and shift, each (C, T); the shift of an unused term reads 0."""
+    entries = unpack(words, lanes * terms, shift_width + 2, signed=False).reshape(-1, terms)
+    shift = entries & ((1 << shift_width) - 1)
+    sign = (entries >> (shift_width + 1)) * (1 - 2 * (entries >> shift_width & 1))
+    return sign, shift
 
 
 def qprelu_table(
@@ -56,6 +75,18 @@ def qprelu_table(
     return pack_wide(_groups(entries, lanes), width)
 
 
+def read_qprelu_table(
+    words: list[int], lanes: int, field_width: int, left_max: int, shift_width: int
+) -> tuple[Integers, Integers, Integers, Integers, Integers]:
+    """The inverse of `qprelu_table`: threshold, add_positive, add_before, exponent, add_after, each (C,)."""
+    width = 4 * field_width + shift_width
+    entries = unpack_wide(words, lanes, width)
+    fields = unpack(entries, 4, field_width, signed=True)
+    exponent = left_max - np.array([entry >> 4 * field_width for entry in entries], np.int64)
+    threshold, add_positive, add_before, add_after = fields.T
+    return threshold, add_positive, add_before, exponent, add_after
+
+
 def fan_in_order(weights: NDArray[np.generic], simd: int) -> NDArray[np.generic]:
     """Order a (Cout, k, k, Cin) kernel as the window emits its fan-in: (Cout, SIMD_FOLD, SIMD).
 
@@ -68,6 +99,13 @@ def fan_in_order(weights: NDArray[np.generic], simd: int) -> NDArray[np.generic]
     lanes = simd // taps
     grouped = weights.reshape(out_channels, taps, channels // lanes, lanes)
     return grouped.transpose(0, 2, 1, 3).reshape(out_channels, channels // lanes, simd)
+
+
+def _fan_in_original(ordered: NDArray[np.generic], kernel: int, channels: int) -> NDArray[np.generic]:
+    """The inverse of `fan_in_order`: (Cout, SIMD_FOLD, SIMD) -> (Cout, k, k, Cin)."""
+    out_channels, groups, _ = ordered.shape
+    split = ordered.reshape(out_channels, groups, kernel * kernel, channels // groups)
+    return split.transpose(0, 2, 1, 3).reshape(out_channels, kernel, kernel, channels)
 
 
 def border_taps(height: int, width: int, kernel: int, stride: int) -> NDArray[np.bool_]:
@@ -105,7 +143,7 @@ def xnor_array_tables(
     minus = (weights == 0).sum(axis=3)
     on_padding = np.einsum("ckl,bkl->bc", minus, ~valid)
     correction = -channels * valid.sum(axis=(1, 2))[:, None] - 2 * on_padding
-    correction_words = pack(correction.reshape(-1, pe), sum_width)
+    correction_words = pack(_wrap(correction, sum_width).reshape(-1, pe), sum_width)
     return weight_words, correction_words
 
 
@@ -133,5 +171,22 @@ def sum_array_tables(
     folds = ordered.reshape(out_channels // pe, pe, *ordered.shape[1:]).transpose(0, 4, 2, 1, 3)
     weight_words = pack(folds.reshape(-1, pe * simd), 1)
     minus = (ordered == 0).sum(axis=(1, 2)) @ (1 << np.arange(planes, dtype=np.int64)[::-1])
-    bias_words = pack(_groups(bias.astype(np.int64) + minus, pe), sum_width)
+    bias_words = pack(_groups(_wrap(bias.astype(np.int64) + minus, sum_width), pe), sum_width)
     return weight_words, bias_words
+
+
+def read_sum_array_weights(
+    words: list[int], shape: tuple[int, int, int, int], planes: int, pe: int, simd: int
+) -> Integers:
+    """The inverse of `sum_array_tables`' weight words; `shape` is (Cout, k, k, Cin)."""
+    out_channels, kernel, _, channels = shape
+    folds = kernel * kernel * channels // simd
+    bits = unpack_bits(words, pe * simd).reshape(out_channels // pe, planes, folds, pe, simd)
+    ordered = bits.transpose(0, 3, 2, 4, 1).reshape(out_channels, folds, simd, planes).astype(np.int64)
+    code = ordered @ (1 << np.arange(planes, dtype=np.int64)[::-1])
+    return _fan_in_original(2 * code - ((1 << planes) - 1), kernel, channels).astype(np.int64)
+
+
+def read_xnor_array_weights(words: list[int], shape: tuple[int, int, int, int], pe: int, simd: int) -> Integers:
+    """The inverse of `xnor_array_tables`' weight words: 0 and 1 of `shape` (Cout, k, k, Cin)."""
+    return (read_sum_array_weights(words, shape, 1, pe, simd) + 1) >> 1

@@ -1,0 +1,150 @@
+"""The exporter's folder: memory init files, the parameter header and the manifest, written together or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.config import StageConfig, pipeline_config
+from export.folding import Folding, check, cycles, stages
+from export.layout import read_mem
+from golden.network import IntegerNetwork, network_hash
+from golden.ranges import analyse
+
+HEADER = "abbnn_config.vh"
+MANIFEST = "manifest.json"
+FORMAT = "abbnn-memory-files"
+VERSION = 1
+STREAM_PARAMETERS = ("S_LANES", "PE", "VALUE_WIDTH")
+"""Block parameters that the header gives as STREAM_LANES and VALUE_WIDTH instead."""
+
+
+def _vector(values: Sequence[int]) -> str:
+    """A localparam vector of 32-bit fields, field 0 lowest."""
+    return "{" + ", ".join(f"32'd{value}" for value in reversed(values)) + "}"
+
+
+def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
+    """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
+    stem, *blocks, head = configs
+    lanes = [stem.parameters["PE"], *(block.parameters["PE"] for block in blocks)]
+    widths = [count * network.value_width for count in lanes]
+    offsets = [sum(widths[:index]) for index in range(len(widths))]
+    lines = [
+        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by python -m export mem",
+        f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
+    ]
+
+    def number(name: str, value: int) -> None:
+        lines.append(f"localparam integer {name} = {value};")
+
+    number("VALUE_WIDTH", network.value_width)
+    number("IMAGE_HEIGHT", stem.parameters["HEIGHT"])
+    number("IMAGE_WIDTH", stem.parameters["WIDTH"])
+    for key, value in stem.parameters.items():
+        if key == "CENTER":
+            lines.append(f"localparam [23:0] STEM_CENTER = 24'h{value:06x};")
+        elif key not in ("CHANNELS", "HEIGHT", "WIDTH", "VALUE_WIDTH"):
+            number(f"STEM_{key}", value)
+    number("BLOCKS", len(blocks))
+    number("STREAM_BITS", sum(widths))
+    vectors = {"STREAM_LANES": lanes, "STREAM_OFFSET": offsets}
+    for key in blocks[0].parameters if blocks else ():
+        if key not in STREAM_PARAMETERS:
+            vectors[f"BLOCK_{key}"] = [block.parameters[key] for block in blocks]
+    for name, values in vectors.items():
+        lines.append(f"localparam [{32 * len(values) - 1}:0] {name} = {_vector(values)};")
+    for key, value in head.parameters.items():
+        if key != "VALUE_WIDTH":
+            number(f"HEAD_{key}", value)
+    return "\n".join(lines) + "\n"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def render(network: IntegerNetwork, folding: Folding) -> dict[str, str]:
+    """File name -> text of everything in the folder. Pure; docs/formats.md specifies the files."""
+    check(network, folding)
+    configs = pipeline_config(network, analyse(network), folding)
+    files = {HEADER: header_text(network, configs)}
+    memories = []
+    for config in configs:
+        for name, memory in config.memories.items():
+            files[name] = memory.text
+            memories.append(
+                {
+                    "file": name,
+                    "stage": config.name,
+                    "meaning": memory.meaning,
+                    "depth": len(memory.words),
+                    "width": memory.width,
+                    "word": f"lowest bits first: {memory.fields}",
+                    "sha256": _sha256(memory.text.encode()),
+                }
+            )
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": network.structure.name,
+        "network_sha256": network_hash(network),
+        "header": {"file": HEADER, "sha256": _sha256(files[HEADER].encode())},
+        "folding": {
+            stage.name: {
+                "pe": folding[stage.name].pe,
+                "simd": folding[stage.name].simd,
+                "cycles": cycles(stage, folding[stage.name]),
+            }
+            for stage in stages(network)
+        },
+        "memories": memories,
+    }
+    files[MANIFEST] = json.dumps(manifest, indent=2) + "\n"
+    return files
+
+
+def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
+    """Write the folder `out`. An older export in its place is replaced; a folder of anything else is a ValueError."""
+    files = render(network, folding)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
+        raise ValueError(f"{out}: exists and is no earlier export; it is left alone")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        fresh, old = Path(folder) / "fresh", Path(folder) / "old"
+        fresh.mkdir()
+        for name, text in files.items():
+            (fresh / name).write_text(text, encoding="ascii")
+        if out.exists():
+            out.rename(old)
+        fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The folder's manifest after checking every file against it. ValueError names the first file that does not match."""
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+            raise ValueError(f"{path}: not a manifest of {FORMAT} {VERSION}")
+        digests = {manifest["header"]["file"]: manifest["header"]["sha256"]}
+        digests |= {memory["file"]: memory["sha256"] for memory in manifest["memories"]}
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a manifest ({error!r})") from None
+    for name, digest in digests.items():
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{file}: missing, but {MANIFEST} lists it")
+        if _sha256(file.read_bytes()) != digest:
+            raise ValueError(f"{file}: differs from {MANIFEST}; export the network again")
+    for memory in manifest["memories"]:
+        read_mem(folder / memory["file"], memory["depth"], memory["width"])
+    return manifest

@@ -1,0 +1,292 @@
+// abbnn_core.v : the whole network: pixels in, class scores and class out
+// SPDX-FileCopyrightText: 2026 The abbnn authors
+// SPDX-License-Identifier: Apache-2.0
+// Language: Verilog-2005
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// guard - stem - block 0 .. block N-1 - head - drop - skid, a pipeline whose shape abbnn_config.vh gives. The exporter
+// writes that header and the table files for one frozen network and folding (python -m export mem); the files are
+// looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
+//
+// In:  one RGB pixel a beat in raster order, red in bits 7:0, green in 15:8, blue in 23:16; tlast on a frame's last.
+// Out: CLASSES + 1 beats a frame: the signed scores, class 0 first, then the class; tlast on the last. A frame of the
+//      wrong length gives no result, counts as an error, and does not harm the next one.
+`ifndef ABBNN_MEM_DIR
+`define ABBNN_MEM_DIR "."
+`endif
+
+module abbnn_core (
+    input  wire        clk,
+    input  wire        rst,
+
+    input  wire [23:0] s_axis_tdata,
+    input  wire        s_axis_tvalid,
+    output wire        s_axis_tready,
+    input  wire        s_axis_tlast,
+
+    output wire [31:0] m_axis_tdata,
+    output wire        m_axis_tvalid,
+    input  wire        m_axis_tready,
+    output wire        m_axis_tlast,
+
+    // First 64 bits of the frozen network's sha256: which network this is.
+    output wire [63:0] status_network,
+    // Results given since reset.
+    output wire [31:0] status_frames,
+    // Frames that ended early, and frames that ended late, since reset; both stop at their greatest value.
+    output wire [15:0] status_short_frames,
+    output wire [15:0] status_long_frames,
+    // Set by the first bad frame, cleared by reset.
+    output wire        status_error
+);
+
+`include "abbnn_config.vh"
+
+// Frames on their way: each stage holds parts of at most two. A full status FIFO only holds the next frame's end back.
+localparam integer STATUS_DEPTH = 2 * BLOCKS + 8;
+
+// ---- input guard and error counters
+
+wire [23:0] pixel_tdata;
+wire        pixel_tvalid;
+wire        pixel_tready;
+wire        pixel_tlast;
+wire        verdict_tdata;
+wire        verdict_tvalid;
+wire        verdict_tready;
+wire        error_short;
+wire        error_long;
+
+abbnn_guard #(
+    .DATA_WIDTH(24),
+    .BEATS(IMAGE_HEIGHT * IMAGE_WIDTH)
+) guard_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(s_axis_tdata),
+    .s_axis_tvalid(s_axis_tvalid),
+    .s_axis_tready(s_axis_tready),
+    .s_axis_tlast(s_axis_tlast),
+    .m_axis_tdata(pixel_tdata),
+    .m_axis_tvalid(pixel_tvalid),
+    .m_axis_tready(pixel_tready),
+    .m_axis_tlast(pixel_tlast),
+    .m_status_tdata(verdict_tdata),
+    .m_status_tvalid(verdict_tvalid),
+    .m_status_tready(verdict_tready),
+    .error_short(error_short),
+    .error_long(error_long)
+);
+
+wire unused_pixel_tlast = &{1'b0, pixel_tlast};
+
+reg [15:0] short_reg;
+reg [15:0] long_reg;
+reg        error_reg;
+
+assign status_network      = NETWORK_ID;
+assign status_short_frames = short_reg;
+assign status_long_frames  = long_reg;
+assign status_error        = error_reg;
+
+always @(posedge clk) begin
+    if (error_short && short_reg != 16'hffff) begin
+        short_reg <= short_reg + 16'd1;
+    end
+    if (error_long && long_reg != 16'hffff) begin
+        long_reg <= long_reg + 16'd1;
+    end
+    if (error_short || error_long) begin
+        error_reg <= 1'b1;
+    end
+    if (rst) begin
+        short_reg <= 16'd0;
+        long_reg  <= 16'd0;
+        error_reg <= 1'b0;
+    end
+end
+
+wire verdict_out_tdata;
+wire verdict_out_tvalid;
+wire verdict_out_tready;
+
+abbnn_fifo #(
+    .DATA_WIDTH(1),
+    .DEPTH(STATUS_DEPTH)
+) status_fifo_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(verdict_tdata),
+    .s_axis_tvalid(verdict_tvalid),
+    .s_axis_tready(verdict_tready),
+    .m_axis_tdata(verdict_out_tdata),
+    .m_axis_tvalid(verdict_out_tvalid),
+    .m_axis_tready(verdict_out_tready)
+);
+
+// ---- stem and blocks: stream i feeds block i; stream BLOCKS feeds the head
+
+wire [STREAM_BITS-1:0] stream_tdata;
+wire [BLOCKS:0]        stream_tvalid;
+wire [BLOCKS:0]        stream_tready;
+wire [BLOCKS:0]        stream_tlast;
+
+wire unused_stream_tlast = &{1'b0, stream_tlast};
+
+abbnn_stem #(
+    .PREFIX({`ABBNN_MEM_DIR, "/stem"}),
+    .CHANNELS(3),
+    .OUT_CHANNELS(STEM_OUT_CHANNELS),
+    .HEIGHT(IMAGE_HEIGHT),
+    .WIDTH(IMAGE_WIDTH),
+    .KERNEL(STEM_KERNEL),
+    .STRIDE(STEM_STRIDE),
+    .CENTER(STEM_CENTER),
+    .PE(STEM_PE),
+    .SIMD(STEM_SIMD),
+    .PLANES(STEM_PLANES),
+    .SUM_WIDTH(STEM_SUM_WIDTH),
+    .SCALE_TERMS(STEM_SCALE_TERMS),
+    .SCALE_SHIFT_WIDTH(STEM_SCALE_SHIFT_WIDTH),
+    .SCALE_GUARD(STEM_SCALE_GUARD),
+    .SCALE_SUM_WIDTH(STEM_SCALE_SUM_WIDTH),
+    .VALUE_WIDTH(VALUE_WIDTH)
+) stem_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(pixel_tdata),
+    .s_axis_tvalid(pixel_tvalid),
+    .s_axis_tready(pixel_tready),
+    .m_axis_tdata(stream_tdata[STEM_PE*VALUE_WIDTH-1:0]),
+    .m_axis_tvalid(stream_tvalid[0]),
+    .m_axis_tready(stream_tready[0]),
+    .m_axis_tlast(stream_tlast[0])
+);
+
+generate
+    genvar i;
+    for (i = 0; i < BLOCKS; i = i + 1) begin : gen_block
+        // ASCII digits of the block's number, for its files.
+        localparam integer TENS = 48 + i / 10;
+        localparam integer UNITS = 48 + i % 10;
+        // Where the streams in front of and behind this block lie in stream_tdata, in bits, and their lanes.
+        localparam integer S_OFFSET = STREAM_OFFSET[32*i +: 32];
+        localparam integer S_LANES = STREAM_LANES[32*i +: 32];
+        localparam integer M_OFFSET = STREAM_OFFSET[32*(i+1) +: 32];
+        localparam integer M_LANES = STREAM_LANES[32*(i+1) +: 32];
+
+        abbnn_block #(
+            .PREFIX({`ABBNN_MEM_DIR, "/block", TENS[7:0], UNITS[7:0]}),
+            .IN_CHANNELS(BLOCK_IN_CHANNELS[32*i +: 32]),
+            .OUT_CHANNELS(BLOCK_OUT_CHANNELS[32*i +: 32]),
+            .HEIGHT(BLOCK_HEIGHT[32*i +: 32]),
+            .WIDTH(BLOCK_WIDTH[32*i +: 32]),
+            .STRIDE(BLOCK_STRIDE[32*i +: 32]),
+            .S_LANES(S_LANES),
+            .PE(M_LANES),
+            .SIMD(BLOCK_SIMD[32*i +: 32]),
+            .VALUE_WIDTH(VALUE_WIDTH),
+            .SUM_WIDTH(BLOCK_SUM_WIDTH[32*i +: 32]),
+            .SCALE_TERMS(BLOCK_SCALE_TERMS[32*i +: 32]),
+            .SCALE_SHIFT_WIDTH(BLOCK_SCALE_SHIFT_WIDTH[32*i +: 32]),
+            .SCALE_GUARD(BLOCK_SCALE_GUARD[32*i +: 32]),
+            .SCALE_SUM_WIDTH(BLOCK_SCALE_SUM_WIDTH[32*i +: 32]),
+            .SCALED_WIDTH(BLOCK_SCALED_WIDTH[32*i +: 32]),
+            .SHORTCUT_SIMD(BLOCK_SHORTCUT_SIMD[32*i +: 32]),
+            .SHORTCUT_SUM_WIDTH(BLOCK_SHORTCUT_SUM_WIDTH[32*i +: 32]),
+            .SHORTCUT_TERMS(BLOCK_SHORTCUT_TERMS[32*i +: 32]),
+            .SHORTCUT_SHIFT_WIDTH(BLOCK_SHORTCUT_SHIFT_WIDTH[32*i +: 32]),
+            .SHORTCUT_GUARD(BLOCK_SHORTCUT_GUARD[32*i +: 32]),
+            .SHORTCUT_SCALE_SUM_WIDTH(BLOCK_SHORTCUT_SCALE_SUM_WIDTH[32*i +: 32]),
+            .SHORTCUT_SCALED_WIDTH(BLOCK_SHORTCUT_SCALED_WIDTH[32*i +: 32]),
+            .FIELD_WIDTH(BLOCK_FIELD_WIDTH[32*i +: 32]),
+            .LEFT_MAX(BLOCK_LEFT_MAX[32*i +: 32]),
+            .ACTIVATION_SHIFT_WIDTH(BLOCK_ACTIVATION_SHIFT_WIDTH[32*i +: 32])
+        ) block_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(stream_tdata[S_OFFSET +: S_LANES*VALUE_WIDTH]),
+            .s_axis_tvalid(stream_tvalid[i]),
+            .s_axis_tready(stream_tready[i]),
+            .m_axis_tdata(stream_tdata[M_OFFSET +: M_LANES*VALUE_WIDTH]),
+            .m_axis_tvalid(stream_tvalid[i+1]),
+            .m_axis_tready(stream_tready[i+1]),
+            .m_axis_tlast(stream_tlast[i+1])
+        );
+    end
+endgenerate
+
+// ---- head, then only the good frames' results
+
+wire [31:0] score_tdata;
+wire        score_tvalid;
+wire        score_tready;
+wire        score_tlast;
+
+abbnn_head #(
+    .PREFIX({`ABBNN_MEM_DIR, "/head"}),
+    .CHANNELS(HEAD_CHANNELS),
+    .POSITIONS(HEAD_POSITIONS),
+    .CLASSES(HEAD_CLASSES),
+    .S_LANES(HEAD_S_LANES),
+    .PE(HEAD_PE),
+    .SIMD(HEAD_SIMD),
+    .PLANES(HEAD_PLANES),
+    .VALUE_WIDTH(VALUE_WIDTH),
+    .POOL_SHIFT(HEAD_POOL_SHIFT),
+    .SCORE_WIDTH(HEAD_SCORE_WIDTH),
+    .M_WIDTH(32)
+) head_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(stream_tdata[STREAM_BITS-1 -: HEAD_S_LANES*VALUE_WIDTH]),
+    .s_axis_tvalid(stream_tvalid[BLOCKS]),
+    .s_axis_tready(stream_tready[BLOCKS]),
+    .m_axis_tdata(score_tdata),
+    .m_axis_tvalid(score_tvalid),
+    .m_axis_tready(score_tready),
+    .m_axis_tlast(score_tlast)
+);
+
+wire [31:0] kept_tdata;
+wire        kept_tvalid;
+wire        kept_tready;
+wire        kept_tlast;
+
+abbnn_drop #(
+    .DATA_WIDTH(32)
+) drop_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(score_tdata),
+    .s_axis_tvalid(score_tvalid),
+    .s_axis_tready(score_tready),
+    .s_axis_tlast(score_tlast),
+    .s_status_tdata(verdict_out_tdata),
+    .s_status_tvalid(verdict_out_tvalid),
+    .s_status_tready(verdict_out_tready),
+    .m_axis_tdata(kept_tdata),
+    .m_axis_tvalid(kept_tvalid),
+    .m_axis_tready(kept_tready),
+    .m_axis_tlast(kept_tlast),
+    .frames(status_frames)
+);
+
+abbnn_skid #(
+    .DATA_WIDTH(33)
+) skid_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata({kept_tlast, kept_tdata}),
+    .s_axis_tvalid(kept_tvalid),
+    .s_axis_tready(kept_tready),
+    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
+    .m_axis_tvalid(m_axis_tvalid),
+    .m_axis_tready(m_axis_tready)
+);
+
+endmodule
+
+`resetall
