@@ -34,7 +34,7 @@ async def transfers(dut, prefix, cycles):
 async def run(bench, beats, depth, times):
     bench.send(beats)
     expected = replay(beats, depth, times)
-    assert_equal(np.array(await bench.receive(len(expected))), expected, "beat")
+    assert_equal(np.array(await bench.receive(len(expected), cycles=20_000)), expected, "beat")
 
 
 @cocotb.test()
@@ -85,7 +85,7 @@ async def stalled_output(dut):
     assert len(taken) == 2 * depth + (depth * times == 1)
     bench.stall(0, 0)
     expected = replay(case["beats"], depth, times)
-    assert_equal(np.array(await bench.receive(len(expected))), expected, "beat")
+    assert_equal(np.array(await bench.receive(len(expected), cycles=20_000)), expected, "beat")
     await bench.silent()
 
 
