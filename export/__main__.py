@@ -15,7 +15,9 @@ from golden.structure import NETWORKS
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m export", description="From a checkpoint to the files the RTL reads.")
+    parser = argparse.ArgumentParser(
+        prog="python -m export", description="From a checkpoint to the files the RTL reads."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
@@ -28,7 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--network", required=True, choices=sorted(NETWORKS), help="what the checkpoint holds")
     command.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
     defaults = FreezeOptions()
-    command.add_argument("--value-bits", type=int, default=defaults.value_width, metavar="W", help="default %(default)s")
+    command.add_argument(
+        "--value-bits", type=int, default=defaults.value_width, metavar="W", help="default %(default)s"
+    )
     command.add_argument(
         "--fraction-bits", type=int, default=defaults.fraction_bits, metavar="F", help="of the W; default %(default)s"
     )
@@ -41,14 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "mem",
         help="frozen network -> memory init files, parameter header, manifest",
-        description="Write the folder that abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
+        description="Write what abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
     )
     command.add_argument("network", type=Path, metavar="FILE.safetensors")
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="an earlier export there is replaced")
     choice = command.add_mutually_exclusive_group()
     choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
     choice.add_argument(
-        "--cycles", type=int, default=DEFAULT_CYCLES, metavar="N",
+        "--cycles",
+        type=int,
+        default=DEFAULT_CYCLES,
+        metavar="N",
         help="balance all stages to at most N cycles a frame; default %(default)s",
     )
     return parser
@@ -75,8 +82,12 @@ def _freeze(arguments: argparse.Namespace) -> None:
     save_network(network, arguments.out)
     ranges = analyse(network)
     saturating = ", ".join(ranges.can_saturate) or "none"
-    print(f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {arguments.out.stat().st_size} bytes")
-    print(f"values {network.value_width} bits, {network.fraction_bits} of them fraction; scores {ranges.scores.bits} bits")
+    print(
+        f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {arguments.out.stat().st_size} bytes"
+    )
+    print(
+        f"values {network.value_width} bits, {network.fraction_bits} of them fraction; scores {ranges.scores.bits} bits"
+    )
     print(f"layers whose proven range exceeds the value width, so that an image might saturate there: {saturating}")
     clipped = threshold_overflows(network)
     if clipped:

@@ -63,12 +63,12 @@ def _scale(scale: Scale, bounds: SumRange, lanes: int) -> tuple[dict[str, int], 
     return parameters, memory
 
 
-def _sum_memories(
-    words: tuple[list[int], list[int]], fold: Fold, sum_width: int, order: str
-) -> tuple[Memory, Memory]:
+def _sum_memories(words: tuple[list[int], list[int]], fold: Fold, sum_width: int, order: str) -> tuple[Memory, Memory]:
     weights, bias = words
     return (
-        Memory(weights, fold.pe * fold.simd, f"weights, 1 for +1; address {order}", f"{fold.pe} PE x {fold.simd} SIMD x 1"),
+        Memory(
+            weights, fold.pe * fold.simd, f"weights, 1 for +1; address {order}", f"{fold.pe} PE x {fold.simd} SIMD x 1"
+        ),
         Memory(bias, fold.pe * sum_width, "bias plus the number of -1 weights", f"{fold.pe} PE x signed[{sum_width}]"),
     )
 
@@ -123,18 +123,29 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
             f"{s_lanes} channels x signed[{network.value_width}]",
         ),
         f"{name}_weights.mem": Memory(
-            words[0], fold.pe * fold.simd, "weights, 1 for +1; address fold * beats + beat",
+            words[0],
+            fold.pe * fold.simd,
+            "weights, 1 for +1; address fold * beats + beat",
             f"{fold.pe} PE x {fold.simd} SIMD x 1",
         ),
         f"{name}_correction.mem": Memory(
-            words[1], fold.pe * sum_width, "popcount corrections; address border class * folds + fold",
+            words[1],
+            fold.pe * sum_width,
+            "popcount corrections; address border class * folds + fold",
             f"{fold.pe} PE x signed[{sum_width}]",
         ),
         f"{name}_scale.mem": scale_memory,
         f"{name}_activation.mem": Memory(
             qprelu_table(
-                act.threshold, act.add_positive, act.add_before, act.exponent, act.add_after,
-                fold.pe, bounds.field_bits, left_max, shift_width,
+                act.threshold,
+                act.add_positive,
+                act.add_before,
+                act.exponent,
+                act.add_after,
+                fold.pe,
+                bounds.field_bits,
+                left_max,
+                shift_width,
             ),
             fold.pe * (4 * bounds.field_bits + shift_width),
             "QPReLU fields",
@@ -142,7 +153,9 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
             f"shift[{shift_width}] = {left_max} - exponent)",
         ),
     }
-    shortcut_parameters = dict.fromkeys(("SIMD", "SUM_WIDTH", "TERMS", "SHIFT_WIDTH", "SCALE_SUM_WIDTH", "SCALED_WIDTH"), 1)
+    shortcut_parameters = dict.fromkeys(
+        ("SIMD", "SUM_WIDTH", "TERMS", "SHIFT_WIDTH", "SCALE_SUM_WIDTH", "SCALED_WIDTH"), 1
+    )
     shortcut_parameters["GUARD"] = 0
     if numbers.shortcut is not None and numbers.shortcut_scale is not None and bounds.shortcut is not None:
         short, short_fold, short_width = numbers.shortcut, folding[f"{name}.shortcut"], bounds.shortcut.sum.bits
@@ -152,7 +165,10 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         weights, bias = _sum_memories(short_words, short_fold, short_width, "fold * beats + beat")
         short_scale, short_memory = _scale(numbers.shortcut_scale, bounds.shortcut, short_fold.pe)
         shortcut_parameters = {
-            "SIMD": short_fold.simd, "SUM_WIDTH": short_width, **short_scale, "SCALED_WIDTH": bounds.shortcut.scaled.bits
+            "SIMD": short_fold.simd,
+            "SUM_WIDTH": short_width,
+            **short_scale,
+            "SCALED_WIDTH": bounds.shortcut.scaled.bits,
         }
         memories |= {
             f"{name}_shortcut_weights.mem": weights,

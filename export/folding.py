@@ -64,9 +64,7 @@ def stages(network: IntegerNetwork) -> list[Stage]:
         name = block_name(index)
         result.append(Stage(name, positions, block.out_channels, block.in_channels, 9, 1, True))
         if block.downsamples:
-            result.append(
-                Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False)
-            )
+            result.append(Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False))
     channels = structure.head_input[2]
     return [*result, Stage("head", 1, structure.classes, channels, 1, network.head.planes, False)]
 
@@ -117,7 +115,7 @@ def _divides(a: int, b: int) -> bool:
 
 
 def _regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
-    """Whether `abbnn_resize` can take `entering` stream lanes to the stage's input lanes and an identity residual's PE."""
+    """Whether abbnn_resize can take `entering` stream lanes to a stage's input lanes and identity residual."""
     identity = stage.binary and stage.outputs == stage.channels
     return _divides(entering, lanes) and (not identity or _divides(entering, pe))
 

@@ -110,11 +110,11 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> 
 
 
 def standardize(weight: Floats) -> Floats:
-    """Scaled weight standardization a output channel (Eq. 1): (w - mean) / (std + eps) / sqrt(fan-in), population std."""
+    """Scaled weight standardization (Eq. 1) an output channel: (w - mean) / (std + eps) / sqrt(fan-in)."""
     flat = weight.reshape(len(weight), -1)
     centred = flat - flat.mean(axis=1, keepdims=True)
-    result = centred / (flat.std(axis=1, keepdims=True) + EPSILON) / np.sqrt(flat.shape[1])
-    return result.reshape(weight.shape)
+    result: Floats = centred / (flat.std(axis=1, keepdims=True) + EPSILON) / np.sqrt(flat.shape[1])
+    return np.reshape(result, weight.shape)
 
 
 def signed_powers(factors: Floats, terms: int, lowest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -138,7 +138,7 @@ def signed_powers(factors: Floats, terms: int, lowest: int) -> tuple[NDArray[np.
 
 
 def freeze_scale(factors: Floats, terms: int, power_of_two: bool) -> Scale:
-    """Factors of (integer in) to (value's last bit out) as a Scale; a trained power of two is taken as it was trained."""
+    """Factors from integers in to last bits of a value out; a trained power of two is taken as it was trained."""
     if power_of_two:
         sign = np.sign(factors).astype(np.int64)[:, None]
         # The same rounding, in the logarithm, as the straight-through estimator of training.
@@ -165,7 +165,7 @@ def odd_weights(weights: Floats, planes: int) -> NDArray[np.int64]:
 
 
 def weight_exponent(largest: Floats, planes: int) -> NDArray[np.int64]:
-    """The greatest e with largest * 2**e within the range of `odd_weights` (half a step beyond the end still rounds in)."""
+    """The greatest e with largest * 2**e in the range of `odd_weights`, where half a step beyond its end rounds in."""
     return np.floor(np.log2((1 << planes) / np.maximum(largest, 2.0**-40))).astype(np.int64)
 
 

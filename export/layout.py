@@ -1,6 +1,6 @@
 """Lane packing and $readmemh files: every word that crosses from Python to the RTL goes through these functions.
 
-A word holds `lanes` fields of `width` bits. Lane 0 is in the least significant bits; signed fields are two's complement:
+A word holds `lanes` fields of `width` bits. Lane 0 has the least significant bits; signed fields are two's complement:
 
 >>> [hex(word) for word in pack([[1, 2], [-1, 0]], 4)]
 ['0x21', '0xf']
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Integers = NDArray[np.int64]
+from golden.ops import Integers
 
 
 def pack(values: ArrayLike, width: int) -> list[int]:

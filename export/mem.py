@@ -127,7 +127,7 @@ def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The folder's manifest after checking every file against it. ValueError names the first file that does not match."""
+    """The folder's manifest, every file checked against it. ValueError names the first that does not match."""
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

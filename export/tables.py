@@ -6,15 +6,18 @@ arguments as their docstrings say. Lane 0 (or PE 0) is always in the least signi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import Integers, pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
+from export.layout import pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
+from golden.ops import Integers
 
 BORDER_CLASSES = 9
 
 
-def _groups(values: NDArray[np.generic], lanes: int) -> NDArray[np.generic]:
+def _groups(values: NDArray[Any], lanes: int) -> NDArray[Any]:
     """(C, ...) -> (C / lanes, lanes, ...): a table's word g holds channels g * lanes and up."""
     if len(values) % lanes:
         raise ValueError(f"{lanes} lanes do not divide {len(values)} channels")
@@ -39,7 +42,7 @@ def read_compare_table(words: list[int], lanes: int, value_width: int) -> Intege
 
 def scale_table(sign: Integers, shift: Integers, lanes: int, shift_width: int) -> list[int]:
     """sign, shift (C, T) as in `golden.ops.scale`: words of lanes * T * (shift_width + 2) bits."""
-    columns: list[tuple[Integers, int]] = []
+    columns: list[tuple[NDArray[Any], int]] = []
     for term in range(sign.shape[1]):
         used = sign[:, term] != 0
         columns += [(np.where(used, shift[:, term], 0), shift_width), (sign[:, term] < 0, 1), (used, 1)]
@@ -87,7 +90,7 @@ def read_qprelu_table(
     return threshold, add_positive, add_before, exponent, add_after
 
 
-def fan_in_order(weights: NDArray[np.generic], simd: int) -> NDArray[np.generic]:
+def fan_in_order(weights: NDArray[Any], simd: int) -> NDArray[Any]:
     """Order a (Cout, k, k, Cin) kernel as the window emits its fan-in: (Cout, SIMD_FOLD, SIMD).
 
     simd = k * k * lanes; beat = channel group, element = (kernel row * k + kernel column) * lanes + lane.
@@ -101,7 +104,7 @@ def fan_in_order(weights: NDArray[np.generic], simd: int) -> NDArray[np.generic]
     return grouped.transpose(0, 2, 1, 3).reshape(out_channels, channels // lanes, simd)
 
 
-def _fan_in_original(ordered: NDArray[np.generic], kernel: int, channels: int) -> NDArray[np.generic]:
+def _fan_in_original(ordered: NDArray[Any], kernel: int, channels: int) -> NDArray[Any]:
     """The inverse of `fan_in_order`: (Cout, SIMD_FOLD, SIMD) -> (Cout, k, k, Cin)."""
     out_channels, groups, _ = ordered.shape
     split = ordered.reshape(out_channels, groups, kernel * kernel, channels // groups)
@@ -135,7 +138,7 @@ def xnor_array_tables(
     tap adds (weight == -1) to the popcount instead of nothing: correction = -valid taps - 2 * (-1 weights on padded
     taps). A 1x1 kernel has one class, a 3x3 kernel nine (`border_taps`).
     """
-    out_channels, kernel, _, channels = weights.shape
+    _, kernel, _, channels = weights.shape
     ordered = fan_in_order(weights, simd)
     folds = _groups(ordered, pe).transpose(0, 2, 1, 3)
     weight_words = pack(folds.reshape(-1, pe * simd), 1)

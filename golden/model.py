@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from golden import ops
 from golden.network import IntegerNetwork
+from golden.ops import Integers
 from golden.ranges import Ranges, analyse
 from golden.structure import block_name
 
-Layers = dict[str, NDArray[np.int64]]
+Layers = dict[str, Integers]
 
 
 def layer_names(network: IntegerNetwork) -> list[str]:

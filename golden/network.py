@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from golden.files import replacing
 from golden.ops import Integers, value_range
 from golden.structure import Structure, block_name
 
@@ -38,14 +37,16 @@ class Scale:
         return int(self.sign.shape[1])
 
     @property
-    def multiplier(self) -> NDArray[np.int64]:
+    def multiplier(self) -> Integers:
         """The factor times 2**guard, (C,)."""
-        return (self.sign.astype(np.int64) << self.shift.astype(np.int64)).sum(axis=1)
+        factor: Integers = (self.sign.astype(np.int64) << self.shift.astype(np.int64)).sum(axis=1)
+        return factor
 
     @property
-    def magnitude(self) -> NDArray[np.int64]:
+    def magnitude(self) -> Integers:
         """Sum of |terms|, (C,): bounds every partial sum of the shift-adds."""
-        return (np.abs(self.sign.astype(np.int64)) << self.shift.astype(np.int64)).sum(axis=1)
+        bound: Integers = (np.abs(self.sign.astype(np.int64)) << self.shift.astype(np.int64)).sum(axis=1)
+        return bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +102,8 @@ class IntegerNetwork:
     source: dict[str, Any] = field(default_factory=dict)
 
 
-_SCALE = {"sign": np.int8, "shift": np.uint8}
-_ACTIVATION = {
+_SCALE: dict[str, type[Any]] = {"sign": np.int8, "shift": np.uint8}
+_ACTIVATION: dict[str, type[Any]] = {
     "threshold": np.int32,
     "add_positive": np.int32,
     "add_before": np.int32,
@@ -111,7 +112,7 @@ _ACTIVATION = {
 }
 
 
-def _store(array: Integers, kind: type[np.integer[Any]], name: str) -> NDArray[np.integer[Any]]:
+def _store(array: Integers, kind: type[Any], name: str) -> NDArray[np.integer[Any]]:
     """Narrow to the file's type; a value that does not fit is an error, never a wrap-around."""
     info = np.iinfo(kind)
     if array.size and (array.min() < info.min or array.max() > info.max):
@@ -179,17 +180,8 @@ def serialize(network: IntegerNetwork) -> bytes:
 
 def save_network(network: IntegerNetwork, path: Path) -> None:
     """Write the file whole or not at all."""
-    data = serialize(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(serialize(network))
 
 
 def network_hash(network: IntegerNetwork) -> str:
@@ -204,7 +196,7 @@ class _Reader:
         self.tensors = dict(tensors)
         self.metadata = metadata
 
-    def take(self, name: str, kind: type[np.integer[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+    def take(self, name: str, kind: type[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         if name not in self.tensors:
             raise ValueError(f"tensor {name} is missing")
         tensor = self.tensors.pop(name)

@@ -44,7 +44,7 @@ def window(maps: Integers, kernel: int, stride: int) -> Integers:
     return views[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
 
 
-def dot(vectors: Integers, weights: Integers, bound: int) -> NDArray[np.int64]:
+def dot(vectors: Integers, weights: Integers, bound: int) -> Integers:
     """Exact integer product (..., D) x (C, D) -> (..., C) through BLAS.
 
     `bound` is the greatest magnitude of any sum of |products|: below 2**24 float32 holds every partial sum exactly,
@@ -55,10 +55,11 @@ def dot(vectors: Integers, weights: Integers, bound: int) -> NDArray[np.int64]:
     kind = np.float32 if bound < EXACT_FLOAT32 else np.float64
     flat = np.ascontiguousarray(vectors.reshape(-1, vectors.shape[-1]), dtype=kind)
     product = flat @ np.ascontiguousarray(weights.T, dtype=kind)
-    return product.astype(np.int64).reshape(*vectors.shape[:-1], len(weights))
+    sums: Integers = product.astype(np.int64).reshape(*vectors.shape[:-1], len(weights))
+    return sums
 
 
-def xnor_conv(bits: NDArray[np.uint8], weights: NDArray[np.uint8], stride: int) -> NDArray[np.int64]:
+def xnor_conv(bits: NDArray[np.uint8], weights: NDArray[np.uint8], stride: int) -> Integers:
     """Padded binary convolution: sum over the valid taps of (+-1)(+-1) = 2 * popcount(xnor) - valid.
 
     bits (N, H, W, Cin) and weights (Cout, k, k, Cin) hold 1 for +1 and 0 for -1; a padded tap adds 0.
@@ -74,8 +75,8 @@ def xnor_conv(bits: NDArray[np.uint8], weights: NDArray[np.uint8], stride: int) 
     )
 
 
-def sum_conv(values: Integers, weights: Integers, bias: Integers, stride: int, bound: int) -> NDArray[np.int64]:
-    """Padded convolution of multi-bit values with integer weights, plus bias: stem, shortcut (1x1) and head (1x1 of 1x1).
+def sum_conv(values: Integers, weights: Integers, bias: Integers, stride: int, bound: int) -> Integers:
+    """Padded convolution of multi-bit values with integer weights, plus bias: stem, shortcut and head (both 1x1).
 
     values (N, H, W, Cin), weights (Cout, k, k, Cin) odd integers that the RTL holds as planes of +-1
     (`export.layout` and `abbnn_sum_array`), bias (Cout,). `bound` as in `dot`, proven by range analysis.
@@ -85,7 +86,7 @@ def sum_conv(values: Integers, weights: Integers, bias: Integers, stride: int, b
     return dot(windows.reshape(*windows.shape[:3], fan_in), weights.reshape(len(weights), fan_in), bound) + bias
 
 
-def scale(sums: Integers, sign: Integers, shift: Integers, guard: int, width: int) -> NDArray[np.int64]:
+def scale(sums: Integers, sign: Integers, shift: Integers, guard: int, width: int) -> Integers:
     """Per-channel factor as T signed powers of two: saturate((sum over t of sign_t * (sums << shift_t)) >> guard).
 
     sums (..., C); sign (C, T) in {-1, 0, 1}, shift (C, T) >= 0: the factor is sum(sign_t * 2**(shift_t - guard)).
@@ -104,7 +105,7 @@ def qprelu(
     exponent: Integers,
     add_after: Integers,
     width: int,
-) -> NDArray[np.int64]:
+) -> Integers:
     """Biases and quantized PReLU in one form that covers the official code and the paper's Eq. 8; saturates to `width`.
 
     y >= threshold ? y + add_positive : shift(y + add_before, exponent) + add_after, where shift is << exponent for
@@ -118,18 +119,21 @@ def qprelu(
     return saturate(np.where(sums >= threshold, sums + add_positive, shifted + add_after), width)
 
 
-def pool(values: Integers) -> NDArray[np.int64]:
+def pool(values: Integers) -> Integers:
     """2x2 average, stride 2: the sum of four, shifted right by 2."""
     n, height, width, channels = values.shape
     quads = values.reshape(n, height // 2, 2, width // 2, 2, channels).astype(np.int64)
-    return quads.sum(axis=(2, 4)) >> 2
+    average: Integers = quads.sum(axis=(2, 4)) >> 2
+    return average
 
 
-def gap(values: Integers, shift: int) -> NDArray[np.int64]:
-    """Global sum over all positions, shifted right: (N, H, W, C) -> (N, C). A remaining divisor is the head's business."""
-    return values.astype(np.int64).sum(axis=(1, 2)) >> shift
+def gap(values: Integers, shift: int) -> Integers:
+    """Global sum, shifted right: (N, H, W, C) -> (N, C). A divisor beyond the shift is in the head's weights."""
+    total: Integers = values.astype(np.int64).sum(axis=(1, 2))
+    return total >> shift
 
 
-def argmax(scores: Integers) -> NDArray[np.int64]:
+def argmax(scores: Integers) -> Integers:
     """Index of the greatest score, the lowest index among equals: (N, classes) -> (N,)."""
-    return np.argmax(scores, axis=-1)
+    greatest: Integers = np.argmax(scores, axis=-1)
+    return greatest

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from golden.network import PIXEL_BITS, Activation, IntegerNetwork, Scale, SumLayer
-from golden.ops import qprelu, value_range
+from golden.ops import Integers, qprelu, value_range
 from golden.structure import block_name
 
 SCORE_WIDTH_MAX = 32
@@ -22,8 +21,8 @@ SCORE_WIDTH_MAX = 32
 class Interval:
     """Inclusive bounds a channel."""
 
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
+    low: Integers
+    high: Integers
 
     @property
     def bits(self) -> int:

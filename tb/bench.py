@@ -111,7 +111,7 @@ def simulate(
         "seed": seed(),
         "extra_env": {**environment, **(extra_env or {})},
     }
-    print(f"{toplevel} on {sim}, SEED={seed()}, {work_dir.relative_to(ROOT) if work_dir.is_relative_to(ROOT) else work_dir}")
+    print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
     try:
         if sim == "verilator":
             extra = _verilator_environment()
@@ -153,7 +153,9 @@ class Bench:
         self.random = random.Random(cocotb.RANDOM_SEED)
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
         cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
-        self.sources = {p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources}
+        self.sources = {
+            p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
+        }
         self.sinks = {p: AxiStreamSink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
         for end in (*self.sources.values(), *self.sinks.values()):
             end.log.setLevel("ERROR")
@@ -198,13 +200,13 @@ class Bench:
                     end.set_pause_generator(pauses(share, self.random))
 
     def send(self, beats: Sequence[int], prefix: str = "s_axis") -> None:
-        """Queue one frame: one unsigned int a beat (`export.layout.pack`); tlast, where the port exists, on the last."""
+        """Queue one frame: an unsigned int a beat (`export.layout.pack`); tlast, where there is a port, on the last."""
         from cocotbext.axi import AxiStreamFrame
 
         self.sources[prefix].send_nowait(AxiStreamFrame([int(beat) for beat in beats]))
 
     async def receive(self, count: int, prefix: str = "m_axis", *, cycles: int = 100_000) -> list[int]:
-        """Exactly `count` beats as unsigned ints. Raises AssertionError with the tally if they are not there in time."""
+        """Exactly `count` beats as unsigned ints; AssertionError with the tally if they are not there in time."""
         from cocotb.triggers import ClockCycles, First
 
         sink = self.sinks[prefix]
@@ -232,7 +234,8 @@ class Bench:
         self.stall(0, 0)
         await ClockCycles(self.dut.clk, cycles)
         for prefix, sink in self.sinks.items():
-            assert sink.empty() and not sink.active, f"{prefix}: unexpected beats after the last result"
+            beats = sink.count() + sink.active
+            assert beats == 0, f"{prefix}: {beats} unexpected beats after the last result"
 
 
 async def _wait(trigger: Any) -> None:
@@ -264,7 +267,9 @@ def assert_elaboration_fails(toplevel: str, parameters: Mapping[str, int | str],
     """
     import subprocess
 
-    values = [f'-P{toplevel}.{k}="{v}"' if isinstance(v, str) else f"-P{toplevel}.{k}={v}" for k, v in parameters.items()]
+    values = [
+        f'-P{toplevel}.{k}="{v}"' if isinstance(v, str) else f"-P{toplevel}.{k}={v}" for k, v in parameters.items()
+    ]
     command = ["iverilog", "-g2005", "-o", os.devnull, "-s", toplevel, *values, *library_sources()]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     output = result.stdout + result.stderr
