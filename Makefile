@@ -1,0 +1,66 @@
+# `make` lists the targets. Everything Python runs in .venv of this checkout, which `make setup` makes.
+
+TOPLEVEL ?= abbnn_core
+SIM      ?= icarus
+IMAGES   ?= 10
+NETWORK  ?= models/tiny.safetensors
+SEED     ?= 1
+WAVES    ?= 0
+JOBS     ?= 2
+
+python := .venv/bin/python
+pytest := $(python) -m pytest
+# A test file runs in one process, so two never build the same design at once.
+parallel := -n $(JOBS) --dist loadfile
+
+modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
+
+export SIM SEED WAVES
+# What make passes on to its recipes is no business of the makefiles that Verilator writes.
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL IMAGES NETWORK JOBS
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup setup-train sim test lint bench clean check-sim check-toplevel
+
+help: ## this list
+	@echo "Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables of sim, with their defaults:"
+	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
+	@echo "  IMAGES=$(IMAGES) NETWORK=$(NETWORK) (abbnn_core only)"
+
+sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
+ifeq ($(TOPLEVEL),abbnn_core)
+	@$(python) -m tb.sim --network "$(NETWORK)" --images "$(IMAGES)"
+else
+	@$(pytest) tb/test_$(TOPLEVEL).py
+endif
+
+test: lint setup-train ## everything: lint, all tests, the core on both simulators
+	@$(pytest) $(parallel) tests golden export train
+	@SIM=icarus $(pytest) $(parallel) tb
+	@SIM=verilator $(pytest) tb/test_abbnn_core.py
+
+lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no warning is let pass
+	@$(python) -m tools.lint
+
+bench: setup ## measure cycles, latency, utilisation and speeds into build/reports/bench.json
+	@$(python) -m tools.bench
+
+setup: ## make .venv and install what simulation needs, once
+	@tools/setup.sh
+
+setup-train: ## the same, and torch for training
+	@tools/setup.sh train
+
+clean: ## remove all that was built but .venv
+	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find golden export train tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check-sim:
+	@: $(if $(filter icarus verilator,$(SIM)),,$(error SIM=$(SIM): icarus and verilator are supported))
+
+check-toplevel:
+	@: $(if $(filter $(modules),$(TOPLEVEL)),,$(error TOPLEVEL=$(TOPLEVEL) is no module of rtl/; there are: $(modules)))
+	@: $(if $(wildcard tb/test_$(TOPLEVEL).py),,$(error TOPLEVEL=$(TOPLEVEL) has no testbench tb/test_$(TOPLEVEL).py))
