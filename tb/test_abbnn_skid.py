@@ -3,9 +3,11 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_equal, load_case, simulate
+from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles
 from cocotb.utils import get_sim_time
+
+BAD_PARAMETERS = [("abbnn_skid", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 
 @cocotb.test()
@@ -53,3 +55,8 @@ async def reset_in_mid_stream(dut):
 def test_abbnn_skid(width):
     beats = np.random.default_rng(width).integers(0, 1 << width, 300)
     simulate("abbnn_skid", "test_abbnn_skid", {"DATA_WIDTH": width}, case={"beats": beats})
+
+
+@pytest.mark.parametrize(("toplevel", "parameters", "message"), BAD_PARAMETERS)
+def test_abbnn_skid_parameters(toplevel, parameters, message):
+    assert_elaboration_fails(toplevel, parameters, message)
