@@ -106,7 +106,7 @@ def simulate(
         "parameters": quoted,
         "sim_build": str(build),
         "work_dir": str(work_dir),
-        "python_search": [str(ROOT / "tb"), str(ROOT)],
+        "python_search": [str(ROOT / "tb"), str(ROOT), str(ROOT / "tests")],
         "testcase": testcase,
         "seed": seed(),
         "extra_env": {**environment, **(extra_env or {})},

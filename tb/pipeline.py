@@ -1,0 +1,213 @@
+"""The whole core in simulation: export, golden results, the run, and every layer compared value by value.
+
+`run_core` is called by `make sim` (tb/sim.py), by tb/test_abbnn_core.py and by the benchmark; the cocotb side is
+`stream_images` in tb/test_abbnn_core.py, which attaches `LayerMonitor`s and fills a `Report`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import BUILD, RTL, simulate
+from numpy.typing import NDArray
+
+from export.folding import Folding, balance
+from export.layout import unpack
+from export.mem import read_manifest, write
+from golden.model import Layers, batches, forward, layer_names
+from golden.network import IntegerNetwork, network_hash
+from golden.ranges import analyse
+from golden.structure import block_name
+
+MEM_FOLDER = "mem"
+"""The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
+REPORT_FILE = "report.json"
+PROGRESS = "PROGRESS"
+"""First word of a line that tells how many results have come out."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first value of a layer that differs, in image order, then row, column, channel."""
+
+    layer: str
+    image: int
+    row: int
+    column: int
+    channel: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (
+            f"layer {self.layer}, channel {self.channel}, row {self.row}, column {self.column} of image {self.image}: "
+            f"expected {self.expected}, got {self.got}"
+        )
+
+
+@dataclass
+class Report:
+    """What a run has shown: one entry an image, one a layer, cycles counted from the first pixel's transfer."""
+
+    simulator: str
+    network: str
+    images: list[dict[str, int]] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    first_mismatch: str | None = None
+    cycles: int = 0
+    seconds: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        (folder / REPORT_FILE).write_text(json.dumps(asdict(self), indent=1))
+
+    @staticmethod
+    def load(folder: Path) -> Report:
+        return Report(**json.loads((folder / REPORT_FILE).read_text()))
+
+
+def golden_layers(network: IntegerNetwork, images: NDArray[np.uint8]) -> Layers:
+    """Every layer of `golden.model.forward` for all images."""
+    ranges = analyse(network)
+    parts = [forward(network, batch, ranges) for batch in batches(images)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in layer_names(network)}
+
+
+def run_core(
+    network: IntegerNetwork,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64] | None,
+    run_folder: Path,
+    *,
+    folding: Folding | None = None,
+    sim: str | None = None,
+    monitor: bool = True,
+    testcase: str = "stream_images",
+    damage: Mapping[str, int] | None = None,
+    idle: float = 0.0,
+    back_pressure: float = 0.0,
+) -> Report:
+    """Export `network` into `run_folder`, build the core, stream `images` and compare with golden.
+
+    `monitor` compares every layer, else the scores and classes alone. `damage` maps a memory file to the bit (counted
+    from the file's first word's lowest bit) to flip after the export, with the manifest made to match: a consistent but
+    wrong set of files. `idle` and `back_pressure` stall the ends. A mismatch raises SystemExit after the report has
+    been written.
+    """
+    run_folder.mkdir(parents=True, exist_ok=True)
+    folding = folding or balance(network)
+    write(network, folding, run_folder / MEM_FOLDER)
+    for name, bit in (damage or {}).items():
+        flip_bit(run_folder / MEM_FOLDER, name, bit)
+    read_manifest(run_folder / MEM_FOLDER)
+    (run_folder / REPORT_FILE).unlink(missing_ok=True)
+    layers = golden_layers(network, images)
+    kept = layers if monitor else {name: layers[name] for name in ("scores", "class")}
+    case: dict[str, Any] = {f"layer.{name}": values.astype(np.int32) for name, values in kept.items()}
+    case |= {
+        "images": images,
+        "labels": np.full(len(images), -1) if labels is None else labels,
+        "lanes": json.dumps({name: folding[name].pe for name in folding}),
+        "network_id": int(network_hash(network)[:16], 16),
+        "network_name": network.structure.name,
+        "stalls": [idle, back_pressure],
+    }
+    simulate(
+        "abbnn_core",
+        "test_abbnn_core",
+        sources=sorted(str(path) for path in RTL.glob("*.v")),
+        includes=[run_folder / MEM_FOLDER],
+        defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
+        case=case,
+        testcase=testcase,
+        sim=sim,
+        work_dir=run_folder,
+    )
+    return Report.load(run_folder)
+
+
+def flip_bit(folder: Path, name: str, bit: int) -> None:
+    """Flip one bit of a memory file and make the manifest agree, as if the exporter itself had been wrong."""
+    import hashlib
+
+    path, manifest_path = folder / name, folder / "manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    entry = next(memory for memory in manifest["memories"] if memory["file"] == name)
+    lines = path.read_text().splitlines()
+    address, position = divmod(bit, entry["width"])
+    lines[address] = f"{int(lines[address], 16) ^ 1 << position:0{len(lines[address])}x}"
+    text = "\n".join(lines) + "\n"
+    path.write_text(text)
+    entry["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    manifest_path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def default_run_folder(name: str, sim: str) -> Path:
+    return BUILD / f"run-{name}-{sim}"
+
+
+# ---- inside the simulator ---------------------------------------------------------------------------------------
+
+
+class LayerMonitor:
+    """Collects one stream between or inside the stages with cocotbext-axi's monitor.
+
+    `entity` and `prefix` name the stream; a beat holds `lanes` signed values; `shape` is one image's (H, W, C).
+    """
+
+    def __init__(self, dut: Any, layer: str, entity: Any, prefix: str, lanes: int, shape: Sequence[int]) -> None:
+        from cocotbext.axi import AxiStreamBus, AxiStreamMonitor
+
+        self.layer = layer
+        self.shape = tuple(shape)
+        self.lanes = lanes
+        self.monitor = AxiStreamMonitor(AxiStreamBus.from_prefix(entity, prefix), dut.clk, dut.rst, byte_lanes=1)
+        self.monitor.log.setLevel("ERROR")
+
+    def values(self) -> NDArray[np.int64]:
+        """All values seen so far: (images, H, W, C). A number of beats that is no whole image is an AssertionError."""
+        beats = self.monitor.read_nowait()
+        per_image = int(np.prod(self.shape)) // self.lanes
+        assert beats, f"layer {self.layer}: its stream never moved"
+        assert len(beats) % per_image == 0, f"layer {self.layer}: {len(beats)} beats are no whole images of {per_image}"
+        width = len(self.monitor.bus.tdata) // self.lanes
+        return unpack(beats, self.lanes, width, signed=True).reshape(-1, *self.shape)
+
+
+def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:
+    """One monitor for every layer of `layers` but the scores and the class, which come out of the core itself."""
+    monitors = []
+    blocks = sum(name.endswith(".conv") for name in layers)
+    for name, values in layers.items():
+        if name in ("scores", "class"):
+            continue
+        shape = values.shape[1:] if values.ndim == 4 else (1, 1, *values.shape[1:])
+        stage, _, part = name.partition(".")
+        if name == "stem":
+            entity, prefix, count = dut.stem_inst, "m_axis", lanes["stem"]
+        elif name == "pool":
+            count = lanes[block_name(blocks - 1)] if blocks else lanes["stem"]
+            entity, prefix = dut.head_inst, "pool"
+        else:
+            entity, count = dut.gen_block[int(stage.removeprefix("block"))].block_inst, lanes[stage]
+            prefix = {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
+        monitors.append(LayerMonitor(dut, name, entity, prefix, count, shape))
+    return monitors
+
+
+def compare_layer(name: str, got: NDArray[np.int64], expected: NDArray[Any]) -> tuple[dict[str, Any], Mismatch | None]:
+    """A row of the report, and the first mismatch. A different number of images is a mismatch of the whole layer."""
+    expected = expected.reshape(got.shape[0] if len(expected) == got.shape[0] else len(expected), *got.shape[1:])
+    count = min(len(got), len(expected))
+    wrong = np.argwhere(got[:count] != expected[:count])
+    missing = abs(len(got) - len(expected)) * int(np.prod(got.shape[1:]))
+    row = {"layer": name, "values": int(expected.size), "mismatches": len(wrong) + missing}
+    if not len(wrong):
+        return row, None
+    image, y, x, channel = (int(i) for i in wrong[0])
+    index = (image, y, x, channel)
+    return row, Mismatch(name, image, y, x, channel, int(expected[index]), int(got[index]))

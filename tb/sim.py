@@ -1,0 +1,117 @@
+"""`make sim TOPLEVEL=abbnn_core`: stream images through the core in simulation and print what was compared."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tb")]
+
+from bench import BUILD, default_simulator  # noqa: E402
+from pipeline import PROGRESS, Report, run_core  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from golden.images import read_images  # noqa: E402
+from golden.network import load_network  # noqa: E402
+
+
+class SimulatorLog(logging.Handler):
+    """Everything the simulator prints goes to a file; progress lines move the bar."""
+
+    def __init__(self, path: Path, progress: tqdm) -> None:
+        super().__init__()
+        self.file = path.open("w")
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith(PROGRESS):
+            self.progress.n = int(text.split()[1].split("/")[0])
+            self.progress.refresh()
+        else:
+            self.file.write(text + "\n")
+            self.file.flush()
+
+
+def tables(report: Report) -> list[Table]:
+    """The two tables of the closing report."""
+    images = Table(title=f"{report.network} on {report.simulator}", caption="cycles: first pixel in to class out")
+    for column in ("image", "label", "predicted", "cycles"):
+        images.add_column(column, justify="right")
+    for index, row in enumerate(report.images):
+        label = str(row["label"]) if row["label"] >= 0 else "-"
+        images.add_row(str(index), label, str(row["predicted"]), str(row["left"] - row["entered"]))
+    layers = Table()
+    layers.add_column("layer")
+    for column in ("values compared", "mismatches"):
+        layers.add_column(column, justify="right")
+    for row in report.layers:
+        layers.add_row(row["layer"], f"{row['values']:,}", f"{row['mismatches']:,}")
+    total = sum(row["values"] for row in report.layers), sum(row["mismatches"] for row in report.layers)
+    layers.add_section()
+    layers.add_row("all", f"{total[0]:,}", f"{total[1]:,}")
+    return [images, layers]
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    network = load_network(arguments.network)
+    images, labels = read_images(arguments.data, network.structure.height, network.structure.width)
+    if not 1 <= arguments.images <= len(images):
+        raise ValueError(f"IMAGES={arguments.images}: {arguments.data} holds 1 to {len(images)}")
+    images, labels = images[: arguments.images], None if labels is None else labels[: arguments.images]
+    folder = BUILD / f"sim-{network.structure.name}-{default_simulator()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    log = logging.getLogger("cocotb")
+    log.propagate = False
+    print(f"building and running abbnn_core for {arguments.network}, log in {folder / 'sim.log'}")
+    failure = None
+    with tqdm(total=len(images), unit="img", desc=default_simulator(), disable=None) as progress:
+        log.addHandler(SimulatorLog(folder / "sim.log", progress))
+        try:
+            report = run_core(network, images, labels, folder)
+        except SystemExit as error:
+            failure = str(error)
+    if failure is not None:
+        try:
+            report = Report.load(folder)
+        except FileNotFoundError:
+            print("".join((folder / "sim.log").read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
+            print(f"the simulation stopped early: {failure}; the end of {folder / 'sim.log'} is above", file=sys.stderr)
+            return 1
+    for table in tables(report):
+        console.print(table)
+    if labels is not None:
+        right = sum(row["label"] == row["predicted"] for row in report.images)
+        console.print(f"{right} of {len(report.images)} images classified as labelled")
+    console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
+    if os.environ.get("WAVES", "0") != "0":
+        console.print(f"waves: {', '.join(str(path) for path in folder.glob('*.fst'))}")
+    if failure is not None:
+        console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
+        return 1
+    console.print("every value of every layer equals the golden model")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tb.sim", description=__doc__)
+    parser.add_argument("--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors")
+    parser.add_argument("--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s")
+    parser.add_argument("--data", type=Path, default=ROOT / "models" / "cifar10_test100.npz", metavar="IMAGES")
+    arguments = parser.parse_args(argv)
+    try:
+        return _run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"make sim: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""abbnn_core: real images through the whole pipeline, every layer compared with the golden model value by value."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import cocotb
+import numpy as np
+import pytest
+from bench import BUILD, Bench, assert_equal, default_simulator, load_case
+from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.utils import get_sim_time
+from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core
+
+from export.layout import unpack
+from export.mem import read_manifest
+from golden.images import read_images
+from golden.network import load_network
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "tiny.safetensors"
+IMAGES = ROOT / "models" / "cifar10_test100.npz"
+RESULT_TIMEOUT = 200_000
+"""Cycles without a result after which the core counts as stuck: many times the latency of any shipped folding."""
+
+
+def pixel_beats(image):
+    """(H, W, 3) uint8 -> one beat a pixel, red lowest."""
+    flat = image.reshape(-1, 3).astype(np.int64)
+    return (flat[:, 0] | flat[:, 1] << 8 | flat[:, 2] << 16).tolist()
+
+
+def cycle() -> int:
+    return round(get_sim_time("ns") / 10)
+
+
+class CoreBench(Bench):
+    """The core with its pixel stream, its result stream and the case that `run_core` has prepared."""
+
+    def __init__(self, dut):
+        super().__init__(dut)
+        self.case = load_case()
+        self.images = self.case["images"]
+        self.classes = self.case["layer.scores"].shape[1]
+        manifest = read_manifest(Path(MEM_FOLDER))
+        wanted = int(manifest["network_sha256"][:16], 16)
+        built = int(dut.status_network.value)
+        assert built == wanted == int(self.case["network_id"]), (
+            f"the core was built for network {built:016x}, the memory files are of {wanted:016x}"
+        )
+
+    async def result(self):
+        """(scores, class) of the next frame; AssertionError if none comes in time."""
+        beats = await self.receive(self.classes + 1, cycles=RESULT_TIMEOUT)
+        scores = unpack(beats[:-1], 1, 32, signed=True).ravel()
+        return scores, beats[-1]
+
+
+@cocotb.test()
+async def stream_images(dut):
+    """All images back to back; report.json says what was compared; the first mismatch fails the test."""
+    bench = CoreBench(dut)
+    case = bench.case
+    layers = {key.removeprefix("layer."): values for key, values in case.items() if key.startswith("layer.")}
+    report = Report(cocotb.SIM_NAME, str(case["network_name"]))
+    monitors = layer_monitors(dut, layers, json.loads(str(case["lanes"])))
+    await bench.reset()
+    bench.stall(*case["stalls"])
+    started = time.monotonic()
+    entered = []
+
+    async def watch_entries():
+        pixels = bench.images[0].shape[0] * bench.images[0].shape[1]
+        edge = RisingEdge(dut.clk)
+        seen = 0
+        while len(entered) < len(bench.images):
+            await edge
+            if dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1:
+                if seen == 0:
+                    entered.append(cycle())
+                seen = (seen + 1) % pixels
+
+    watcher = cocotb.start_soon(watch_entries())
+    first_cycle = cycle()
+    for image in bench.images:
+        bench.send(pixel_beats(image))
+    all_scores, all_classes, left = [], [], []
+    for index in range(len(bench.images)):
+        scores, winner = await bench.result()
+        left.append(cycle())
+        all_scores.append(scores)
+        all_classes.append(winner)
+        print(f"{PROGRESS} {index + 1}/{len(bench.images)}", file=sys.stderr, flush=True)
+    await bench.silent()
+    await watcher
+    report.cycles, report.seconds = cycle() - first_cycle, time.monotonic() - started
+    report.images = [
+        {
+            "label": int(case["labels"][index]),
+            "predicted": int(all_classes[index]),
+            "entered": entered[index] - entered[0],
+            "left": left[index] - entered[0],
+        }
+        for index in range(len(bench.images))
+    ]
+    mismatches = []
+    outputs = {
+        "scores": np.array(all_scores)[:, None, None, :],
+        "class": np.array(all_classes)[:, None, None, None],
+    }
+    for name, got in [*((m.layer, m.values()) for m in monitors), *outputs.items()]:
+        row, mismatch = compare_layer(name, got, layers[name])
+        report.layers.append(row)
+        mismatches += [mismatch] if mismatch else []
+    report.first_mismatch = str(mismatches[0]) if mismatches else None
+    report.save(Path())
+    assert sum(row["values"] for row in report.layers) > 0, "nothing was compared"
+    assert int(dut.status_frames.value) == len(bench.images)
+    assert int(dut.status_error.value) == 0
+    assert not mismatches, f"first mismatch: {mismatches[0]}"
+    assert all(row["mismatches"] == 0 for row in report.layers), "a layer gave a wrong number of values"
+
+
+@cocotb.test()
+async def bad_frames(dut):
+    """Short and long frames, data in reset and reset in mid-frame give no result, are counted, and harm nothing."""
+    bench = CoreBench(dut)
+    expected = [(s, int(c)) for s, c in zip(bench.case["layer.scores"], bench.case["layer.class"], strict=True)]
+    frames = [pixel_beats(image) for image in bench.images[:3]]
+
+    async def check(index):
+        scores, winner = await bench.result()
+        assert_equal(scores, expected[index][0], "class")
+        assert winner == expected[index][1]
+
+    await bench.reset()
+    bench.send(frames[0][:100])  # tlast early
+    bench.send(frames[0])
+    bench.send(frames[1] + frames[2][:7])  # tlast late
+    bench.send(frames[2])
+    await check(0)
+    await check(2)
+    await bench.silent(256)
+    assert int(dut.status_short_frames.value) == 1
+    assert int(dut.status_long_frames.value) == 1
+    assert int(dut.status_error.value) == 1
+    assert int(dut.status_frames.value) == 2
+
+    bench.send(frames[0])
+    await ClockCycles(dut.clk, 500)
+    await bench.reset()  # in mid-frame: the rest of the frame is gone with it
+    assert int(dut.status_error.value) == 0
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    assert int(dut.s_axis_tready.value) == 0, "pixels are taken during reset"
+    await bench.reset()
+    bench.send(frames[1])
+    await check(1)
+    await bench.silent(256)
+    assert int(dut.status_frames.value) == 1
+    assert int(dut.status_error.value) == 0
+
+
+def shipped(count):
+    images, labels = read_images(IMAGES)
+    return images[:count], labels[:count]
+
+
+def run_folder(name):
+    return BUILD / f"core-{name}-{default_simulator()}-{os.getpid()}"
+
+
+def test_abbnn_core_every_layer():
+    """IMAGES (default 10) real images, every value of every layer."""
+    images, labels = shipped(int(os.environ.get("IMAGES", "10")))
+    report = run_core(load_network(MODEL), images, labels, run_folder("layers"))
+    assert len(report.images) == len(images)
+    assert {row["layer"] for row in report.layers} >= {"stem", "block00.conv", "block02.shortcut", "pool", "scores"}
+    assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
+
+
+@pytest.mark.skipif(default_simulator() != "verilator", reason="100 images take minutes on Icarus; Verilator does them")
+def test_abbnn_core_all_shipped_images():
+    """Scores and classes of all 100 images."""
+    images, labels = shipped(100)
+    report = run_core(load_network(MODEL), images, labels, run_folder("all"), monitor=False)
+    assert len(report.images) == 100
+    assert [row["values"] for row in report.layers] == [1000, 100]
+
+
+def test_abbnn_core_stalled():
+    """Random idle cycles and back-pressure change nothing but the time."""
+    images, labels = shipped(2)
+    run_core(load_network(MODEL), images, labels, run_folder("stalled"), idle=0.4, back_pressure=0.6)
+
+
+def test_abbnn_core_bad_frames():
+    images, labels = shipped(3)
+    with pytest.raises(FileNotFoundError):  # this test case writes no report
+        run_core(load_network(MODEL), images, labels, run_folder("bad"), monitor=False, testcase="bad_frames")
+
+
+def test_abbnn_core_names_the_first_mismatch():
+    """One flipped weight bit in block 3: the report names that layer, and a pixel and channel that the bit feeds."""
+    images, labels = shipped(1)
+    network = load_network(MODEL)
+    folder = run_folder("damaged")
+    with pytest.raises(SystemExit):
+        run_core(network, images, labels, folder, damage={"block03_weights.mem": 0})
+    report = Report.load(folder)
+    # Bit 0 of word 0: output channel 0, kernel row 0, column 0, input channel 0. It first counts at output row 1,
+    # column 1, where that tap is not padding.
+    assert report.first_mismatch is not None
+    assert report.first_mismatch.startswith("layer block03.conv, channel 0, row 1, column 1 of image 0: expected ")
+    clean = [row for row in report.layers if row["layer"] in ("stem", "block00", "block01", "block02")]
+    assert len(clean) == 4
+    assert all(row["mismatches"] == 0 for row in clean)
+
+
+def test_abbnn_core_refuses_foreign_files(tmp_path):
+    """A memory file that its manifest does not list as it is stops the run before the first cycle."""
+    network = load_network(MODEL)
+    images, labels = shipped(1)
+    from export.folding import balance
+    from export.mem import write
+
+    write(network, balance(network), tmp_path / MEM_FOLDER)
+    file = tmp_path / MEM_FOLDER / "head_bias.mem"
+    file.write_text(file.read_text().replace("0", "1", 1))
+    with pytest.raises(ValueError, match=r"head_bias\.mem: differs from manifest\.json"):
+        read_manifest(tmp_path / MEM_FOLDER)
+    assert len(images) == len(labels) == 1

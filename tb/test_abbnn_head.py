@@ -1,0 +1,54 @@
+"""abbnn_head against golden: scores and class, foldings, map sizes that are no power of two."""
+
+import numpy as np
+import pytest
+from bench import assert_elaboration_fails
+from random_network import random_images, random_network
+from stage import run_stage
+
+from export.config import head_config
+from export.folding import Fold, cycles, stages
+from golden.model import forward
+from golden.ranges import analyse
+from golden.structure import reactnet
+
+# (image side, classes, lanes in, fold)
+CASES = [
+    (4, 10, 4, Fold(1, 4)),
+    (3, 6, 1, Fold(3, 8)),
+    (1, 4, 8, Fold(4, 1)),
+]
+
+BAD_PARAMETERS = [
+    ("abbnn_head", {"S_LANES": 3}, "S_LANES_must_divide_CHANNELS"),
+    ("abbnn_head", {"SIMD": 3}, "SIMD_must_divide_CHANNELS"),
+    ("abbnn_head", {"PE": 2}, "PE_must_divide_CLASSES"),
+]
+
+
+@pytest.mark.parametrize(("side", "classes", "s_lanes", "fold"), CASES)
+def test_abbnn_head(side, classes, s_lanes, fold):
+    structure = reactnet("head", (8,), (1,), image=side, classes=classes)
+    network = random_network(structure, seed=classes)
+    layers = forward(network, random_images(structure, 2, 5))
+    config = head_config(network, analyse(network), {"block00": Fold(s_lanes, 0), "head": fold})
+    results = np.concatenate([layers["scores"], layers["class"][:, None]], axis=1)
+    stage = stages(network)[-1]
+    pixels = side * side * 8 // s_lanes
+    run_stage(
+        "abbnn_head",
+        {**config.parameters, "PREFIX": "head"},
+        {name: memory.text for name, memory in config.memories.items()},
+        layers["block00"],
+        results,
+        s_lanes=s_lanes,
+        s_width=network.value_width,
+        m_lanes=1,
+        m_width=32,
+        interval=max(cycles(stage, fold), pixels, classes + 1),
+    )
+
+
+@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
+def test_abbnn_head_refuses(module, parameters, message):
+    assert_elaboration_fails(module, parameters, message)
