@@ -26,8 +26,8 @@ class Interval:
 
     @property
     def bits(self) -> int:
-        """Signed bits that hold both bounds of every channel."""
-        return signed_bits(int(self.low.min()), int(self.high.max()))
+        """Signed bits that hold both bounds of every channel; at least 2, the narrowest that the RTL takes."""
+        return max(2, signed_bits(int(self.low.min()), int(self.high.max())))
 
     @property
     def magnitude(self) -> int:
@@ -108,7 +108,7 @@ def _scaled_range(sums: Interval, bound: int, scale: Scale | None) -> SumRange:
     if scale is None:
         return SumRange(sums, bound, sums.bits, sums)
     largest = np.maximum(np.abs(sums.low), np.abs(sums.high)) * scale.magnitude
-    products_bits = signed_bits(-int(largest.max()), int(largest.max()))
+    products_bits = max(sums.bits, signed_bits(-int(largest.max()), int(largest.max())))
     ends = (sums.low * scale.multiplier) >> scale.guard, (sums.high * scale.multiplier) >> scale.guard
     return SumRange(sums, bound, products_bits, Interval(np.minimum(*ends), np.maximum(*ends)))
 
