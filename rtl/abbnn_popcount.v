@@ -15,7 +15,7 @@
 //   2. six bits of equal weight make a 3-bit count; register;
 //   3. six bits of equal weight make a 3-bit count once more; counts of neighbouring weights are joined; register;
 //   4. the sum of these words; register.
-// Size with Yosys 0.23 for xc7: 1.50 LUT a bit at WIDTH = 288.
+// Size with Yosys 0.23 for xc7 at WIDTH = 288: 419 LUT (1.45 a bit), 153 FF.
 module abbnn_popcount #(
     // Bits of each operand, at least 1.
     parameter integer WIDTH = 288
