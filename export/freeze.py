@@ -28,7 +28,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 EXPONENT_RANGE = (-19, 7)
 """Slopes 2**-19 to 2**7: the widest that the paper reports after training."""
 PRECISION_BITS = 6
-"""Terms of a factor finer than 2**-PRECISION_BITS of a value's last bit are dropped."""
+"""Terms of a factor finer than 2**-PRECISION_BITS of a value's last bit for an input of 1.0 are dropped."""
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,17 @@ def signed_powers(factors: Floats, terms: int, lowest: int) -> tuple[NDArray[np.
     return sign, exponent
 
 
-def freeze_scale(factors: Floats, terms: int, power_of_two: bool) -> Scale:
-    """Factors from integers in to last bits of a value out; a trained power of two is taken as it was trained."""
+def freeze_scale(factors: Floats, terms: int, power_of_two: bool, in_bits: int = 0) -> Scale:
+    """Factors from integers in to last bits of a value out; a trained power of two is taken as it was trained.
+
+    `in_bits` are the fraction bits of what comes in: sums of values are that much greater than sums of +-1.
+    """
     if power_of_two:
         sign = np.sign(factors).astype(np.int64)[:, None]
         # The same rounding, in the logarithm, as the straight-through estimator of training.
         exponent = np.round(np.log2(np.abs(np.where(factors == 0, 1.0, factors)))).astype(np.int64)[:, None]
     else:
-        sign, exponent = signed_powers(factors, terms, -PRECISION_BITS)
+        sign, exponent = signed_powers(factors, terms, -PRECISION_BITS - in_bits)
     guard = int(max(0, -exponent[sign != 0].min(initial=0)))
     shift = np.where(sign != 0, exponent + guard, 0)
     return Scale(sign, shift, guard)
@@ -228,7 +231,7 @@ def freeze(
         if geometry.downsamples:
             pointwise = standardize(floats[f"{name}.downsample.1.weight"])
             shortcut_factor = floats[f"{name}.downsample.1.gain"].ravel() * np.abs(pointwise).mean(axis=(1, 2, 3))
-            shortcut_scale = freeze_scale(shortcut_factor, terms, power_of_two)
+            shortcut_scale = freeze_scale(shortcut_factor, terms, power_of_two, options.fraction_bits)
             signs = np.where(pointwise >= 0, 1, -1).transpose(0, 2, 3, 1)
             shortcut = SumLayer(signs, rounding_bias(shortcut_scale), 1)
         blocks.append(
