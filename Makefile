@@ -15,9 +15,9 @@ parallel := -n $(JOBS) --dist loadfile
 
 modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
 
-export SIM SEED WAVES
+export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL IMAGES NETWORK JOBS
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
