@@ -91,6 +91,25 @@ async def timing(dut):
 
 
 @cocotb.test()
+async def stalled_output(dut):
+    """tvalid comes up without tready, and the pipeline takes as many beats as it has stages."""
+    case = load_case()
+    bench = Bench(dut)
+    await bench.reset()
+    taken = []
+    cocotb.start_soon(transfers(dut, "s_axis", taken))
+    bench.sinks["m_axis"].pause = True
+    await ClockCycles(dut.clk, 2)
+    send(bench, case, 1)
+    await ClockCycles(dut.clk, LATENCY + 20)
+    assert len(taken) == LATENCY, f"{len(taken)} beats taken"
+    assert dut.m_axis_tvalid.value == 1
+    bench.sinks["m_axis"].pause = False
+    await check(bench, case, 1)
+    await bench.silent()
+
+
+@cocotb.test()
 async def reset_in_mid_frame(dut):
     case = load_case()
     bench = Bench(dut)
