@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer
+from golden.network import EXPONENT_RANGE, Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer
 from golden.ops import saturate, value_range
 from golden.ranges import analyse
 from golden.structure import Structure
@@ -25,8 +25,6 @@ EPSILON = 1e-5
 """Of the scaled weight standardization."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-EXPONENT_RANGE = (-19, 7)
-"""Slopes 2**-19 to 2**7: the widest that the paper reports after training."""
 PRECISION_BITS = 6
 """Terms of a factor finer than 2**-PRECISION_BITS of a value's last bit for an input of 1.0 are dropped."""
 

@@ -22,6 +22,13 @@ FORMAT = "abbnn-integer-network"
 VERSION = 1
 METADATA_KEY = "abbnn"
 PIXEL_BITS = 8
+EXPONENT_RANGE = (-19, 7)
+"""Slopes 2**-19 to 2**7: the widest that the paper reports after training."""
+SHIFT_MAX = 40
+TERMS_MAX = 8
+PLANES_MAX = 15
+BIAS_BITS = 48
+"""Together with the shifts' limit this keeps every number of the analysis within 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,49 +216,82 @@ class _Reader:
         packed = self.take(name, np.uint8, (shape[0], -(-count // 8)))
         return np.unpackbits(packed, axis=1, count=count, bitorder="little").reshape(shape)
 
+    def limited(
+        self, name: str, kind: type[np.integer[Any]], shape: tuple[int, ...], low: int, high: int
+    ) -> NDArray[Any]:
+        """`take`, and every number within low..high."""
+        tensor = self.take(name, kind, shape)
+        if tensor.size and (tensor.min() < low or tensor.max() > high):
+            raise ValueError(f"tensor {name} holds {tensor.min()}..{tensor.max()}, outside {low}..{high}")
+        return tensor
+
+    def number(self, key: str, low: int, high: int, of: str | None = None) -> int:
+        """An integer of the metadata; `of` names it in the object `key`."""
+        value, name = self.metadata[key], key
+        if of is not None:
+            if not isinstance(value, dict):
+                raise ValueError(f"metadata {key} is no object")
+            name = f"{key} of {of}"
+            if of not in value:
+                raise ValueError(f"metadata lacks {name}")
+            value = value[of]
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"metadata {name} {value!r} is no integer of {low}..{high}")
+        return value
+
     def scale(self, name: str, channels: int) -> Scale:
-        terms = self.tensors[f"{name}.sign"].shape[1] if f"{name}.sign" in self.tensors else 1
-        fields = {key: self.take(f"{name}.{key}", kind, (channels, terms)) for key, kind in _SCALE.items()}
-        if np.abs(fields["sign"]).max() > 1 or fields["shift"].max() > 40:
-            raise ValueError(f"{name} holds a sign beyond +-1 or a shift beyond 40")
-        return Scale(fields["sign"], fields["shift"], int(self.metadata["guards"][name]))
+        sign = self.tensors.get(f"{name}.sign")
+        terms = sign.shape[1] if sign is not None and sign.ndim == 2 else 1
+        if not 1 <= terms <= TERMS_MAX:
+            raise ValueError(f"{name} has {terms} terms; 1 to {TERMS_MAX} exist")
+        return Scale(
+            self.limited(f"{name}.sign", _SCALE["sign"], (channels, terms), -1, 1),
+            self.limited(f"{name}.shift", _SCALE["shift"], (channels, terms), 0, SHIFT_MAX),
+            self.number("guards", 0, SHIFT_MAX, name),
+        )
 
     def sum_layer(self, name: str, shape: tuple[int, ...]) -> SumLayer:
-        planes = int(self.metadata["planes"][name])
-        if not 1 <= planes <= 15:
-            raise ValueError(f"{name} has {planes} weight planes; 1 to 15 exist")
+        planes = self.number("planes", 1, PLANES_MAX, name)
         if planes == 1:
             weights = 2 * self.bits(f"{name}.bits", shape).astype(np.int16) - 1
         else:
             weights = self.take(f"{name}.weights", np.int16, shape)
         if np.any(weights % 2 == 0) or np.abs(weights).max() >= 1 << planes:
             raise ValueError(f"{name}.weights must be odd and below 2**{planes}")
-        return SumLayer(weights, self.take(f"{name}.bias", np.int64, (shape[0],)), planes)
+        return SumLayer(weights, self.limited(f"{name}.bias", np.int64, (shape[0],), *value_range(BIAS_BITS)), planes)
+
+    def activation(self, name: str, channels: int) -> Activation:
+        fields = {}
+        for key, kind in _ACTIVATION.items():
+            info = np.iinfo(kind)
+            low, high = EXPONENT_RANGE if key == "exponent" else (int(info.min), int(info.max))
+            fields[key] = self.limited(f"{name}.{key}", kind, (channels,), low, high)
+        return Activation(**fields)
 
 
 def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> IntegerNetwork:
     """The inverse of `to_tensors`. ValueError names the first thing that is missing, misshapen, foreign or illegal."""
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise ValueError(f"not an {FORMAT} of version {VERSION}")
-    structure = Structure.from_dict(metadata["structure"])
+    for key in ("structure", "source"):
+        if not isinstance(metadata[key], dict):
+            raise ValueError(f"metadata {key} is no object")
+    try:
+        structure = Structure.from_dict(metadata["structure"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"metadata structure: {error}") from None
     reader = _Reader(tensors, metadata)
     stem_shape = (structure.stem.out_channels, *[structure.stem.kernel] * 2, structure.stem.in_channels)
     center = reader.take("pixel.center", np.uint8, (structure.stem.in_channels,))
     stem = reader.sum_layer("stem", stem_shape)
     stem_scale = reader.scale("stem.scale", structure.stem.out_channels)
-    width = int(metadata["value_width"])
-    if not 4 <= width <= 24:
-        raise ValueError(f"value_width {width} is outside 4..24")
-    low, high = value_range(width)
+    width = reader.number("value_width", 4, 24)
+    positions = structure.head_input[0] * structure.head_input[1]
     blocks = []
     for index, block in enumerate(structure.blocks):
         name = block_name(index)
-        threshold = reader.take(f"{name}.threshold", np.int32, (block.in_channels,))
-        if threshold.min() < low or threshold.max() > high:
-            raise ValueError(f"tensor {name}.threshold leaves {width} bits")
-        activation = Activation(
-            **{k: reader.take(f"{name}.activation.{k}", kind, (block.out_channels,)) for k, kind in _ACTIVATION.items()}
-        )
+        threshold = reader.limited(f"{name}.threshold", np.int32, (block.in_channels,), *value_range(width))
+        activation = reader.activation(f"{name}.activation", block.out_channels)
         shortcut = shortcut_scale = None
         if block.downsamples:
             shortcut = reader.sum_layer(f"{name}.shortcut", (block.out_channels, 1, 1, block.in_channels))
@@ -265,31 +305,41 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     return IntegerNetwork(
         structure=structure,
         value_width=width,
-        fraction_bits=int(metadata["fraction_bits"]),
+        fraction_bits=reader.number("fraction_bits", 0, width - 1),
         center=center,
         stem=stem,
         stem_scale=stem_scale,
         blocks=tuple(blocks),
         head=head,
-        pool_shift=int(metadata["pool_shift"]),
-        score_fraction_bits=int(metadata["score_fraction_bits"]),
+        pool_shift=reader.number("pool_shift", 0, positions.bit_length() - 1),
+        score_fraction_bits=reader.number("score_fraction_bits", -64, 64),
         source=dict(metadata["source"]),
     )
 
 
 def load_network(path: Path) -> IntegerNetwork:
     """Read a frozen network. Whatever is wrong with the file is a ValueError of one line that names it."""
+    tensors = {}
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if text is None:
+                raise ValueError("a safetensors file, but not a frozen network (python -m export freeze makes one)")
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                try:
+                    tensors[name] = file.get_tensor(name)
+                except (TypeError, AttributeError):
+                    raise ValueError(f"tensor {name} has a type that NumPy lacks") from None
+        try:
+            metadata = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"metadata is no JSON: {error}") from None
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata is no JSON object")
+        return from_tensors(tensors, metadata)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
-    if text is None:
-        raise ValueError(f"{path}: a safetensors file, but not a frozen network (python -m export freeze makes one)")
-    try:
-        return from_tensors(tensors, json.loads(text))
     except KeyError as error:
         raise ValueError(f"{path}: metadata lacks {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -64,6 +64,7 @@ class Structure:
     classes: int
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         channels, height, width = self.stem.out_channels, *self.stem_output
         for index, block in enumerate(self.blocks):
             where = f"{self.name}: {block_name(index)}"
@@ -80,6 +81,18 @@ class Structure:
             channels, height, width = block.out_channels, block.out_height, block.out_width
         if min(height, width, self.classes) < 1:
             raise ValueError(f"{self.name}: nothing is left of the image before the head")
+
+    def _check_numbers(self) -> None:
+        """ValueError names the first number that is no positive integer, and an even kernel: it has no centre."""
+        parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
+        numbers = {key: getattr(self, key) for key in ("height", "width", "classes")}
+        for part, fields in parts.items():
+            numbers |= {f"{part}.{key}": value for key, value in asdict(fields).items()}
+        for key, value in numbers.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{self.name}: {key} is {value!r}")
+        if self.stem.kernel % 2 == 0:
+            raise ValueError(f"{self.name}: stem.kernel {self.stem.kernel} is even")
 
     @property
     def stem_output(self) -> tuple[int, int]:

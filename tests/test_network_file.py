@@ -1,0 +1,324 @@
+"""The frozen network's file: the same bytes again, and one line about whatever is wrong with it."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from random_network import random_network
+from safetensors.numpy import save, save_file
+
+from golden.network import (
+    METADATA_KEY,
+    IntegerNetwork,
+    load_network,
+    network_hash,
+    save_network,
+    serialize,
+    to_tensors,
+)
+from golden.structure import reactnet
+
+SMALL = reactnet("small", (3, 5), (1, 2), image=8, stem_stride=2, classes=4)
+Tensors = dict[str, NDArray[Any]]
+Metadata = dict[str, Any]
+Edit = Callable[[Tensors, Metadata], object]
+
+
+@pytest.fixture(scope="module")
+def network() -> IntegerNetwork:
+    return random_network(SMALL, 1, terms=2)
+
+
+def assert_equal_parts(left: Any, right: Any) -> None:
+    """Field by field, arrays by value: IntegerNetwork itself compares by identity."""
+    if isinstance(left, np.ndarray):
+        np.testing.assert_array_equal(left, right)
+    elif hasattr(left, "__dataclass_fields__"):
+        assert type(left) is type(right)
+        for name in left.__dataclass_fields__:
+            assert_equal_parts(getattr(left, name), getattr(right, name))
+    elif isinstance(left, tuple):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_equal_parts(a, b)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize(
+    ("structure", "options"),
+    [
+        (SMALL, {}),
+        (reactnet("free", (4, 6), (2, 1), image=8, stem_kernel=7), {"scales": "free"}),
+        (reactnet("odd", (3,), (2,), image=7, classes=1), {"terms": 4, "stem_planes": 2, "head_planes": 15}),
+        (reactnet("no_block", (4,), (0,), image=4), {"value_width": 20, "fraction_bits": 10}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_round_trip(structure, options, tmp_path) -> None:
+    network = random_network(structure, 2, **options)
+    path = tmp_path / "new" / "network.safetensors"
+    save_network(network, path)
+    loaded = load_network(path)
+    assert_equal_parts(network, loaded)
+    assert serialize(loaded) == serialize(network) == path.read_bytes()
+    assert network_hash(loaded) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [entry.name for entry in path.parent.iterdir()] == ["network.safetensors"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_source_is_kept(network, tmp_path) -> None:
+    save_network(network, tmp_path / "n.safetensors")
+    assert load_network(tmp_path / "n.safetensors").source == {"scales": "pow2", "alpha": 0.25}
+
+
+def test_stored_as_documented(network) -> None:
+    """Bits: order (row, column, channel), first element in bit 0 of byte 0; every kind in its type."""
+    tensors, metadata = to_tensors(network)
+    block = network.blocks[1]
+    bits = [int(bit) for bit in block.weights[2].ravel()]
+    assert len(bits) == 27
+    assert tensors["block01.bits"][2].tolist() == [
+        sum(bit << place for place, bit in enumerate(bits[start : start + 8])) for start in (0, 8, 16, 24)
+    ]
+    assert block.shortcut is not None
+    signs = [int(weight > 0) for weight in block.shortcut.weights[4].ravel()]
+    assert tensors["block01.shortcut.bits"][4].tolist() == [signs[0] + 2 * signs[1] + 4 * signs[2]]
+    kinds = {name: str(tensor.dtype) for name, tensor in tensors.items()}
+    assert kinds["pixel.center"] == "uint8"
+    assert kinds["stem.weights"] == kinds["head.weights"] == "int16"
+    assert kinds["stem.bias"] == kinds["block01.shortcut.bias"] == "int64"
+    assert kinds["block00.scale.sign"] == kinds["block00.activation.exponent"] == "int8"
+    assert kinds["block00.scale.shift"] == kinds["block00.bits"] == "uint8"
+    assert kinds["block00.threshold"] == kinds["block00.activation.add_before"] == "int32"
+    assert metadata["planes"] == {"stem": 8, "block01.shortcut": 1, "head": 8}
+    assert set(metadata["guards"]) == {"stem.scale"} | {
+        f"{name}.scale" for name in ("block00", "block01", "block01.shortcut", "block02")
+    }
+
+
+def test_one_weight_changes_the_hash(network) -> None:
+    before = network_hash(network)
+    network.blocks[0].weights[1, 2, 0, 1] ^= 1
+    after = network_hash(network)
+    network.blocks[0].weights[1, 2, 0, 1] ^= 1
+    assert before != after
+    assert network_hash(network) == before
+
+
+def test_a_number_that_does_not_fit_is_not_wrapped(tmp_path) -> None:
+    network = random_network(SMALL, 1)
+    path = tmp_path / "n.safetensors"
+    save_network(network, path)
+    before = path.read_bytes()
+    network.blocks[2].activation.add_after[1] = 1 << 31
+    with pytest.raises(ValueError, match=r"block02.*add_after.*int32"):
+        save_network(network, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["n.safetensors"]
+
+
+def test_an_unwritable_place_leaves_nothing(network, tmp_path) -> None:
+    (tmp_path / "n.safetensors").mkdir()
+    (tmp_path / "n.safetensors" / "kept").touch()
+    with pytest.raises(OSError, match=r"n\.safetensors"):
+        save_network(network, tmp_path / "n.safetensors")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["n.safetensors"]
+
+
+def refused(path: Path, culprit: str) -> None:
+    """load_network raises ValueError with one line that names the file and the culprit."""
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
+        load_network(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert culprit in message.removeprefix(f"{path}: ")
+
+
+def refused_when(network: IntegerNetwork, folder: Path, edit: Edit, culprit: str) -> None:
+    tensors, metadata = to_tensors(network)
+    tensors, metadata = {name: tensor.copy() for name, tensor in tensors.items()}, json.loads(json.dumps(metadata))
+    edit(tensors, metadata)
+    path = folder / "edited.safetensors"
+    path.write_bytes(save(tensors, metadata={METADATA_KEY: json.dumps(metadata)}))
+    refused(path, culprit)
+
+
+def test_an_edit_of_nothing_is_accepted(network, tmp_path) -> None:
+    """What `refused_when` writes is refused for its edit alone."""
+    tensors, metadata = to_tensors(network)
+    path = tmp_path / "same.safetensors"
+    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(metadata)})
+    assert serialize(load_network(path)) == serialize(network)
+
+
+def test_every_tensor_is_needed_in_its_shape_and_type(network, tmp_path) -> None:
+    names = sorted(to_tensors(network)[0])
+    assert len(names) > 30
+    for name in names:
+        refused_when(network, tmp_path, lambda t, m, n=name: t.pop(n), f"tensor {name} is missing")
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n][:-1]}), name)
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n][None]}), name)
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n].reshape(1, 1, -1)}), name)
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n][:0]}), name)
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n].astype(np.float32)}), name)
+        refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n].astype(np.uint32)}), name)
+
+
+def put(name: str, value: int, *index: int) -> Edit:
+    def edit(tensors: Tensors, metadata: Metadata) -> None:
+        tensors[name].reshape(-1)[index or (0,)] = value
+
+    return edit
+
+
+def describe(key: str, value: Any, inner: str | None = None) -> Edit:
+    def edit(tensors: Tensors, metadata: Metadata) -> None:
+        if inner is None:
+            metadata[key] = value
+        else:
+            metadata[key][inner] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "culprit"),
+    [
+        (lambda t, m: t.update({"extra": np.zeros(3, np.int8)}), "tensor extra does not belong to small"),
+        (lambda t, m: t.update({"block03.bits": t["block02.bits"]}), "block03.bits"),
+        (lambda t, m: t.update({"block00.shortcut.bits": t["block01.shortcut.bits"]}), "block00.shortcut.bits"),
+        (put("stem.weights", 4), "stem.weights"),
+        (put("stem.weights", 257), "stem.weights"),
+        (put("stem.weights", -257), "stem.weights"),
+        (put("head.weights", -32768), "head.weights"),
+        (put("head.weights", 0), "head.weights"),
+        (put("block01.threshold", 1 << 15), "block01.threshold"),
+        (put("block01.threshold", -(1 << 15) - 1), "block01.threshold"),
+        (put("block02.scale.shift", 41), "block02.scale"),
+        (put("block02.scale.shift", 255), "block02.scale"),
+        (put("block02.scale.sign", 2), "block02.scale"),
+        (put("block02.scale.sign", -2), "block02.scale"),
+        (put("stem.scale.sign", -128), "stem.scale"),
+        (put("block01.shortcut.scale.shift", 99), "block01.shortcut.scale"),
+        (put("block00.activation.exponent", 8), "block00.activation.exponent"),
+        (put("block00.activation.exponent", -20), "block00.activation.exponent"),
+        (put("stem.bias", 1 << 60), "stem.bias"),
+        (put("head.bias", -(1 << 62)), "head.bias"),
+        (lambda t, m: [t.update({f"stem.scale.{k}": np.zeros((3, 0), d)}) for k, d in SCALE_TYPES], "stem.scale"),
+        (lambda t, m: [t.update({f"stem.scale.{k}": np.zeros((3, 9), d)}) for k, d in SCALE_TYPES], "stem.scale"),
+        (describe("version", 2), "version"),
+        (describe("version", "1"), "version"),
+        (describe("format", "something-else"), "abbnn-integer-network"),
+        (lambda t, m: m.pop("format"), "abbnn-integer-network"),
+        (describe("value_width", 3), "value_width 3"),
+        (describe("value_width", 25), "value_width 25"),
+        (describe("value_width", 16.5), "value_width 16.5"),
+        (describe("value_width", "16"), "value_width"),
+        (describe("value_width", None), "value_width"),
+        (describe("fraction_bits", 16), "fraction_bits 16"),
+        (describe("fraction_bits", -1), "fraction_bits -1"),
+        (describe("pool_shift", -1), "pool_shift -1"),
+        (describe("pool_shift", 40), "pool_shift 40"),
+        (describe("pool_shift", True), "pool_shift"),
+        (describe("score_fraction_bits", [8]), "score_fraction_bits"),
+        (describe("planes", 0, "stem"), "planes of stem"),
+        (describe("planes", 16, "head"), "planes of head"),
+        (describe("planes", 7, "stem"), "stem.weights"),
+        (describe("planes", 2, "block01.shortcut"), "block01.shortcut"),
+        (describe("planes", 1, "head"), "head.bits"),
+        (describe("guards", -1, "stem.scale"), "guards of stem.scale"),
+        (describe("guards", 64, "block00.scale"), "guards of block00.scale"),
+        (describe("guards", "3", "block00.scale"), "guards of block00.scale"),
+        (lambda t, m: m["guards"].pop("block00.scale"), "block00.scale"),
+        (lambda t, m: m["planes"].pop("head"), "head"),
+        (describe("guards", 3), "guards"),
+        (lambda t, m: m.pop("pool_shift"), "pool_shift"),
+        (lambda t, m: m.pop("structure"), "structure"),
+        (lambda t, m: m.pop("source"), "source"),
+        (describe("source", 4), "source"),
+        (describe("structure", "small"), "structure"),
+        (lambda t, m: m["structure"].update(height=9), "block00"),
+        (lambda t, m: m["structure"].update(classes=5), "head"),
+        (lambda t, m: m["structure"].update(classes=0), "small"),
+        (lambda t, m: m["structure"].update(classes="4"), "classes"),
+        (lambda t, m: m["structure"].update(depth=4), "depth"),
+        (lambda t, m: m["structure"].pop("width"), "width"),
+        (lambda t, m: m["structure"]["stem"].update(kernel=2), "kernel"),
+        (lambda t, m: m["structure"]["stem"].update(stride=0), "stride"),
+        (lambda t, m: m["structure"]["stem"].update(out_channels=-3), "out_channels"),
+        (lambda t, m: m["structure"]["stem"].update(in_channels=4), "pixel.center"),
+        (lambda t, m: m["structure"]["blocks"][1].update(stride=3), "stride 3"),
+        (lambda t, m: m["structure"]["blocks"].pop(), "block02"),
+        (lambda t, m: m["structure"]["blocks"][2].update(in_channels=6), "block02"),
+        (lambda t, m: m["structure"].update(blocks=None), "structure"),
+    ],
+)
+def test_illegal_content(network, tmp_path, edit, culprit) -> None:
+    refused_when(network, tmp_path, edit, culprit)
+
+
+SCALE_TYPES = (("sign", np.int8), ("shift", np.uint8))
+
+
+def raw_file(path: Path, header: bytes, data: bytes = b"") -> Path:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+    return path
+
+
+def test_truncated_at_any_place(network, tmp_path) -> None:
+    data = serialize(network)
+    path = tmp_path / "cut.safetensors"
+    for length in [0, 1, 7, 8, 9, 100, *range(200, len(data), 311), len(data) - 1]:
+        path.write_bytes(data[:length])
+        refused(path, "")
+    path.write_bytes(data + b"\0")
+    refused(path, "")
+
+
+def test_not_safetensors(tmp_path) -> None:
+    path = tmp_path / "noise.safetensors"
+    for content in (b"hello\n", np.random.default_rng(1).bytes(3000), b"PK\x03\x04" + bytes(500), bytes(64)):
+        path.write_bytes(content)
+        refused(path, "")
+    refused(tmp_path / "nowhere.safetensors", "No such file")
+    refused(tmp_path, "")
+    (tmp_path / "empty.safetensors").touch()
+    refused(tmp_path / "empty.safetensors", "")
+
+
+def test_foreign_safetensors(tmp_path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": np.zeros((3, 3), np.float32)}, path)
+    refused(path, "not a frozen network")
+    save_file({"weight": np.zeros((3, 3), np.float32)}, path, metadata={"format": "pt"})
+    refused(path, "not a frozen network")
+    for kind, size in (("BF16", 2), ("F8_E4M3", 1)):
+        header = {"weight": {"dtype": kind, "shape": [4], "data_offsets": [0, 4 * size]}}
+        raw_file(path, json.dumps(header).encode(), bytes(4 * size))
+        refused(path, "not a frozen network")
+        header |= {"__metadata__": {METADATA_KEY: "{}"}}
+        raw_file(path, json.dumps(header).encode(), bytes(4 * size))
+        refused(path, "")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", "null", '"abbnn"', "[" * 50_000])
+def test_metadata_that_is_no_object(text, tmp_path) -> None:
+    path = raw_file(tmp_path / "n.safetensors", json.dumps({"__metadata__": {METADATA_KEY: text}}).encode())
+    refused(path, "metadata")
+
+
+def test_bf16_tensor_in_a_network(network, tmp_path) -> None:
+    """A type that NumPy lacks, in an otherwise good file."""
+    data = serialize(network)
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    header["stem.weights"]["dtype"] = "BF16"
+    path = raw_file(tmp_path / "n.safetensors", json.dumps(header).encode(), data[8 + size :])
+    refused(path, "stem.weights")
