@@ -13,8 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import EXPONENT_RANGE, Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer
-from golden.ops import saturate, value_range
+from golden.network import (
+    BIAS_BITS,
+    EXPONENT_RANGE,
+    PIXEL_BITS,
+    SHIFT_MAX,
+    Activation,
+    BlockNumbers,
+    IntegerNetwork,
+    Scale,
+    SumLayer,
+)
+from golden.ops import value_range
 from golden.ranges import analyse
 from golden.structure import Structure
 from train.betas import block_betas
@@ -25,6 +35,8 @@ EPSILON = 1e-5
 """Of the scaled weight standardization."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FIELD_BITS = 30
+"""Of bias1 and bias2: their sum, and half of a shift's last bit more, must fit the file's 32."""
 PRECISION_BITS = 6
 """Terms of a factor finer than 2**-PRECISION_BITS of a value's last bit for an input of 1.0 are dropped."""
 
@@ -135,20 +147,36 @@ def signed_powers(factors: Floats, terms: int, lowest: int) -> tuple[NDArray[np.
     return sign, exponent
 
 
-def freeze_scale(factors: Floats, terms: int, power_of_two: bool, in_bits: int = 0) -> Scale:
+def freeze_scale(name: str, factors: Floats, terms: int, power_of_two: bool, *, reach: int, in_bits: int = 0) -> Scale:
     """Factors from integers in to last bits of a value out; a trained power of two is taken as it was trained.
 
-    `in_bits` are the fraction bits of what comes in: sums of values are that much greater than sums of +-1.
+    `name` goes into errors. The integers are below 2**reach: a power of two that cannot make half a last bit of them is
+    dropped, for its guard bits would be wasted on all channels. `in_bits` are the fraction bits of what comes in: sums
+    of values are that much greater than sums of +-1.
     """
     if power_of_two:
-        sign = np.sign(factors).astype(np.int64)[:, None]
         # The same rounding, in the logarithm, as the straight-through estimator of training.
         exponent = np.round(np.log2(np.abs(np.where(factors == 0, 1.0, factors)))).astype(np.int64)[:, None]
+        sign = np.where(exponent >= -reach, np.sign(factors).astype(np.int64)[:, None], 0)
     else:
         sign, exponent = signed_powers(factors, terms, -PRECISION_BITS - in_bits)
     guard = int(max(0, -exponent[sign != 0].min(initial=0)))
     shift = np.where(sign != 0, exponent + guard, 0)
+    _check_shifts(name, shift, guard)
     return Scale(sign, shift, guard)
+
+
+def _check_shifts(name: str, shift: NDArray[np.int64], guard: int) -> None:
+    if shift.max() > SHIFT_MAX:
+        raise ValueError(f"{name}: factors from 2**{-guard} to 2**{shift.max() - guard} take shifts beyond {SHIFT_MAX}")
+
+
+def _fixed(tensors: Mapping[str, Floats], name: str, unit: float, bits: int) -> NDArray[np.int64]:
+    """Tensor `name` in multiples of 1 / unit, rounded; ValueError if it leaves signed `bits` bits."""
+    values = np.round(tensors[name].ravel() * unit)
+    if np.abs(values).max() >= 2.0 ** (bits - 1):
+        raise ValueError(f"tensor {name}: {np.abs(tensors[name]).max():g} is too great for {bits} bits")
+    return values.astype(np.int64)
 
 
 def rounding_bias(scale: Scale) -> NDArray[np.int64]:
@@ -175,11 +203,15 @@ def _freeze_stem(tensors: Mapping[str, Floats], options: FreezeOptions) -> tuple
     std, mean = np.array(IMAGENET_STD), np.array(IMAGENET_MEAN) * 255
     weights = (standardize(tensors["conv1.weight"]) * tensors["conv1.gain"]).transpose(0, 2, 3, 1) / (255 * std)
     center = np.round(mean).astype(np.int64)
-    exponent = weight_exponent(np.abs(weights).max(axis=(1, 2, 3)), options.stem_planes)
+    # A filter that cannot make half a last bit of any image needs no finer weights, and no guard bits for them.
+    reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
+    weakest = 2.0 ** (-options.fraction_bits - 1 - reach)
+    exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), options.stem_planes)
     unit = 2.0**exponent
     integers = odd_weights(weights * unit[:, None, None, None], options.stem_planes)
     down = exponent - options.fraction_bits
     guard = int(max(down.max(), 0))
+    _check_shifts("conv1", guard - down, guard)
     scale = Scale(np.ones((len(unit), 1), np.int64), (guard - down)[:, None], guard)
     # The fraction of the mean that the integer centre leaves; at padded taps it is left out of the float sum as well,
     # but not here: at most half a pixel step on the border's missing taps.
@@ -191,8 +223,8 @@ def _freeze_stem(tensors: Mapping[str, Floats], options: FreezeOptions) -> tuple
 def _freeze_activation(tensors: Mapping[str, Floats], name: str, options: FreezeOptions) -> Activation:
     """bias1, QPReLU, bias2 of the official code: z = y + b1; (z >= 0 ? z : 2**round(a) * z) + b2."""
     unit = 2.0**options.fraction_bits
-    before = np.round(tensors[f"{name}.move1.bias"].ravel() * unit).astype(np.int64)
-    after = np.round(tensors[f"{name}.move2.bias"].ravel() * unit).astype(np.int64)
+    before = _fixed(tensors, f"{name}.move1.bias", unit, FIELD_BITS)
+    after = _fixed(tensors, f"{name}.move2.bias", unit, FIELD_BITS)
     exponent = np.clip(np.round(tensors[f"{name}.prelu.L_alpha"]), *EXPONENT_RANGE).astype(np.int64)
     # Half of the last bit that a right shift drops turns its floor into rounding; beyond the value's width the result
     # is 0 or -1 either way.
@@ -209,7 +241,9 @@ def freeze(
     on as the network's source. ValueError names whatever cannot be frozen.
     """
     floats = check_tensors(tensors, structure)
-    alpha = float(metadata.get("alpha", 0.25))
+    alpha = metadata.get("alpha", 0.25)
+    if not isinstance(alpha, (int, float)):
+        raise ValueError(f"alpha is {alpha!r}; it must be positive and finite")
     power_of_two = metadata.get("scales") == "pow2"
     if metadata.get("step", "Qaw") != "Qaw":
         raise ValueError(f"step {metadata['step']} has real weights; only a Qaw checkpoint can be frozen")
@@ -224,19 +258,28 @@ def freeze(
     ):
         standard = standardize(floats[f"{name}.conv1.weight"])
         factor = alpha * floats[f"{name}.conv1.gain"].ravel() * np.abs(standard).mean(axis=(1, 2, 3))
-        threshold = np.ceil(-floats[f"{name}.move0.bias"].ravel() / beta * unit).astype(np.int64)
+        threshold = np.ceil(-floats[f"{name}.move0.bias"].ravel() / beta * unit)
         shortcut = shortcut_scale = None
         if geometry.downsamples:
             pointwise = standardize(floats[f"{name}.downsample.1.weight"])
             shortcut_factor = floats[f"{name}.downsample.1.gain"].ravel() * np.abs(pointwise).mean(axis=(1, 2, 3))
-            shortcut_scale = freeze_scale(shortcut_factor, terms, power_of_two, options.fraction_bits)
+            shortcut_scale = freeze_scale(
+                f"{name}.downsample.1",
+                shortcut_factor,
+                terms,
+                power_of_two,
+                reach=options.value_width - 1 + geometry.in_channels.bit_length(),
+                in_bits=options.fraction_bits,
+            )
             signs = np.where(pointwise >= 0, 1, -1).transpose(0, 2, 3, 1)
             shortcut = SumLayer(signs, rounding_bias(shortcut_scale), 1)
         blocks.append(
             BlockNumbers(
-                saturate(threshold, options.value_width),
+                np.clip(threshold, *value_range(options.value_width)).astype(np.int64),
                 (standard >= 0).astype(np.uint8).transpose(0, 2, 3, 1),
-                freeze_scale(factor * unit, terms, power_of_two),
+                freeze_scale(
+                    f"{name}.conv1", factor * unit, terms, power_of_two, reach=(9 * geometry.in_channels).bit_length()
+                ),
                 _freeze_activation(floats, name, options),
                 shortcut,
                 shortcut_scale,
@@ -250,7 +293,7 @@ def freeze(
     score_fraction_bits = exponent + options.fraction_bits
     head = SumLayer(
         odd_weights(weights * 2.0**exponent, options.head_planes)[:, None, None, :],
-        np.round(floats["fc.bias"] * 2.0**score_fraction_bits).astype(np.int64),
+        _fixed(floats, "fc.bias", 2.0**score_fraction_bits, BIAS_BITS),
         options.head_planes,
     )
     network = IntegerNetwork(
