@@ -15,6 +15,8 @@ from golden.ops import Integers, qprelu, value_range
 from golden.structure import block_name
 
 SCORE_WIDTH_MAX = 32
+EXACT_BITS = 62
+"""What NumPy's 64 bits hold with a sign to spare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +90,12 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max((-low - 1).bit_length() if low < 0 else 0, high.bit_length() if high > 0 else 0)
 
 
-def _sum_range(layer: SumLayer, values: Interval, scale: Scale | None) -> SumRange:
+def _check_bits(where: str, bits: int) -> None:
+    if bits > EXACT_BITS:
+        raise ValueError(f"{where} needs {bits} bits, {EXACT_BITS} are there")
+
+
+def _sum_range(where: str, layer: SumLayer, values: Interval, scale: Scale | None) -> SumRange:
     weights = layer.weights.astype(np.int64)
     fan_in = tuple(range(1, weights.ndim))
     positive, negative = np.maximum(weights, 0), np.minimum(weights, 0)
@@ -101,19 +108,21 @@ def _sum_range(layer: SumLayer, values: Interval, scale: Scale | None) -> SumRan
         (positive * high + negative * low).sum(axis=fan_in) + layer.bias,
     )
     bound = int((np.abs(weights) * np.maximum(np.abs(low), np.abs(high))).sum(axis=fan_in).max())
-    return _scaled_range(sums, bound, scale)
+    return _scaled_range(where, sums, bound, scale)
 
 
-def _scaled_range(sums: Interval, bound: int, scale: Scale | None) -> SumRange:
+def _scaled_range(where: str, sums: Interval, bound: int, scale: Scale | None) -> SumRange:
     if scale is None:
         return SumRange(sums, bound, sums.bits, sums)
-    largest = np.maximum(np.abs(sums.low), np.abs(sums.high)) * scale.magnitude
-    products_bits = max(sums.bits, signed_bits(-int(largest.max()), int(largest.max())))
+    reach = np.maximum(np.abs(sums.low), np.abs(sums.high))
+    largest = max(a * b for a, b in zip(reach.tolist(), scale.magnitude.tolist(), strict=True))
+    products_bits = max(sums.bits, signed_bits(-largest, largest))
+    _check_bits(where, products_bits)
     ends = (sums.low * scale.multiplier) >> scale.guard, (sums.high * scale.multiplier) >> scale.guard
     return SumRange(sums, bound, products_bits, Interval(np.minimum(*ends), np.maximum(*ends)))
 
 
-def _activation_range(activation: Activation, sums: Interval) -> Interval:
+def _activation_range(where: str, activation: Activation, sums: Interval) -> Interval:
     """Both branches are monotone in y, so their ends bound them; a branch that no y reaches does not count."""
     unlimited = 62
     fields = (
@@ -123,6 +132,8 @@ def _activation_range(activation: Activation, sums: Interval) -> Interval:
         activation.exponent,
         activation.add_after,
     )
+    inner = Interval(sums.low + activation.add_before, sums.high + activation.add_before)
+    _check_bits(where, inner.bits + max(0, int(activation.exponent.max())))
     threshold = activation.threshold.astype(np.int64)
     ends = [
         qprelu(point, *fields, unlimited)
@@ -137,12 +148,15 @@ def _activation_range(activation: Activation, sums: Interval) -> Interval:
 
 
 def analyse(network: IntegerNetwork) -> Ranges:
-    """Intervals of every sum and value of `network`. ValueError if the scores cannot be held in 32 bits."""
+    """Intervals of every sum and value of `network`.
+
+    ValueError if the scores cannot be held in 32 bits, or if anything might leave the 64 bits of the golden model.
+    """
     width = network.value_width
     saturates = []
     center = network.center.astype(np.int64)
     pixels = Interval(-center, (1 << PIXEL_BITS) - 1 - center)
-    stem = _sum_range(network.stem, pixels, network.stem_scale)
+    stem = _sum_range("stem", network.stem, pixels, network.stem_scale)
     if stem.scaled.bits > width:
         saturates.append("stem")
     values = stem.scaled.clip(width)
@@ -150,27 +164,28 @@ def analyse(network: IntegerNetwork) -> Ranges:
     for index, numbers in enumerate(network.blocks):
         out_channels, fan_in = len(numbers.weights), int(np.prod(numbers.weights.shape[1:]))
         limit = np.full(out_channels, fan_in, np.int64)
-        conv = _scaled_range(Interval(-limit, limit), fan_in, numbers.scale)
+        name = block_name(index)
+        conv = _scaled_range(f"{name}.conv", Interval(-limit, limit), fan_in, numbers.scale)
         shortcut = None
         residual, residual_bits = values, width
         if numbers.shortcut is not None:
             # The 2x2 average of values in an interval stays in it.
-            shortcut = _sum_range(numbers.shortcut, values, numbers.shortcut_scale)
+            shortcut = _sum_range(f"{name}.shortcut", numbers.shortcut, values, numbers.shortcut_scale)
             residual, residual_bits = shortcut.scaled, shortcut.scaled.bits
         added_bits = max(conv.scaled.bits, residual_bits) + 1
         activation = numbers.activation
         fields = (activation.threshold, activation.add_positive, activation.add_before, activation.add_after)
         field_bits = max(added_bits, *(signed_bits(int(f.min()), int(f.max())) for f in fields))
-        output = _activation_range(activation, conv.scaled + residual)
+        output = _activation_range(name, activation, conv.scaled + residual)
         if output.bits > width:
-            saturates.append(block_name(index))
+            saturates.append(name)
         blocks.append(BlockRange(conv, shortcut, added_bits, field_bits, output))
         values = output.clip(width)
     height, columns, _ = network.structure.head_input
     positions = height * columns
     pool = Interval(values.low * positions >> network.pool_shift, values.high * positions >> network.pool_shift)
     pool_bits = width + (positions - 1).bit_length() - network.pool_shift
-    head = _sum_range(network.head, pool, None)
+    head = _sum_range("head", network.head, pool, None)
     if head.sum.bits > SCORE_WIDTH_MAX:
         raise ValueError(f"scores need {head.sum.bits} bits, {SCORE_WIDTH_MAX} are there: lower the head's weight bits")
     return Ranges(stem, tuple(blocks), pool, pool_bits, head.sum, head.sum_bound, tuple(saturates))
