@@ -10,6 +10,7 @@ A word holds `lanes` fields of `width` bits. Lane 0 has the least significant bi
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.ops import Integers
+
+HEX_DIGITS = frozenset(string.hexdigits)
 
 
 def pack(values: ArrayLike, width: int) -> list[int]:
@@ -102,15 +105,19 @@ def mem_text(words: Sequence[int], bits: int) -> str:
 
 def read_mem(path: Path, depth: int, bits: int) -> list[int]:
     """Read back what `mem_text` wrote. A wrong depth, digit count or character is a ValueError that names the file."""
-    lines = path.read_text(encoding="ascii").splitlines()
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text of hexadecimal words") from None
     if len(lines) != depth:
         raise ValueError(f"{path}: {len(lines)} words, expected {depth}")
     words = []
     for number, line in enumerate(lines, 1):
-        try:
-            word = int(line, 16)
-        except ValueError:
-            raise ValueError(f"{path}:{number}: {line!r} is not a hexadecimal word") from None
+        if not line or not set(line) <= HEX_DIGITS:
+            raise ValueError(f"{path}:{number}: {line!r} is not a hexadecimal word")
+        word = int(line, 16)
         if word >> bits or len(line) != -(-bits // 4):
             raise ValueError(f"{path}:{number}: {line!r} is not a word of {bits} bits")
         words.append(word)
