@@ -91,8 +91,8 @@ CORNERS: dict[str, Corners] = {
     # Stages.
     "abbnn_stem": [
         {"KERNEL": 1, "STRIDE": 1, "PE": 1, "SIMD": 3, "PLANES": 1},
-        {"KERNEL": 7, "STRIDE": 2, "PE": 4, "SIMD": 49, "CENTER": 0x7A7680},
-        {"OUT_CHANNELS": 32, "HEIGHT": 32, "WIDTH": 32, "PE": 4, "SCALE_TERMS": 3, "CENTER": 0x7A7680},
+        {"KERNEL": 7, "STRIDE": 2, "PE": 4, "SIMD": 49, "CENTER": "24'h7a7680"},
+        {"OUT_CHANNELS": 32, "HEIGHT": 32, "WIDTH": 32, "PE": 4, "SCALE_TERMS": 3, "CENTER": "24'h7a7680"},
         {"CHANNELS": 1, "SIMD": 9, "STRIDE": 1, "PE": 4},
     ],
     "abbnn_shortcut": [

@@ -77,7 +77,9 @@ def yosys(
 
 
 def _quoted(value: int | str) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """A text in quotes; a number, or one with its width as Verilog writes it ("24'h7a7680"), as it is."""
+    sized = re.fullmatch(r"\d+'s?[bdh][0-9a-f]+", str(value)) is not None
+    return f'"{value}"' if isinstance(value, str) and not sized else str(value)
 
 
 def _yosys_value(value: int | str) -> str:
