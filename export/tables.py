@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.layout import pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
-from golden.ops import Integers
+from golden.ops import Integers, value_range
 
 BORDER_CLASSES = 9
 
@@ -24,6 +24,14 @@ def _groups(values: NDArray[Any], lanes: int) -> NDArray[Any]:
     return values.reshape(-1, lanes, *values.shape[1:])
 
 
+def _signed(values: Integers, width: int) -> Integers:
+    """`values`, if they can be read back as signed `width`-bit fields: `pack` itself takes unsigned ones as well."""
+    low, high = value_range(width)
+    if values.size and (values.min() < low or values.max() > high):
+        raise ValueError(f"values {values.min()}..{values.max()} do not fit signed {width} bits")
+    return values
+
+
 def _wrap(values: Integers, width: int) -> Integers:
     """Modulo 2**width into the signed range: addends of a sum whose result is proven to fit may wrap on the way."""
     half = 1 << (width - 1)
@@ -32,7 +40,7 @@ def _wrap(values: Integers, width: int) -> Integers:
 
 def compare_table(thresholds: Integers, lanes: int, value_width: int) -> list[int]:
     """Words of lanes * value_width bits."""
-    return pack(_groups(thresholds, lanes), value_width)
+    return pack(_groups(_signed(thresholds, value_width), lanes), value_width)
 
 
 def read_compare_table(words: list[int], lanes: int, value_width: int) -> Integers:
@@ -74,7 +82,9 @@ def qprelu_table(
     if amount.min() < 0 or amount.max() >= 1 << shift_width:
         raise ValueError(f"exponents {exponent.min()}..{exponent.max()} leave the shifter's range")
     fields = (threshold, add_positive, add_before, add_after)
-    entries, width = pack_fields([*((field, field_width) for field in fields), (amount, shift_width)])
+    entries, width = pack_fields(
+        [*((_signed(field, field_width), field_width) for field in fields), (amount, shift_width)]
+    )
     return pack_wide(_groups(entries, lanes), width)
 
 
@@ -169,9 +179,8 @@ def sum_array_tables(
 
     The bias word takes in what the lanes leave out: a lane with weight -1 adds ~x = -x - 1.
     """
-    out_channels = len(weights)
     ordered = weight_planes(fan_in_order(weights, simd), planes)  # (Cout, SIMD_FOLD, SIMD, planes)
-    folds = ordered.reshape(out_channels // pe, pe, *ordered.shape[1:]).transpose(0, 4, 2, 1, 3)
+    folds = _groups(ordered, pe).transpose(0, 4, 2, 1, 3)
     weight_words = pack(folds.reshape(-1, pe * simd), 1)
     minus = (ordered == 0).sum(axis=(1, 2)) @ (1 << np.arange(planes, dtype=np.int64)[::-1])
     bias_words = pack(_groups(_wrap(bias.astype(np.int64) + minus, sum_width), pe), sum_width)
