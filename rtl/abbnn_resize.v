@@ -66,10 +66,8 @@ generate
         assign m_axis_tvalid = valid_reg;
 
         always @(posedge clk) begin
-            if (s_axis_tready) begin
-                data_reg <= s_axis_tdata;
-            end else if (m_axis_tready) begin
-                data_reg <= data_reg >> M_WIDTH;
+            if (!valid_reg || m_axis_tready) begin
+                data_reg <= !valid_reg || last ? s_axis_tdata : data_reg >> M_WIDTH;
             end
         end
 
