@@ -103,7 +103,10 @@ def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, 
             and _regroups(stage, entering, pe, lanes)
         ]
         if not options:
-            raise ValueError(f"{stage.name} cannot reach {target} cycles a frame; its least is {stage.positions}")
+            raise ValueError(
+                f"{stage.name} cannot be folded to {target} cycles a frame behind {entering} stream lanes; "
+                f"with a lane for every weight it takes {stage.positions * stage.planes}"
+            )
         result[stage.name] = min(options, key=lambda fold: (fold.pe * fold.simd, -fold.simd))
         leaving = result[stage.name].pe
     check(network, result)
@@ -152,14 +155,20 @@ def to_json(folding: Folding) -> str:
     return json.dumps({"stages": stage_map}, indent=2) + "\n"
 
 
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no integer")
+    return value
+
+
 def read_folding(path: Path) -> dict[str, Fold]:
     """Read what `to_json` gives. ValueError names the file and what is wrong with it."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Fold(int(fold["pe"]), int(fold["simd"])) for name, fold in data["stages"].items()}
+        return {name: Fold(_integer(fold["pe"]), _integer(fold["simd"])) for name, fold in data["stages"].items()}
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not a folding file ({error!r})") from None
 
 
