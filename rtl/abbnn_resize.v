@@ -57,30 +57,32 @@ generate
     if (S_LANES > M_LANES) begin : gen_serialize
         reg [S_WIDTH-1:0]    data_reg;
         reg                  valid_reg;
+        // The part on m_axis; the last one also while there is none, so that `last` alone selects what comes next.
         reg [PART_WIDTH-1:0] part_reg;
 
         wire last = part_reg == LAST_PART[PART_WIDTH-1:0];
+        wire step = m_axis_tready || !valid_reg;
 
-        assign s_axis_tready = !valid_reg || (m_axis_tready && last);
+        assign s_axis_tready = step && last;
         assign m_axis_tdata  = data_reg[M_WIDTH-1:0];
         assign m_axis_tvalid = valid_reg;
 
         always @(posedge clk) begin
-            if (!valid_reg || m_axis_tready) begin
-                data_reg <= !valid_reg || last ? s_axis_tdata : data_reg >> M_WIDTH;
+            if (step) begin
+                data_reg <= last ? s_axis_tdata : {data_reg[S_WIDTH-1 -: M_WIDTH], data_reg[S_WIDTH-1:M_WIDTH]};
             end
         end
 
         always @(posedge clk) begin
-            if (s_axis_tready) begin
-                valid_reg <= s_axis_tvalid;
-            end
-            if (valid_reg && m_axis_tready) begin
-                part_reg <= last ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
+            if (step) begin
+                valid_reg <= s_axis_tvalid || !last;
+                if (s_axis_tvalid || !last) begin
+                    part_reg <= last ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
+                end
             end
             if (rst) begin
                 valid_reg <= 1'b0;
-                part_reg  <= {PART_WIDTH{1'b0}};
+                part_reg  <= LAST_PART[PART_WIDTH-1:0];
             end
         end
     end else if (S_LANES < M_LANES) begin : gen_collect
