@@ -1,0 +1,255 @@
+// abbnn_sum_array.v : PE x SIMD add-subtract lanes for multi-bit values and weights of several +-1 planes
+// SPDX-FileCopyrightText: 2026 The abbnn authors
+// SPDX-License-Identifier: Apache-2.0
+// Language: Verilog-2005
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// PE sums at a time of values x times weights w, where w = sum over plane b of 2**b * s_b with s_b = +1 or -1:
+//
+//   sum = bias + sum over planes b of 2**b * (sum over the vector of s_b * x)
+//
+// A beat brings SIMD values. An output position takes CHANNELS / PE folds, a fold PLANES planes from the most
+// significant down, a plane SIMD_FOLD beats. acc = 2 * acc at every plane but the first of a fold.
+//
+// Weight word at address (fold * PLANES + plane from the top) * SIMD_FOLD + beat: bit pe * SIMD + lane, 1 = +1, belongs
+// to output channel fold * PE + pe. A lane with -1 adds ~x = -x - 1. Bias word at address fold: PE signed fields of
+// SUM_WIDTH bits, PE 0 lowest, that make up for these -1: bias + sum over planes of 2**b * (number of -1 weights).
+//
+// One output beat a fold: PE sums of SUM_WIDTH bits. Wrap-around on the way to a sum that fits does no harm.
+//
+// Latency 3 + max(1, clog2(SIMD)): register, adder tree of one level a cycle, accumulate, bias. One input beat a cycle.
+module abbnn_sum_array #(
+    // Output channels at a time, at least 1.
+    parameter integer PE = 1,
+    // Values of one beat, at least 1.
+    parameter integer SIMD = 4,
+    // Beats of one vector, at least 1.
+    parameter integer SIMD_FOLD = 1,
+    // Output channels, a multiple of PE.
+    parameter integer CHANNELS = 1,
+    // Bits of a weight, at least 1.
+    parameter integer PLANES = 1,
+    // Bits of a value, at least 2.
+    parameter integer DATA_WIDTH = 16,
+    // Bits of a sum, at least 2. They hold the result: nothing checks for overflow here.
+    parameter integer SUM_WIDTH = 24,
+    // $readmemh file of the weights; with "" they stay undefined.
+    parameter WEIGHT_FILE = "",
+    // $readmemh file of the biases; with "" they stay undefined.
+    parameter BIAS_FILE = ""
+) (
+    input  wire                       clk,
+    input  wire                       rst,
+
+    input  wire [SIMD*DATA_WIDTH-1:0] s_axis_tdata,
+    input  wire                       s_axis_tvalid,
+    output wire                       s_axis_tready,
+
+    output wire [PE*SUM_WIDTH-1:0]    m_axis_tdata,
+    output wire                       m_axis_tvalid,
+    input  wire                       m_axis_tready
+);
+
+generate
+    if (PE < 1) begin : gen_check_pe
+        PE_must_be_at_least_1 param_error ();
+    end else if (CHANNELS < 1 || CHANNELS % PE != 0) begin : gen_check_channels
+        CHANNELS_must_be_a_multiple_of_PE param_error ();
+    end
+    if (SIMD < 1) begin : gen_check_simd
+        SIMD_must_be_at_least_1 param_error ();
+    end
+    if (SIMD_FOLD < 1) begin : gen_check_simd_fold
+        SIMD_FOLD_must_be_at_least_1 param_error ();
+    end
+    if (PLANES < 1) begin : gen_check_planes
+        PLANES_must_be_at_least_1 param_error ();
+    end
+    if (DATA_WIDTH < 2) begin : gen_check_data_width
+        DATA_WIDTH_must_be_at_least_2 param_error ();
+    end
+    if (SUM_WIDTH < 2) begin : gen_check_sum_width
+        SUM_WIDTH_must_be_at_least_2 param_error ();
+    end
+endgenerate
+
+// The tree has LEVELS levels of adders over LEAVES leaves, of which SIMD are values and the others 0.
+localparam integer LEVELS = SIMD > 1 ? $clog2(SIMD) : 1;
+localparam integer LEAVES = 1 << LEVELS;
+localparam integer TREE_WIDTH = DATA_WIDTH + LEVELS;
+
+localparam integer FOLDS = CHANNELS / PE;
+localparam integer FOLD_WIDTH = FOLDS > 1 ? $clog2(FOLDS) : 1;
+localparam integer LAST_FOLD = FOLDS - 1;
+localparam integer PLANE_WIDTH = PLANES > 1 ? $clog2(PLANES) : 1;
+localparam integer LAST_PLANE = PLANES - 1;
+localparam integer BEAT_WIDTH = SIMD_FOLD > 1 ? $clog2(SIMD_FOLD) : 1;
+localparam integer LAST_BEAT = SIMD_FOLD - 1;
+localparam integer WORDS = FOLDS * PLANES * SIMD_FOLD;
+localparam integer ADDRESS_WIDTH = WORDS > 1 ? $clog2(WORDS) : 1;
+localparam integer LAST_WORD = WORDS - 1;
+
+// Index 0 is the input register, 1 to LEVELS are the tree's levels, LEVELS + 1 is the accumulator.
+reg [LEVELS+1:0] valid_reg;
+reg [LEVELS+1:0] last_reg;
+reg [LEVELS:0]   first_reg;
+reg [LEVELS:0]   double_reg;
+reg              m_valid_reg;
+
+reg [BEAT_WIDTH-1:0]  beat_reg;
+reg [PLANE_WIDTH-1:0] plane_reg;
+
+wire advance = m_axis_tready || !m_valid_reg;
+wire step    = advance && s_axis_tvalid;
+
+wire beat_first  = beat_reg == {BEAT_WIDTH{1'b0}};
+wire beat_last   = beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
+wire plane_first = plane_reg == {PLANE_WIDTH{1'b0}};
+wire plane_last  = plane_reg == LAST_PLANE[PLANE_WIDTH-1:0];
+
+assign s_axis_tready = advance;
+assign m_axis_tvalid = m_valid_reg;
+
+always @(posedge clk) begin
+    if (step) begin
+        beat_reg <= beat_last ? {BEAT_WIDTH{1'b0}} : beat_reg + 1'b1;
+        if (beat_last) begin
+            plane_reg <= plane_last ? {PLANE_WIDTH{1'b0}} : plane_reg + 1'b1;
+        end
+    end
+    if (advance) begin
+        valid_reg   <= {valid_reg[LEVELS:0], s_axis_tvalid};
+        last_reg    <= {last_reg[LEVELS:0], beat_last && plane_last};
+        first_reg   <= {first_reg[LEVELS-1:0], beat_first && plane_first};
+        double_reg  <= {double_reg[LEVELS-1:0], beat_first && !plane_first};
+        m_valid_reg <= valid_reg[LEVELS+1] && last_reg[LEVELS+1];
+    end
+    if (rst) begin
+        beat_reg    <= {BEAT_WIDTH{1'b0}};
+        plane_reg   <= {PLANE_WIDTH{1'b0}};
+        valid_reg   <= {LEVELS+2{1'b0}};
+        m_valid_reg <= 1'b0;
+    end
+end
+
+// The weights are read ahead: weight_word_reg belongs to the beat that is accepted next.
+reg  [PE*SIMD-1:0]         weight_mem [0:WORDS-1];
+reg  [PE*SIMD-1:0]         weight_word_reg;
+reg  [PE*SIMD-1:0]         weight_reg;
+reg  [SIMD*DATA_WIDTH-1:0] value_reg;
+reg  [ADDRESS_WIDTH-1:0]   weight_ahead_reg;
+wire [ADDRESS_WIDTH-1:0]   weight_address = rst ? {ADDRESS_WIDTH{1'b0}} : weight_ahead_reg;
+
+initial begin
+    if (WEIGHT_FILE != "") begin
+        $readmemh(WEIGHT_FILE, weight_mem);
+    end
+end
+
+always @(posedge clk) begin
+    if (rst || step) begin
+        weight_word_reg  <= weight_mem[weight_address];
+        weight_ahead_reg <= weight_address == LAST_WORD[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}}
+                                                                           : weight_address + 1'b1;
+    end
+    if (advance) begin
+        weight_reg <= weight_word_reg;
+        value_reg  <= s_axis_tdata;
+    end
+end
+
+// So are the biases: bias_word_reg belongs to the next fold that is completed, bias_reg to the one in the accumulator.
+reg  [PE*SUM_WIDTH-1:0] bias_mem [0:FOLDS-1];
+reg  [PE*SUM_WIDTH-1:0] bias_word_reg;
+reg  [PE*SUM_WIDTH-1:0] bias_reg;
+reg  [FOLD_WIDTH-1:0]   bias_ahead_reg;
+wire [FOLD_WIDTH-1:0]   bias_address = rst ? {FOLD_WIDTH{1'b0}} : bias_ahead_reg;
+wire                    bias_step    = advance && valid_reg[LEVELS] && last_reg[LEVELS];
+
+initial begin
+    if (BIAS_FILE != "") begin
+        $readmemh(BIAS_FILE, bias_mem);
+    end
+end
+
+always @(posedge clk) begin
+    if (rst || bias_step) begin
+        bias_word_reg  <= bias_mem[bias_address];
+        bias_ahead_reg <= bias_address == LAST_FOLD[FOLD_WIDTH-1:0] ? {FOLD_WIDTH{1'b0}} : bias_address + 1'b1;
+    end
+    if (bias_step) begin
+        bias_reg <= bias_word_reg;
+    end
+end
+
+genvar p;
+genvar level;
+genvar n;
+
+generate
+    for (p = 0; p < PE; p = p + 1) begin : gen_pe
+        // A heap: node n is the sum of nodes 2n and 2n + 1, the root is node 1, the leaves are LEAVES and up. A node
+        // that is `level` levels above the leaves has DATA_WIDTH + level bits of its own.
+        wire [TREE_WIDTH-1:0] node [1:2*LEAVES-1];
+
+        for (n = 0; n < LEAVES; n = n + 1) begin : gen_leaf
+            if (n < SIMD) begin : gen_value
+                wire                  minus = !weight_reg[p*SIMD+n];
+                wire [DATA_WIDTH-1:0] value = value_reg[n*DATA_WIDTH +: DATA_WIDTH] ^ {DATA_WIDTH{minus}};
+
+                assign node[LEAVES+n] = {{LEVELS{value[DATA_WIDTH-1]}}, value};
+            end else begin : gen_zero
+                assign node[LEAVES+n] = {TREE_WIDTH{1'b0}};
+            end
+        end
+
+        for (level = 1; level <= LEVELS; level = level + 1) begin : gen_level
+            for (n = LEAVES >> level; n < (2 * LEAVES) >> level; n = n + 1) begin : gen_node
+                if (((n << level) - LEAVES) < SIMD) begin : gen_sum
+                    reg [DATA_WIDTH+level-1:0] sum_reg;
+
+                    always @(posedge clk) begin
+                        if (advance) begin
+                            sum_reg <= node[2*n][DATA_WIDTH+level-1:0] + node[2*n+1][DATA_WIDTH+level-1:0];
+                        end
+                    end
+
+                    assign node[n] = {{LEVELS-level+1{sum_reg[DATA_WIDTH+level-1]}}, sum_reg[DATA_WIDTH+level-2:0]};
+                end else begin : gen_zero
+                    assign node[n] = {TREE_WIDTH{1'b0}};
+                end
+            end
+        end
+
+        reg [SUM_WIDTH-1:0] acc_reg;
+        reg [SUM_WIDTH-1:0] sum_reg;
+
+        wire [SUM_WIDTH-1:0] tree;
+        wire [SUM_WIDTH-1:0] base = first_reg[LEVELS] ? {SUM_WIDTH{1'b0}}
+                                  : double_reg[LEVELS] ? {acc_reg[SUM_WIDTH-2:0], 1'b0}
+                                  : acc_reg;
+
+        if (SUM_WIDTH > TREE_WIDTH) begin : gen_extend
+            assign tree = {{SUM_WIDTH-TREE_WIDTH{node[1][TREE_WIDTH-1]}}, node[1]};
+        end else begin : gen_cut
+            assign tree = node[1][SUM_WIDTH-1:0];
+        end
+
+        always @(posedge clk) begin
+            if (advance) begin
+                if (valid_reg[LEVELS]) begin
+                    acc_reg <= base + tree;
+                end
+                sum_reg <= acc_reg + bias_reg[p*SUM_WIDTH +: SUM_WIDTH];
+            end
+        end
+
+        assign m_axis_tdata[p*SUM_WIDTH +: SUM_WIDTH] = sum_reg;
+    end
+endgenerate
+
+endmodule
+
+`resetall
