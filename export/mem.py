@@ -109,10 +109,24 @@ def render(network: IntegerNetwork, folding: Folding) -> dict[str, str]:
     return files
 
 
+def _is_replaceable(out: Path) -> bool:
+    """Whether `out` is empty or an export, damaged or of another version: our manifest, no foreign file."""
+    if not out.is_dir():
+        return False
+    names = {entry.name for entry in out.iterdir()}
+    if not names:
+        return True
+    try:
+        ours = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return ours and all(name in (HEADER, MANIFEST) or name.endswith(".mem") for name in names)
+
+
 def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
     """Write the folder `out`. An older export in its place is replaced; a folder of anything else is a ValueError."""
     files = render(network, folding)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
+    if out.exists() and not _is_replaceable(out):
         raise ValueError(f"{out}: exists and is no earlier export; it is left alone")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
@@ -126,24 +140,35 @@ def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The folder's manifest, every file checked against it. ValueError names the first that does not match."""
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The folder's manifest by itself. ValueError if it is none, or one of another version."""
     path = folder / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
-            raise ValueError(f"{path}: not a manifest of {FORMAT} {VERSION}")
-        digests = {manifest["header"]["file"]: manifest["header"]["sha256"]}
-        digests |= {memory["file"]: memory["sha256"] for memory in manifest["memories"]}
+            raise ValueError(f"not of {FORMAT} {VERSION}")
+        for entry in (manifest["header"], *manifest["memories"]):
+            name, digest = entry["file"], entry["sha256"]
+            if not (isinstance(name, str) and isinstance(digest, str) and Path(name).name == name):
+                raise ValueError(f"{name!r} is no file name with a digest")
+        for memory in manifest["memories"]:
+            if type(memory["depth"]) is not int or type(memory["width"]) is not int:
+                raise ValueError(f"{memory['file']} has no size")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: not a manifest ({error!r})") from None
-    for name, digest in digests.items():
-        file = folder / name
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The folder's manifest, every file checked against it. ValueError names the first that does not match."""
+    manifest = _manifest(folder)
+    for entry in (manifest["header"], *manifest["memories"]):
+        file = folder / entry["file"]
         if not file.is_file():
             raise ValueError(f"{file}: missing, but {MANIFEST} lists it")
-        if _sha256(file.read_bytes()) != digest:
+        if _sha256(file.read_bytes()) != entry["sha256"]:
             raise ValueError(f"{file}: differs from {MANIFEST}; export the network again")
     for memory in manifest["memories"]:
         read_mem(folder / memory["file"], memory["depth"], memory["width"])
