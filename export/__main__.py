@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages
 from export.freeze import FreezeOptions, freeze, threshold_overflows
 from export.mem import write
 from golden.network import load_network, network_hash, save_network
 from golden.ranges import analyse
-from golden.structure import NETWORKS
+from golden.structure import NETWORKS, Structure
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +63,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_metadata(metadata: dict[str, Any], structure: Structure) -> None:
+    """ValueError if the checkpoint says that it holds another network, or what a frozen network cannot pass on."""
+    try:
+        stated = json.loads(json.dumps(metadata)).get("structure")
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("its metadata hold more than numbers, texts, lists and objects") from None
+    if "structure" not in metadata:
+        return
+    if not isinstance(stated, dict) or "name" not in stated:
+        raise ValueError(f"its metadata name no structure, but {stated!r}")
+    if stated["name"] != structure.name:
+        raise ValueError(f"holds {stated['name']}, not {structure.name}")
+    if stated != json.loads(json.dumps(structure.to_dict())):
+        raise ValueError(f"holds another {structure.name}: its layers or their strides differ")
+
+
 def _freeze(arguments: argparse.Namespace) -> None:
     options = FreezeOptions(
         arguments.value_bits, arguments.fraction_bits, arguments.stem_bits, arguments.head_bits, arguments.terms
@@ -74,8 +92,7 @@ def _freeze(arguments: argparse.Namespace) -> None:
     tensors, metadata = read(arguments.checkpoint)
     structure = NETWORKS[arguments.network]
     try:
-        if metadata.get("structure", {}).get("name", structure.name) != structure.name:
-            raise ValueError(f"holds {metadata['structure']['name']}, not {structure.name}")
+        _check_metadata(metadata, structure)
         network = freeze(tensors, structure, metadata, options)
     except ValueError as error:
         raise ValueError(f"{arguments.checkpoint}: {error}") from None
@@ -96,6 +113,10 @@ def _freeze(arguments: argparse.Namespace) -> None:
 
 def _mem(arguments: argparse.Namespace) -> None:
     network = load_network(arguments.network)
+    try:
+        analyse(network)
+    except ValueError as error:
+        raise ValueError(f"{arguments.network}: {error}") from None
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
     write(network, folding, arguments.out)
     print(f"{'stage':<18} {'PE':>4} {'SIMD':>5} {'cycles a frame':>15}")
