@@ -34,7 +34,6 @@ def test_frame(path):
     assert text.endswith("\nendmodule\n\n`resetall\n"), f"{path.name} does not end with endmodule and `resetall"
     assert re.findall(r"^\s*module\s+(\w+)", text, re.MULTILINE) == [path.stem]
     for number, line in enumerate(text.splitlines(), 1):
-        assert len(line) <= 120, f"{path.name}:{number}: {len(line)} characters"
         assert line == line.rstrip(), f"{path.name}:{number}: space at the end"
         assert "\t" not in line, f"{path.name}:{number}: tab"
         assert line.isascii(), f"{path.name}:{number}: not ASCII"

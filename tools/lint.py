@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -23,9 +24,11 @@ from tools.lint_corners import CORNERS
 
 NETWORK = rtl.ROOT / "models" / "tiny.safetensors"
 BUILD = rtl.ROOT / "build" / "lint"
-COUNTONES = "ABBNN_COUNTONES"
 TOP = "abbnn_core"
 SHOWN_LINES = 20
+
+SIMULATION_FORM = re.compile(r"^`ifdef (ABBNN_\w+)", re.MULTILINE)
+"""A define that replaces a part of a module by a form that simulates faster."""
 
 
 class Check(NamedTuple):
@@ -74,21 +77,22 @@ def module_checks(module: str, corners: Sequence[rtl.Parameters], *, with_yosys:
     """Every check of one module. Raises ValueError if its header cannot be made."""
     includes, defines = core_files() if module == TOP else ([], [])
     checks = [_parse_check(module, includes)]
-    forms = [defines]
-    if COUNTONES in (rtl.RTL / f"{module}.v").read_text():
-        forms.append([*defines, COUNTONES])
+    text = (rtl.RTL / f"{module}.v").read_text()
+    forms = ["", *sorted(set(SIMULATION_FORM.findall(text)))]
     for parameters in [{}, *corners]:
         values = " ".join(f"{name}={value}" for name, value in parameters.items()) or "defaults"
         for form in forms:
-            where = f"{module}: {values}{' ' + COUNTONES if COUNTONES in form else ''}"
-            verilator = rtl.verilator(module, parameters, includes=includes, defines=form)
-            checks.append(_tool_check(f"{where}: verilator", verilator))
-            if COUNTONES not in form:  # $countones is not Verilog-2005; synthesis never sees it
-                icarus = rtl.icarus(module, parameters, includes=includes, defines=form)
-                checks.append(_tool_check(f"{where}: icarus", icarus))
-                if with_yosys:
-                    yosys = rtl.yosys(module, parameters, includes=includes, defines=form)
-                    checks.append(_tool_check(f"{where}: yosys", yosys))
+            where = f"{module}: {values}{' with ' if form else ''}{form}"
+            tools = {"verilator": rtl.verilator, "icarus": rtl.icarus, "yosys": rtl.yosys}
+            if form or not with_yosys:  # synthesis never sees a form for simulation
+                del tools["yosys"]
+            if form == rtl.COUNTONES:  # not Verilog-2005
+                del tools["icarus"]
+            for name, command in tools.items():
+                all_defines = [*defines, form] if form else defines
+                checks.append(
+                    _tool_check(f"{where}: {name}", command(module, parameters, includes=includes, defines=all_defines))
+                )
     return checks
 
 

@@ -60,6 +60,13 @@ CORNERS: dict[str, Corners] = {
         (4, 27, 1, 32, 8, 9, 22),
         (2, 3, 1, 2, 2, 5, 9),
     ),
+    "abbnn_signed_sum": _rows(
+        "PE SIMD DATA_WIDTH TREE_WIDTH",
+        (1, 1, 2, 3),
+        (4, 2, 16, 17),
+        (2, 27, 9, 14),
+        (3, 5, 20, 23),
+    ),
     "abbnn_scale": _rows(
         "LANES CHANNELS TERMS SHIFT_WIDTH GUARD S_WIDTH SUM_WIDTH M_WIDTH",
         (1, 1, 1, 1, 0, 2, 2, 2),

@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 RTL = ROOT / "rtl"
 WAIVERS = ROOT / "tools" / "verilator.vlt"
 
+COUNTONES = "ABBNN_COUNTONES"
+"""The define that turns the popcount into SystemVerilog's $countones."""
+
 Parameters = Mapping[str, int | str]
 
 ASYNCHRONOUS_CELLS = ("dlatch", "adlatch", "dlatchsr", "adff", "adffe", "aldff", "aldffe", "dffsr", "dffsre", "sr")
@@ -51,7 +54,7 @@ def verilator(
     """All warnings; Verilog-2005 and nothing newer, unless a define asks for $countones."""
     values = [f"-G{name}={_quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
-    language = [] if "ABBNN_COUNTONES" in defines else ["--language", "1364-2005"]
+    language = [] if COUNTONES in defines else ["--language", "1364-2005"]
     source = str(RTL / f"{module}.v")
     return [
         *(_verilator(), "--lint-only", "--quiet", "-Wall", *language, "--top-module", module, "-y", str(RTL)),
