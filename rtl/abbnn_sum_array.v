@@ -75,9 +75,8 @@ generate
     end
 endgenerate
 
-// The tree has LEVELS levels of adders over LEAVES leaves, of which SIMD are values and the others 0.
+// Latency and result width of abbnn_signed_sum.
 localparam integer LEVELS = SIMD > 1 ? $clog2(SIMD) : 1;
-localparam integer LEAVES = 1 << LEVELS;
 localparam integer TREE_WIDTH = DATA_WIDTH + LEVELS;
 
 localparam integer FOLDS = CHANNELS / PE;
@@ -184,71 +183,55 @@ always @(posedge clk) begin
     end
 end
 
-genvar p;
-genvar level;
-genvar n;
+wire [PE*TREE_WIDTH-1:0] tree_sums;
 
-generate
-    for (p = 0; p < PE; p = p + 1) begin : gen_pe
-        // A heap: node n is the sum of nodes 2n and 2n + 1, the root is node 1, the leaves are LEAVES and up. A node
-        // that is `level` levels above the leaves has DATA_WIDTH + level bits of its own.
-        wire [TREE_WIDTH-1:0] node [1:2*LEAVES-1];
+abbnn_signed_sum #(
+    .PE(PE),
+    .SIMD(SIMD),
+    .DATA_WIDTH(DATA_WIDTH)
+) tree_inst (
+    .clk(clk),
+    .enable(advance),
+    .values(value_reg),
+    .weights(weight_reg),
+    .sums(tree_sums)
+);
 
-        for (n = 0; n < LEAVES; n = n + 1) begin : gen_leaf
-            if (n < SIMD) begin : gen_value
-                wire                  minus = !weight_reg[p*SIMD+n];
-                wire [DATA_WIDTH-1:0] value = value_reg[n*DATA_WIDTH +: DATA_WIDTH] ^ {DATA_WIDTH{minus}};
+reg [PE*SUM_WIDTH-1:0] acc_reg;
+reg [PE*SUM_WIDTH-1:0] sum_reg;
+reg [PE*SUM_WIDTH-1:0] acc_next;
+reg [PE*SUM_WIDTH-1:0] sum_next;
 
-                assign node[LEAVES+n] = {{LEVELS{value[DATA_WIDTH-1]}}, value};
-            end else begin : gen_zero
-                assign node[LEAVES+n] = {TREE_WIDTH{1'b0}};
-            end
+// One block for all outputs: a loop in procedural code simulates faster than PE copies of it.
+always @* begin : accumulate
+    integer p;
+    reg signed [TREE_WIDTH-1:0] tree;
+    reg signed [SUM_WIDTH-1:0]  extended;
+    reg [SUM_WIDTH-1:0]         acc;
+    for (p = 0; p < PE; p = p + 1) begin
+        tree     = tree_sums[p*TREE_WIDTH +: TREE_WIDTH];
+        acc      = acc_reg[p*SUM_WIDTH +: SUM_WIDTH];
+        sum_next[p*SUM_WIDTH +: SUM_WIDTH] = acc + bias_reg[p*SUM_WIDTH +: SUM_WIDTH];
+        if (first_reg[LEVELS]) begin
+            acc = {SUM_WIDTH{1'b0}};
+        end else if (double_reg[LEVELS]) begin
+            acc = acc << 1;
         end
-
-        for (level = 1; level <= LEVELS; level = level + 1) begin : gen_level
-            for (n = LEAVES >> level; n < (2 * LEAVES) >> level; n = n + 1) begin : gen_node
-                if (((n << level) - LEAVES) < SIMD) begin : gen_sum
-                    reg [DATA_WIDTH+level-1:0] sum_reg;
-
-                    always @(posedge clk) begin
-                        if (advance) begin
-                            sum_reg <= node[2*n][DATA_WIDTH+level-1:0] + node[2*n+1][DATA_WIDTH+level-1:0];
-                        end
-                    end
-
-                    assign node[n] = {{LEVELS-level+1{sum_reg[DATA_WIDTH+level-1]}}, sum_reg[DATA_WIDTH+level-2:0]};
-                end else begin : gen_zero
-                    assign node[n] = {TREE_WIDTH{1'b0}};
-                end
-            end
-        end
-
-        reg [SUM_WIDTH-1:0] acc_reg;
-        reg [SUM_WIDTH-1:0] sum_reg;
-
-        wire [SUM_WIDTH-1:0] tree;
-        wire [SUM_WIDTH-1:0] base = first_reg[LEVELS] ? {SUM_WIDTH{1'b0}}
-                                  : double_reg[LEVELS] ? {acc_reg[SUM_WIDTH-2:0], 1'b0}
-                                  : acc_reg;
-
-        if (SUM_WIDTH > TREE_WIDTH) begin : gen_extend
-            assign tree = {{SUM_WIDTH-TREE_WIDTH{node[1][TREE_WIDTH-1]}}, node[1]};
-        end else begin : gen_cut
-            assign tree = node[1][SUM_WIDTH-1:0];
-        end
-
-        always @(posedge clk) begin
-            if (advance) begin
-                if (valid_reg[LEVELS]) begin
-                    acc_reg <= base + tree;
-                end
-                sum_reg <= acc_reg + bias_reg[p*SUM_WIDTH +: SUM_WIDTH];
-            end
-        end
-
-        assign m_axis_tdata[p*SUM_WIDTH +: SUM_WIDTH] = sum_reg;
+        extended = tree;
+        acc_next[p*SUM_WIDTH +: SUM_WIDTH] = acc + extended;
     end
-endgenerate
+end
+
+always @(posedge clk) begin
+    if (advance) begin
+        if (valid_reg[LEVELS]) begin
+            acc_reg <= acc_next;
+        end
+        sum_reg <= sum_next;
+    end
+end
+
+assign m_axis_tdata = sum_reg;
 
 endmodule
 

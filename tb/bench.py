@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parent.parent
-RTL = ROOT / "rtl"
+from tools.rtl import ROOT, sources
+
 BUILD = ROOT / "build" / "tb"
 CASE_FILE = "case.npz"
 CLOCK_NS = 10
@@ -34,11 +34,6 @@ def default_simulator() -> str:
 def seed() -> int:
     """The run's seed: SEED in the environment, else 1."""
     return int(os.environ.get("SEED", "1"))
-
-
-def library_sources() -> list[str]:
-    """Every module that needs no generated header: all of rtl/ but the top."""
-    return sorted(str(path) for path in RTL.glob("*.v") if path.stem != "abbnn_core")
 
 
 def _verilator_environment() -> dict[str, str]:
@@ -58,7 +53,6 @@ def simulate(
     case: Mapping[str, Any] | None = None,
     testcase: str | None = None,
     sim: str | None = None,
-    sources: Sequence[str] | None = None,
     includes: Sequence[Path] = (),
     defines: Sequence[str] = (),
     work_dir: Path | None = None,
@@ -71,17 +65,19 @@ def simulate(
     `tables` are memory init files (name -> text) and `case` arrays, both put into the folder the simulation runs in:
     a parameter such as WEIGHT_FILE names a table relative to it, and the cocotb side reads the arrays with
     `load_case()`. Builds are shared by equal (simulator, sources, parameters, defines, header); runs are not.
-    `structural` builds the synthesis form of the popcount in place of $countones. A failing or missing result raises.
+    `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation. A
+    failing or missing result raises.
     """
     import cocotb_test.simulator as cocotb_test
 
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
         raise ValueError(f"SIM={sim}: icarus and verilator are supported")
-    sources = list(sources) if sources is not None else library_sources()
     parameters = dict(parameters or {})
-    defines = [*defines] + ([] if structural else ["ABBNN_COUNTONES"])
-    text = json.dumps([sim, toplevel, parameters, defines, sources, build_key, os.environ.get("WAVES", "0")])
+    fast = ["ABBNN_COUNTONES", "ABBNN_WIDE_SUM"] if sim == "icarus" else ["ABBNN_COUNTONES"]
+    defines = [*defines] + ([] if structural else fast)
+    files = sources(toplevel)
+    text = json.dumps([sim, toplevel, parameters, defines, files, build_key, os.environ.get("WAVES", "0")])
     for include in includes:
         text += "".join(path.read_text() for path in sorted(Path(include).glob("*.vh")))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -95,12 +91,13 @@ def simulate(
     if case is not None:
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    saved_path = os.environ["PATH"]
+    saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT", "SIM")}
+    os.environ["SIM"] = sim  # cocotb-test obeys it rather than its argument
     quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,
         "module": test_module,
-        "verilog_sources": sources,
+        "verilog_sources": files,
         "includes": [str(path) for path in includes],
         "defines": list(defines),
         "parameters": quoted,
@@ -122,7 +119,10 @@ def simulate(
             options["make_args"] = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1", "-j2"]
         cocotb_test.run(simulator=sim, **options)
     finally:
-        os.environ["PATH"] = saved_path
+        for name, value in saved.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 # ---- inside the simulator ---------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def assert_elaboration_fails(toplevel: str, parameters: Mapping[str, int | str],
     values = [
         f'-P{toplevel}.{k}="{v}"' if isinstance(v, str) else f"-P{toplevel}.{k}={v}" for k, v in parameters.items()
     ]
-    command = ["iverilog", "-g2005", "-o", os.devnull, "-s", toplevel, *values, *library_sources()]
+    command = ["iverilog", "-g2005", "-o", os.devnull, "-s", toplevel, *values, *sources(toplevel)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     output = result.stdout + result.stderr
     assert result.returncode != 0, f"{toplevel} accepts {dict(parameters)}"

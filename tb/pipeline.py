@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import BUILD, RTL, simulate
+from bench import BUILD, simulate
 from numpy.typing import NDArray
 
 from export.folding import Folding, balance
@@ -119,7 +119,6 @@ def run_core(
     simulate(
         "abbnn_core",
         "test_abbnn_core",
-        sources=sorted(str(path) for path in RTL.glob("*.v")),
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,

@@ -102,8 +102,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tb.sim", description=__doc__)
-    parser.add_argument("--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors")
-    parser.add_argument("--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s")
+    parser.add_argument(
+        "--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors"
+    )
+    parser.add_argument(
+        "--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s"
+    )
     parser.add_argument("--data", type=Path, default=ROOT / "models" / "cifar10_test100.npz", metavar="IMAGES")
     arguments = parser.parse_args(argv)
     try:

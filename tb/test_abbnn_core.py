@@ -44,9 +44,12 @@ class CoreBench(Bench):
         self.case = load_case()
         self.images = self.case["images"]
         self.classes = self.case["layer.scores"].shape[1]
-        manifest = read_manifest(Path(MEM_FOLDER))
-        wanted = int(manifest["network_sha256"][:16], 16)
-        built = int(dut.status_network.value)
+
+    async def reset(self, cycles=4):
+        """Reset, and refuse memory files that are not those of the network the core was built for."""
+        await super().reset(cycles)
+        wanted = int(read_manifest(Path(MEM_FOLDER))["network_sha256"][:16], 16)
+        built = int(self.dut.status_network.value)
         assert built == wanted == int(self.case["network_id"]), (
             f"the core was built for network {built:016x}, the memory files are of {wanted:016x}"
         )

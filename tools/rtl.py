@@ -68,7 +68,7 @@ def yosys(
     """Also synthesises the processes: no latch, no asynchronous reset or load, no undriven or twice driven net."""
     values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
     options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
-    others = [path for path in sorted(RTL.glob("*.v")) if path.stem in _reachable(module)]
+    others = [path for path in sorted(RTL.glob("*.v")) if path.stem in reachable(module)]
     script = [
         f"read_verilog -defer {options} {' '.join(map(str, others))}",
         f"hierarchy -check -top {module} {values}",
@@ -129,7 +129,7 @@ def run(command: Sequence[str]) -> tuple[int, str]:
 
 
 @functools.cache
-def _reachable(module: str) -> frozenset[str]:
+def reachable(module: str) -> frozenset[str]:
     """`module` and every module of rtl/ that it instantiates, directly or not."""
     found: set[str] = set()
     todo = [module]
@@ -140,6 +140,13 @@ def _reachable(module: str) -> frozenset[str]:
             text = (RTL / f"{name}.v").read_text()
             todo += [other for other in modules() if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
     return frozenset(found)
+
+
+def sources(module: str) -> list[str]:
+    """Files of `module` and of every module below it. ValueError if rtl/ has no such module."""
+    if module not in modules():
+        raise ValueError(f"{module} is no module of rtl/; there are: {' '.join(modules())}")
+    return [str(RTL / f"{name}.v") for name in sorted(reachable(module))]
 
 
 # ---- syntax tree ----------------------------------------------------------------------------------------------------

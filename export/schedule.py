@@ -1,0 +1,182 @@
+"""Cycle-exact timing of the pipeline by formula: when each beat of each stream is transferred, without simulating RTL.
+
+Every module is a recurrence on arrays of cycle numbers: beat k leaves no earlier than `LATENCY` after the last input beat
+that it needs, and no earlier than one cycle after beat k - 1. That is exact while nothing downstream holds a beat back:
+buffers are dimensioned so that, in a balanced folding, they only ever hold back what comes early anyway.
+`tools/bench.py` requires the results to equal the simulated cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.folding import Fold, Folding, cycles, stages, stream_beats
+from golden.network import IntegerNetwork
+from golden.structure import Block, Structure, block_name
+
+Times = NDArray[np.int64]
+
+LATENCY: Mapping[str, int] = {
+    "skid": 1,
+    "framer": 1,
+    "fifo": 3,
+    "fork": 0,
+    "resize": 1,
+    "replay": 2,
+    "guard": 1,
+    "window": 3,
+    "compare": 2,
+    "scale": 4,
+    "add": 1,
+    "qprelu": 5,
+    "pool": 2,
+    "gap": 2,
+    "argmax": 1,
+    "drop": 0,
+}
+"""Clock edges from the transfer of the last input beat needed to the first cycle of the output beat, idle pipeline.
+
+Each module's testbench measures its own; tests/test_schedule.py compares. The arrays' latencies depend on parameters.
+"""
+
+
+def xnor_array_latency(simd_fold: int) -> int:
+    """Fetch, three popcount registers, output register; one more where beats are accumulated."""
+    return 5 if simd_fold == 1 else 6
+
+
+def sum_array_latency(simd: int) -> int:
+    """Register, adder tree of log2(SIMD) levels, accumulator, output: see rtl/abbnn_sum_array.v."""
+    raise NotImplementedError
+
+
+def _paced(earliest: Times) -> Times:
+    """One beat a cycle: time[k] = max(earliest[k], time[k - 1] + 1)."""
+    index = np.arange(len(earliest))
+    return np.maximum.accumulate(earliest - index) + index
+
+
+def resize(times: Times, s_lanes: int, m_lanes: int) -> Times:
+    if s_lanes == m_lanes:
+        return times
+    if s_lanes > m_lanes:
+        return _paced(np.repeat(times + LATENCY["resize"], s_lanes // m_lanes))
+    ratio = m_lanes // s_lanes
+    return times[ratio - 1 :: ratio] + LATENCY["resize"]
+
+
+def replay(times: Times, depth: int, passes: int) -> Times:
+    vectors = times.reshape(-1, 1, depth)
+    return _paced(np.broadcast_to(vectors, (len(vectors), passes, depth)).ravel() + LATENCY["replay"])
+
+
+def window(times: Times, height: int, width: int, groups: int, kernel: int, stride: int) -> Times:
+    """Column steps read one beat a cycle, each as soon as its column of the lowest row needed is written."""
+    pad = kernel // 2
+    out_height, out_width = -(-height // stride), -(-width // stride)
+    steps = (out_width - 1) * stride + pad + 1
+    written = times.reshape(height, width, groups)
+    low = np.minimum(np.arange(out_height) * stride + pad, height - 1)
+    column = np.minimum(np.arange(steps), width - 1)
+    needed = written[low[:, None], column[None, :], :]
+    read = _paced(needed.ravel() + 1).reshape(out_height, steps, groups)
+    emits = (np.arange(steps) >= pad) & ((np.arange(steps) - pad) % stride == 0)
+    return read[:, emits].ravel() + LATENCY["window"] - 1
+
+
+def folds(times: Times, beats: int, latency: int) -> Times:
+    """An array's results: one behind every `beats` input beats."""
+    return times[beats - 1 :: beats] + latency
+
+
+def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None) -> Times:
+    """Transfers on a block's output for those on its input."""
+    lanes = fold.simd // 9
+    groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
+    bits = resize(times + LATENCY["fork"] + LATENCY["compare"], s_lanes, lanes)
+    taps = window(bits, geometry.height, geometry.width, groups, 3, geometry.stride)
+    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(groups))
+    scaled = sums + LATENCY["scale"]
+    if shortcut is None:
+        residual = resize(times + LATENCY["fork"] + LATENCY["fifo"], s_lanes, fold.pe)
+    else:
+        shape = (geometry.height // 2, 2, geometry.width // 2, 2, geometry.in_channels // s_lanes)
+        pooled = times.reshape(shape)[:, 1, :, 1].ravel() + LATENCY["fork"] + LATENCY["pool"]
+        grouped = resize(_paced(pooled) + LATENCY["fifo"], s_lanes, shortcut.simd)
+        depth = geometry.in_channels // shortcut.simd
+        sums = folds(replay(grouped, depth, passes), depth, sum_array_latency(shortcut.simd))
+        residual = sums + LATENCY["scale"]
+    added = _paced(np.maximum(scaled, residual)) + LATENCY["add"]
+    return added + LATENCY["qprelu"] + LATENCY["framer"]
+
+
+def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
+    geometry = structure.stem
+    lanes = fold.simd // geometry.kernel**2
+    groups = geometry.in_channels // lanes
+    pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
+    taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
+    passes = geometry.out_channels // fold.pe * planes
+    sums = folds(replay(taps, groups, passes), groups * planes, sum_array_latency(fold.simd))
+    return sums + LATENCY["scale"] + LATENCY["framer"]
+
+
+def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fold) -> Times:
+    """Transfers of the scores and, last, of the class."""
+    channels = structure.head_input[2]
+    pooled = times[-(channels // s_lanes) :] + LATENCY["gap"]
+    grouped = resize(pooled, s_lanes, fold.simd)
+    depth = channels // fold.simd
+    replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
+    scores = resize(folds(replayed, depth * planes, sum_array_latency(fold.simd)), fold.pe, 1)
+    passed = scores + LATENCY["argmax"]
+    return np.append(passed, passed[-1] + 1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the formulas give. `latency`: cycles from the first pixel's transfer to the class's, idle pipeline."""
+
+    latency: int
+    interval: int
+    bottleneck: str
+    ideal: Mapping[str, int]
+    """Cycles a frame that each stage's lanes need."""
+
+
+def timing(network: IntegerNetwork, folding: Folding) -> Timing:
+    """Latency and interval of abbnn_core."""
+    structure = network.structure
+    pixels = structure.height * structure.width
+    times = np.arange(pixels) + LATENCY["guard"]
+    times = stem(times, structure, network.stem.planes, folding["stem"])
+    lanes = folding["stem"].pe
+    for index, geometry in enumerate(structure.blocks):
+        name = block_name(index)
+        times = block(times, geometry, lanes, folding[name], folding.get(f"{name}.shortcut"))
+        lanes = folding[name].pe
+    times = head(times, structure, network.head.planes, lanes, folding["head"])
+    latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
+    ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
+    busy: dict[str, int] = {**ideal, "pixels": pixels}
+    for name, beats in stream_beats(structure, folding).items():
+        busy[name] = max(busy[name], beats)
+    bottleneck = max(busy, key=lambda name: busy[name])
+    return Timing(latency, busy[bottleneck], bottleneck, ideal)
+
+
+def utilisation(network: IntegerNetwork, folding: Folding, interval: int) -> dict[str, Any]:
+    """Useful lane-cycles over (lanes x interval): a stage, and all binary (XNOR) lanes together."""
+    rows = {}
+    work = lanes = 0
+    for stage in stages(network):
+        fold = folding[stage.name]
+        rows[stage.name] = stage.work / (fold.pe * fold.simd * interval)
+        if stage.binary:
+            work, lanes = work + stage.work, lanes + fold.pe * fold.simd
+    return {"stages": rows, "binary": work / (lanes * interval)}

@@ -1,0 +1,81 @@
+"""abbnn_signed_sum: both forms (bit planes and adder tree) give the exact sums, LATENCY enables later."""
+
+import cocotb
+import numpy as np
+import pytest
+from bench import CLOCK_NS, assert_elaboration_fails, assert_equal, load_case, simulate
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge
+
+from export.layout import pack, unpack
+
+BAD_PARAMETERS = [
+    ("abbnn_signed_sum", {"PE": 0}, "PE_must_be_at_least_1"),
+    ("abbnn_signed_sum", {"SIMD": 0}, "SIMD_must_be_at_least_1"),
+    ("abbnn_signed_sum", {"DATA_WIDTH": 1}, "DATA_WIDTH_must_be_at_least_2"),
+    ("abbnn_signed_sum", {"TREE_WIDTH": 17}, "TREE_WIDTH_is_derived_and_must_not_be_set"),
+]
+
+
+def latency(simd):
+    return max(1, (simd - 1).bit_length())
+
+
+@cocotb.test()
+async def sums_under_enable(dut):
+    """One pair of operands at every enabled edge, garbage at the others; the sums after each enabled edge."""
+    case = load_case()
+    values, weights, expected = case["values"], case["weights"], case["expected"]
+    width = int(dut.DATA_WIDTH.value)
+    value_words, weight_words = pack(values, width), pack(weights.reshape(len(weights), -1), 1)
+    cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+    await FallingEdge(dut.clk)
+    for share in (1.0, 0.5):
+        rng = np.random.default_rng(int(10 * share))
+        seen = []
+        for value, weight in zip(value_words, weight_words, strict=True):
+            while rng.random() >= share:
+                dut.enable.value, dut.values.value, dut.weights.value = 0, ~value & 1, 0
+                await FallingEdge(dut.clk)
+            dut.enable.value, dut.values.value, dut.weights.value = 1, value, weight
+            await FallingEdge(dut.clk)
+            seen.append(dut.sums.value)
+        delay = latency(values.shape[1])
+        got = unpack(
+            [int(word) for word in seen[delay - 1 :]],
+            expected.shape[1],
+            len(dut.sums) // expected.shape[1],
+            signed=True,
+        )
+        assert_equal(got, expected[: len(got)], "operands, output")
+
+
+@pytest.mark.parametrize(
+    ("pe", "simd", "width", "structural"),
+    [
+        (1, 1, 2, False),
+        (3, 27, 9, False),
+        (2, 32, 16, False),
+        (1, 1, 2, True),
+        (1, 2, 5, True),
+        (3, 27, 9, True),
+        (2, 32, 16, True),
+    ],
+)
+def test_abbnn_signed_sum(pe, simd, width, structural):
+    rng = np.random.default_rng(simd)
+    count = 200
+    low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
+    values = rng.integers(low, high + 1, (count, simd))
+    values[:4] = [[low], [high], [-1], [0]]
+    weights = rng.integers(0, 2, (count, pe, simd))
+    weights[:8] = np.array([1, 1, 0, 0, 0, 0, 1, 1])[:, None, None]
+    expected = np.where(weights == 1, values[:, None], ~values[:, None]).sum(axis=2)
+    parameters = {"PE": pe, "SIMD": simd, "DATA_WIDTH": width}
+    case = {"values": values, "weights": weights, "expected": expected}
+    simulate("abbnn_signed_sum", "test_abbnn_signed_sum", parameters, case=case, structural=structural)
+
+
+@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
+def test_abbnn_signed_sum_refuses(module, parameters, message):
+    assert_elaboration_fails(module, parameters, message)
