@@ -1,8 +1,8 @@
-"""Cycle-exact timing of the pipeline by formula: when each beat of each stream is transferred, without simulating RTL.
+"""Cycle-exact timing of the pipeline by formula: when each beat of each stream is transferred, without simulating.
 
-Every module is a recurrence on arrays of cycle numbers: beat k leaves no earlier than `LATENCY` after the last input beat
-that it needs, and no earlier than one cycle after beat k - 1. That is exact while nothing downstream holds a beat back:
-buffers are dimensioned so that, in a balanced folding, they only ever hold back what comes early anyway.
+Every module is a recurrence on arrays of cycle numbers: beat k leaves no earlier than `LATENCY` after the last input
+beat that it needs, and no earlier than one cycle after beat k - 1. That is exact while nothing downstream holds a beat
+back: buffers are dimensioned so that, in a balanced folding, they only hold back what comes early anyway.
 `tools/bench.py` requires the results to equal the simulated cycles.
 """
 
@@ -51,8 +51,8 @@ def xnor_array_latency(simd_fold: int) -> int:
 
 
 def sum_array_latency(simd: int) -> int:
-    """Register, adder tree of log2(SIMD) levels, accumulator, output: see rtl/abbnn_sum_array.v."""
-    raise NotImplementedError
+    """Register, adder tree of one level a cycle, accumulator, bias."""
+    return 3 + max(1, (simd - 1).bit_length())
 
 
 def _paced(earliest: Times) -> Times:

@@ -7,7 +7,7 @@
 `default_nettype none
 
 // m_axis = s_axis, one cycle later, one beat a cycle. s_axis_tready is a register: when the consumer stalls, the beat
-// that was accepted in the same cycle waits in the skid register.
+// that was accepted in the same cycle waits in the skid register. Latency 1, one beat a cycle.
 module abbnn_skid #(
     // Bits of one beat, at least 1.
     parameter integer DATA_WIDTH = 8
@@ -33,9 +33,10 @@ endgenerate
 reg [DATA_WIDTH-1:0] data_reg;
 reg [DATA_WIDTH-1:0] skid_reg;
 reg                  valid_reg;
-reg                  skid_valid_reg;
+// The skid register is free. Kept in this polarity because it is the clock enable of what stands in front.
+reg                  ready_reg;
 
-assign s_axis_tready = !skid_valid_reg;
+assign s_axis_tready = ready_reg;
 assign m_axis_tdata  = data_reg;
 assign m_axis_tvalid = valid_reg;
 
@@ -43,16 +44,16 @@ wire load = m_axis_tready || !valid_reg;
 
 always @(posedge clk) begin
     if (load) begin
-        data_reg  <= skid_valid_reg ? skid_reg : s_axis_tdata;
-        valid_reg <= skid_valid_reg || s_axis_tvalid;
+        data_reg  <= ready_reg ? s_axis_tdata : skid_reg;
+        valid_reg <= !ready_reg || s_axis_tvalid;
     end
-    if (!skid_valid_reg) begin
+    if (ready_reg) begin
         skid_reg <= s_axis_tdata;
     end
-    skid_valid_reg <= !load && (skid_valid_reg || s_axis_tvalid);
+    ready_reg <= load || (ready_reg && !s_axis_tvalid);
     if (rst) begin
-        valid_reg      <= 1'b0;
-        skid_valid_reg <= 1'b0;
+        valid_reg <= 1'b0;
+        ready_reg <= 1'b1;
     end
 end
 

@@ -58,7 +58,6 @@ def simulate(
     work_dir: Path | None = None,
     structural: bool = False,
     extra_env: Mapping[str, str] | None = None,
-    build_key: str = "",
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module` (a file name without .py).
 
@@ -77,7 +76,7 @@ def simulate(
     fast = ["ABBNN_COUNTONES", "ABBNN_WIDE_SUM"] if sim == "icarus" else ["ABBNN_COUNTONES"]
     defines = [*defines] + ([] if structural else fast)
     files = sources(toplevel)
-    text = json.dumps([sim, toplevel, parameters, defines, files, build_key, os.environ.get("WAVES", "0")])
+    text = json.dumps([sim, toplevel, parameters, defines, files, os.environ.get("WAVES", "0")])
     for include in includes:
         text += "".join(path.read_text() for path in sorted(Path(include).glob("*.vh")))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""abbnn_block against golden: identity and downsampling blocks, foldings, lane changes, multi-term scales, saturation."""
+"""abbnn_block against golden: identity and downsampling blocks, foldings, lane changes, T > 1, saturation."""
 
 import pytest
 from bench import assert_elaboration_fails
