@@ -34,8 +34,8 @@ LATENCY: Mapping[str, int] = {
     "scale": 4,
     "add": 1,
     "qprelu": 5,
-    "pool": 2,
-    "gap": 2,
+    "pool": 4,
+    "gap": 3,
     "argmax": 1,
     "drop": 0,
 }
