@@ -25,8 +25,9 @@ import numpy as np
 import pytest
 from random_network import ALPHA, random_checkpoint, random_images, random_network
 
+from export.folding import stages
 from export.freeze import PRECISION_BITS, FreezeOptions, freeze
-from golden import plain
+from golden import ops, plain
 from golden.model import batches, forward, layer_names, saturation_counts
 from golden.structure import Block, Stem, Structure, reactnet
 
@@ -71,6 +72,32 @@ def test_the_saturating_case_saturates() -> None:
     counts = saturation_counts(network, forward(network, random_images(structure, 4, 6)))
     assert counts["block01"] > 0
     assert list(counts) == ["stem", "block00", "block01", "block02"]
+
+
+@pytest.mark.parametrize(("structure", "options"), CASES, ids=[case[0].name for case in CASES])
+def test_every_product_gets_a_bound_that_holds(structure, options, monkeypatch) -> None:
+    """float32 or float64 is chosen by it: too small a bound would go unnoticed until a sum is large and odd."""
+    network = random_network(structure, 3, **options)
+    calls = []
+
+    def dot(vectors, weights, bound):
+        magnitudes = np.abs(vectors.astype(np.int64)) @ np.abs(weights.astype(np.int64)).T
+        calls.append(magnitudes.max() <= bound)
+        return exact(vectors, weights, bound)
+
+    exact = ops.dot
+    monkeypatch.setattr(ops, "dot", dot)
+    forward(network, random_images(structure, 4, 6))
+    assert calls == [True] * len(stages(network))
+
+
+def test_random_networks_are_as_asked_for() -> None:
+    structure = reactnet("asked", (3, 4), (1, 2), image=8)
+    assert random_network(structure, 1).blocks[1].scale.terms == 1
+    assert random_network(structure, 1, scales="free").blocks[1].scale.terms == 3
+    network = random_network(structure, 1, terms=2, value_width=20, stem_planes=3, head_planes=4, fraction_bits=6)
+    assert (network.blocks[0].scale.terms, network.value_width, network.fraction_bits) == (2, 20, 6)
+    assert (network.stem.planes, network.head.planes) == (3, 4)
 
 
 def test_layer_shapes() -> None:

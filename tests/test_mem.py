@@ -356,10 +356,13 @@ def test_what_is_no_export_is_left_alone(small, tmp_path) -> None:
     (tmp_path / "web" / "index.html").write_text("mine")
     (tmp_path / "noise").mkdir()
     (tmp_path / "noise" / MANIFEST).write_bytes(b"\xff\xfe")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / MANIFEST).write_text('{"format": "other-memory-files", "version": 1}')
+    (tmp_path / "other" / "dump.mem").write_text("mine")
     write(small, balance(small), tmp_path / "mixed")
     (tmp_path / "mixed" / "notes.txt").write_text("mine")
     before = snapshot(tmp_path)
-    for name in ("file", "folder", "web", "noise", "mixed"):
+    for name in ("file", "folder", "web", "noise", "other", "mixed"):
         with pytest.raises(ValueError, match=rf"{name}: exists and is no earlier export"):
             write(small, balance(small), tmp_path / name)
     assert snapshot(tmp_path) == before

@@ -186,6 +186,32 @@ def check_network(network: IntegerNetwork, images) -> set[str]:
     return saturated
 
 
+@given(st.integers(0, 2**32 - 1))
+@PROPERTY
+def test_activation_interval_is_exact(seed) -> None:
+    """Both ends are reached by some y of the sums' interval, whichever fields and however the threshold lies."""
+    rng = np.random.default_rng(seed)
+    channels = 40
+    ends = np.sort(rng.integers(-60, 60, (2, channels)), axis=0)
+    threshold, positive, before, after = rng.integers(-70, 70, (4, channels))
+    act = Activation(threshold, positive, before, rng.integers(-8, 5, channels), after)
+    interval = ranges_module._activation_range("a", act, Interval(ends[0], ends[1]))
+    for channel in range(channels):
+        one = Activation(*(getattr(act, name)[channel : channel + 1] for name in act.__dataclass_fields__))
+        reached = check_activation(np.arange(ends[0, channel], ends[1, channel] + 1)[:, None], one)
+        assert (interval.low[channel], interval.high[channel]) == (reached.min(), reached.max())
+
+
+def test_a_padded_tap_counts_as_zero() -> None:
+    """Inputs of 5 to 9: a 3x3 kernel may stand with all but one tap on padding, a 1x1 kernel never."""
+    values = Interval(np.array([5]), np.array([9]))
+    for kernel, low, high in ((3, -9 * 4, 9 * 5), (1, 5, 9)):
+        weights = np.ones((1, kernel, kernel, 1), np.int64)
+        weights.reshape(-1)[1::2] = -1
+        bounds = ranges_module._sum_range("s", SumLayer(weights, np.array([0]), 1), values, None)
+        assert (bounds.sum.low.tolist(), bounds.sum.high.tolist()) == ([low], [high])
+
+
 @given(
     st.sampled_from(STRUCTURES),
     st.integers(0, 2**32 - 1),
