@@ -34,6 +34,8 @@ class Stage:
     """Weight bit planes, one a cycle."""
     binary: bool
     """XNOR-popcount lanes; else add-subtract lanes."""
+    identity: bool = False
+    """The block's input itself is the residual and is regrouped to PE lanes."""
 
     @property
     def work(self) -> int:
@@ -62,7 +64,8 @@ def stages(network: IntegerNetwork) -> list[Stage]:
     for index, block in enumerate(structure.blocks):
         positions = block.out_height * block.out_width
         name = block_name(index)
-        result.append(Stage(name, positions, block.out_channels, block.in_channels, 9, 1, True))
+        identity = not block.downsamples
+        result.append(Stage(name, positions, block.out_channels, block.in_channels, 9, 1, True, identity))
         if block.downsamples:
             result.append(Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False))
     channels = structure.head_input[2]
@@ -119,8 +122,7 @@ def _divides(a: int, b: int) -> bool:
 
 def _regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
     """Whether abbnn_resize can take `entering` stream lanes to a stage's input lanes and identity residual."""
-    identity = stage.binary and stage.outputs == stage.channels
-    return _divides(entering, lanes) and (not identity or _divides(entering, pe))
+    return _divides(entering, lanes) and (not stage.identity or _divides(entering, pe))
 
 
 def check(network: IntegerNetwork, folding: Folding) -> None:

@@ -34,7 +34,7 @@ def forward(network: IntegerNetwork, images: NDArray[np.uint8], ranges: Ranges |
     """
     structure = network.structure
     expected = (structure.height, structure.width, structure.stem.in_channels)
-    if images.dtype != np.uint8 or images.shape[1:] != expected:
+    if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
         raise ValueError(f"images are {images.dtype}{images.shape}, expected uint8(N, {', '.join(map(str, expected))})")
     ranges = ranges or analyse(network)
     width = network.value_width
