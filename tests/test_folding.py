@@ -35,11 +35,11 @@ def legal_folds(stage: Stage):
 def test_stages_by_hand(small) -> None:
     assert stages(small) == [
         Stage("stem", 16, 4, 3, 9, 5, False),
-        Stage("block00", 16, 4, 4, 9, 1, True),
-        Stage("block01", 16, 4, 4, 9, 1, True),
+        Stage("block00", 16, 4, 4, 9, 1, True, True),
+        Stage("block01", 16, 4, 4, 9, 1, True, True),
         Stage("block02", 4, 6, 4, 9, 1, True),
         Stage("block02.shortcut", 4, 6, 4, 1, 1, False),
-        Stage("block03", 4, 6, 6, 9, 1, True),
+        Stage("block03", 4, 6, 6, 9, 1, True, True),
         Stage("head", 1, 3, 6, 1, 3, False),
     ]
 
