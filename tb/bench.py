@@ -91,7 +91,7 @@ def simulate(
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
     saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT", "SIM")}
-    os.environ["SIM"] = sim  # cocotb-test obeys it rather than its argument
+    os.environ.pop("SIM", None)  # cocotb-test would obey it rather than its argument
     quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,

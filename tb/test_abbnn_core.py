@@ -13,11 +13,15 @@ from bench import BUILD, Bench, assert_equal, default_simulator, load_case
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core
+from random_network import random_images, random_network
 
+from export.folding import balance
 from export.layout import unpack
-from export.mem import read_manifest
+from export.mem import read_manifest, write
+from export.schedule import timing
 from golden.images import read_images
 from golden.network import load_network
+from golden.structure import reactnet
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "tiny.safetensors"
@@ -222,16 +226,33 @@ def test_abbnn_core_names_the_first_mismatch():
     assert all(row["mismatches"] == 0 for row in clean)
 
 
+@pytest.mark.parametrize(
+    ("widths", "depths", "stem_stride", "cycles", "options"),
+    [
+        ((4, 8), (2, 1), 1, 2048, {"scales": "free", "terms": 3}),
+        ((6, 12, 24), (1, 1, 2), 1, 2304, {"value_width": 12, "fraction_bits": 6, "spread": 2.0}),
+        ((8,), (1,), 2, 400, {"stem_planes": 6, "head_planes": 5}),
+    ],
+)
+def test_abbnn_core_other_networks(widths, depths, stem_stride, cycles, options):
+    """Random networks of other shapes, foldings and widths: every layer, and the cycles that the formulas give."""
+    structure = reactnet("other", widths, depths, classes=7, image=16, stem_stride=stem_stride)
+    network = random_network(structure, seed=len(widths), **options)
+    folding = balance(network, cycles)
+    images = random_images(structure, 9, 5)
+    report = run_core(network, images, None, run_folder(f"other{len(widths)}"), folding=folding)
+    assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
+    expected = timing(network, folding)
+    left = [row["left"] for row in report.images]
+    assert left[0] - report.images[0]["entered"] == expected.latency
+    assert left[-1] - left[-2] == expected.interval
+
+
 def test_abbnn_core_refuses_foreign_files(tmp_path):
     """A memory file that its manifest does not list as it is stops the run before the first cycle."""
     network = load_network(MODEL)
-    images, labels = shipped(1)
-    from export.folding import balance
-    from export.mem import write
-
     write(network, balance(network), tmp_path / MEM_FOLDER)
     file = tmp_path / MEM_FOLDER / "head_bias.mem"
     file.write_text(file.read_text().replace("0", "1", 1))
     with pytest.raises(ValueError, match=r"head_bias\.mem: differs from manifest\.json"):
         read_manifest(tmp_path / MEM_FOLDER)
-    assert len(images) == len(labels) == 1
