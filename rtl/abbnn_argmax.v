@@ -1,4 +1,4 @@
-// abbnn_argmax.v : passes class scores on and adds the index of the greatest
+// abbnn_argmax.v : passes the scores of a frame on, followed by the index of the greatest
 // SPDX-FileCopyrightText: 2026 The abbnn authors
 // SPDX-License-Identifier: Apache-2.0
 // Language: Verilog-2005
@@ -6,16 +6,18 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// In: one signed score a beat, CLASSES beats a frame. Out: each score, sign-extended to M_WIDTH bits, then one beat with
-// the index of the greatest (the lowest among equals) and tlast.
-// Latency 1; a frame takes CLASSES + 1 cycles: the input waits while the index leaves.
+// Input: CLASSES signed scores a frame, one a beat, class 0 first. Output: the same scores, sign-extended to M_WIDTH
+// bits, then one more beat with tlast and the index of the greatest score, the lowest index among equals.
+//
+// Latency 1 (register); the index follows the last score in the next cycle, in which no score is taken: a frame takes
+// CLASSES + 1 cycles.
 module abbnn_argmax #(
     // Bits of a score, at least 2.
-    parameter integer SCORE_WIDTH = 28,
-    // Scores of a frame, at least 1.
+    parameter integer SCORE_WIDTH = 16,
+    // Scores of one frame, at least 1.
     parameter integer CLASSES = 10,
-    // Bits of an output beat, at least SCORE_WIDTH; the index leaves one of them free.
-    parameter integer M_WIDTH = 32
+    // Bits of an output beat, at least SCORE_WIDTH, and enough for CLASSES - 1.
+    parameter integer M_WIDTH = 16
 ) (
     input  wire                   clk,
     input  wire                   rst,
@@ -30,8 +32,8 @@ module abbnn_argmax #(
     output wire                   m_axis_tlast
 );
 
-localparam integer INDEX_WIDTH = (CLASSES > 1) ? $clog2(CLASSES) : 1;
-localparam integer LAST = CLASSES - 1;
+localparam integer CLASS_WIDTH = CLASSES > 1 ? $clog2(CLASSES) : 1;
+localparam integer LAST_CLASS = CLASSES - 1;
 
 generate
     if (SCORE_WIDTH < 2) begin : gen_check_score_width
@@ -40,54 +42,65 @@ generate
     if (CLASSES < 1) begin : gen_check_classes
         CLASSES_must_be_at_least_1 param_error ();
     end
-    if (M_WIDTH < SCORE_WIDTH || M_WIDTH <= INDEX_WIDTH) begin : gen_check_m_width
-        M_WIDTH_must_hold_a_score_and_the_index param_error ();
+    if (M_WIDTH < SCORE_WIDTH || M_WIDTH < CLASS_WIDTH) begin : gen_check_m_width
+        M_WIDTH_must_hold_a_score_and_an_index param_error ();
     end
 endgenerate
 
-reg [INDEX_WIDTH-1:0] index_reg;
-reg [INDEX_WIDTH-1:0] best_reg;
-reg [SCORE_WIDTH-1:0] greatest_reg;
-reg                   closing_reg;  // all scores are in, the index is next
 reg [M_WIDTH-1:0]     data_reg;
 reg                   valid_reg;
 reg                   last_reg;
 
-wire load   = m_axis_tready || !valid_reg;
-wire take   = load && !closing_reg && s_axis_tvalid;
-wire first  = index_reg == {INDEX_WIDTH{1'b0}};
-wire last   = index_reg == LAST[INDEX_WIDTH-1:0];
-wire better = first || $signed(s_axis_tdata) > $signed(greatest_reg);
+// The class of the next score; the greatest score so far and its class; whether the index comes next.
+reg [CLASS_WIDTH-1:0] class_reg;
+reg [SCORE_WIDTH-1:0] best_reg;
+reg [CLASS_WIDTH-1:0] best_class_reg;
+reg                   index_next_reg;
 
-assign s_axis_tready = load && !closing_reg;
+wire [M_WIDTH-1:0] score;
+wire [M_WIDTH-1:0] index;
+
+wire advance    = m_axis_tready || !valid_reg;
+wire step       = advance && !index_next_reg && s_axis_tvalid;
+wire class_last = class_reg == LAST_CLASS[CLASS_WIDTH-1:0];
+wire better     = class_reg == {CLASS_WIDTH{1'b0}} || $signed(s_axis_tdata) > $signed(best_reg);
+
+assign s_axis_tready = advance && !index_next_reg;
 assign m_axis_tdata  = data_reg;
 assign m_axis_tvalid = valid_reg;
 assign m_axis_tlast  = last_reg;
 
-always @(posedge clk) begin
-    if (load) begin
-        data_reg <= closing_reg ? {{M_WIDTH-INDEX_WIDTH{1'b0}}, best_reg}
-                                : {{M_WIDTH-SCORE_WIDTH+1{s_axis_tdata[SCORE_WIDTH-1]}}, s_axis_tdata[SCORE_WIDTH-2:0]};
-        last_reg <= closing_reg;
+generate
+    if (M_WIDTH > SCORE_WIDTH) begin : gen_extend_score
+        assign score = {{M_WIDTH-SCORE_WIDTH{s_axis_tdata[SCORE_WIDTH-1]}}, s_axis_tdata};
+    end else begin : gen_score
+        assign score = s_axis_tdata;
     end
-    if (take && better) begin
-        greatest_reg <= s_axis_tdata;
-        best_reg     <= index_reg;
+    if (M_WIDTH > CLASS_WIDTH) begin : gen_extend_index
+        assign index = {{M_WIDTH-CLASS_WIDTH{1'b0}}, best_class_reg};
+    end else begin : gen_index
+        assign index = best_class_reg;
     end
-end
+endgenerate
 
 always @(posedge clk) begin
-    if (load) begin
-        valid_reg   <= s_axis_tvalid || closing_reg;
-        closing_reg <= take && last;
+    if (step) begin
+        class_reg <= class_last ? {CLASS_WIDTH{1'b0}} : class_reg + 1'b1;
+        if (better) begin
+            best_reg       <= s_axis_tdata;
+            best_class_reg <= class_reg;
+        end
     end
-    if (take) begin
-        index_reg <= last ? {INDEX_WIDTH{1'b0}} : index_reg + 1'b1;
+    if (advance) begin
+        data_reg       <= index_next_reg ? index : score;
+        valid_reg      <= index_next_reg || s_axis_tvalid;
+        last_reg       <= index_next_reg;
+        index_next_reg <= step && class_last;
     end
     if (rst) begin
-        index_reg   <= {INDEX_WIDTH{1'b0}};
-        closing_reg <= 1'b0;
-        valid_reg   <= 1'b0;
+        class_reg      <= {CLASS_WIDTH{1'b0}};
+        index_next_reg <= 1'b0;
+        valid_reg      <= 1'b0;
     end
 end
 
