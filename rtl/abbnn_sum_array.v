@@ -78,6 +78,8 @@ endgenerate
 // Latency and result width of abbnn_signed_sum.
 localparam integer LEVELS = SIMD > 1 ? $clog2(SIMD) : 1;
 localparam integer TREE_WIDTH = DATA_WIDTH + LEVELS;
+// Bits of the tree's result that a sum has room for.
+localparam integer KEPT_WIDTH = TREE_WIDTH < SUM_WIDTH ? TREE_WIDTH : SUM_WIDTH;
 
 localparam integer FOLDS = CHANNELS / PE;
 localparam integer FOLD_WIDTH = FOLDS > 1 ? $clog2(FOLDS) : 1;
@@ -205,20 +207,19 @@ reg [PE*SUM_WIDTH-1:0] sum_next;
 // One block for all outputs: a loop in procedural code simulates faster than PE copies of it.
 always @* begin : accumulate
     integer p;
-    reg signed [TREE_WIDTH-1:0] tree;
-    reg signed [SUM_WIDTH-1:0]  extended;
-    reg [SUM_WIDTH-1:0]         acc;
+    reg [SUM_WIDTH-1:0] tree;
+    reg [SUM_WIDTH-1:0] acc;
     for (p = 0; p < PE; p = p + 1) begin
-        tree     = tree_sums[p*TREE_WIDTH +: TREE_WIDTH];
-        acc      = acc_reg[p*SUM_WIDTH +: SUM_WIDTH];
+        tree = {SUM_WIDTH{tree_sums[p*TREE_WIDTH+TREE_WIDTH-1]}};
+        tree[KEPT_WIDTH-1:0] = tree_sums[p*TREE_WIDTH +: KEPT_WIDTH];
+        acc = acc_reg[p*SUM_WIDTH +: SUM_WIDTH];
         sum_next[p*SUM_WIDTH +: SUM_WIDTH] = acc + bias_reg[p*SUM_WIDTH +: SUM_WIDTH];
         if (first_reg[LEVELS]) begin
             acc = {SUM_WIDTH{1'b0}};
         end else if (double_reg[LEVELS]) begin
             acc = acc << 1;
         end
-        extended = tree;
-        acc_next[p*SUM_WIDTH +: SUM_WIDTH] = acc + extended;
+        acc_next[p*SUM_WIDTH +: SUM_WIDTH] = acc + tree;
     end
 end
 
