@@ -46,7 +46,7 @@ class FreezeOptions:
     """What the user may choose. `terms` of None means 1 for power-of-two checkpoints, else 3."""
 
     value_width: int = 16
-    fraction_bits: int = 8
+    fraction_bits: int = 9
     stem_planes: int = 8
     head_planes: int = 8
     terms: int | None = None
