@@ -63,10 +63,12 @@ localparam integer LEAVES = 1 << LEVELS;
 localparam integer SPREAD = (SIMD > TREE_WIDTH - 1) ? SIMD : TREE_WIDTH - 1;
 localparam integer FIELD = SPREAD + 1;
 localparam integer ROW = LEAVES * FIELD;
-localparam [TREE_WIDTH-1:0] LANES = SIMD;
-localparam [TREE_WIDTH-1:0] OFFSET = LANES << (DATA_WIDTH - 1);
+localparam [TREE_WIDTH+31:0] LANES = {{TREE_WIDTH{1'b0}}, SIMD};
+localparam [TREE_WIDTH+31:0] LANES_OFFSET = LANES << (DATA_WIDTH - 1);
+localparam [TREE_WIDTH-1:0] OFFSET = LANES_OFFSET[TREE_WIDTH-1:0];
 // Bit 0 of the fields of all values; bit n of the n-th of LEAVES copies of a SPREAD-bit vector is the same place.
-localparam [ROW-1:0] UNITS = {SIMD{{SPREAD{1'b0}}, 1'b1}};
+localparam [ROW+SIMD*FIELD-1:0] WIDE_UNITS = {{ROW{1'b0}}, {SIMD{{SPREAD{1'b0}}, 1'b1}}};
+localparam [ROW-1:0] UNITS = WIDE_UNITS[ROW-1:0];
 
 reg [PE*ROW-1:0]               plain;     // the values of every field
 reg [PE*ROW-1:0]               inverted;  // and their complements
@@ -93,7 +95,7 @@ always @* begin : add_fields
     row_weights = {SPREAD{1'b0}};
     for (p = 0; p < PE; p = p + 1) begin
         row_weights[SIMD-1:0] = weights[p*SIMD +: SIMD];
-        kept[p*ROW +: ROW] = {LEAVES{row_weights}} & UNITS;
+        kept[p*ROW +: ROW] = {{LEAVES{1'b0}}, {LEAVES{row_weights}}} & UNITS;
     end
     // From a 1 in each field with weight 1 to DATA_WIDTH ones.
     kept = (kept << DATA_WIDTH) - kept;
@@ -106,11 +108,21 @@ always @* begin : add_fields
     end
 end
 
-always @(posedge clk) begin
-    if (enable) begin
-        sums_reg <= {sums_reg, next};
+generate
+    if (LEVELS == 1) begin : gen_one_register
+        always @(posedge clk) begin
+            if (enable) begin
+                sums_reg <= next;
+            end
+        end
+    end else begin : gen_registers
+        always @(posedge clk) begin
+            if (enable) begin
+                sums_reg <= {sums_reg[(LEVELS-1)*PE*TREE_WIDTH-1:0], next};
+            end
+        end
     end
-end
+endgenerate
 
 assign sums = sums_reg[(LEVELS-1)*PE*TREE_WIDTH +: PE*TREE_WIDTH];
 
