@@ -3,7 +3,7 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
+from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles
 
 BAD_PARAMETERS = [("abbnn_drop", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
@@ -63,8 +63,3 @@ def test_abbnn_drop(width, beats):
     bad[:4] = [0, 1, 1, 0]
     case = {"data": rng.integers(0, 1 << width, (len(bad), beats)), "bad": bad}
     simulate("abbnn_drop", "test_abbnn_drop", {"DATA_WIDTH": width}, case=case)
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_drop_refuses(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)

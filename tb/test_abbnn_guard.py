@@ -3,7 +3,7 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
+from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, with_timeout
 
 LATENCY = 1
@@ -202,8 +202,3 @@ def test_abbnn_guard(width, beats):
     data = rng.integers(0, 1 << width, sum(lengths)) | 1  # no beat is zero: a completed one is never like a real one
     case = {"data": data, "lengths": lengths, "beats": beats}
     simulate("abbnn_guard", "test_abbnn_guard", {"DATA_WIDTH": width, "BEATS": beats}, case=case)
-
-
-@pytest.mark.parametrize(("toplevel", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_guard_parameters(toplevel, parameters, message):
-    assert_elaboration_fails(toplevel, parameters, message)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from bench import assert_elaboration_fails
 from random_network import random_images, random_network
 from stage import run_stage
 
@@ -47,8 +46,3 @@ def test_abbnn_head(side, classes, s_lanes, fold):
         m_width=32,
         interval=max(cycles(stage, fold), pixels, classes + 1),
     )
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_head_refuses(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)

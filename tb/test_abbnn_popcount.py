@@ -3,7 +3,7 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import CLOCK_NS, assert_elaboration_fails, assert_equal, load_case, simulate
+from bench import CLOCK_NS, assert_equal, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
@@ -75,8 +75,3 @@ def test_abbnn_popcount(width, structural):
     assert (expected.min(), expected.max()) == (0, width)
     case = {"a": a, "b": b, "expected": expected}
     simulate("abbnn_popcount", "test_abbnn_popcount", {"WIDTH": width}, case=case, structural=structural)
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_popcount_parameters(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)

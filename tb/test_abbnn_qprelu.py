@@ -3,13 +3,11 @@
 The fields are random over their whole width and the exponents over all that the shift field can say.
 """
 
-import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
-from cocotb.triggers import ClockCycles, FallingEdge
+from streams import Stream, run_streams
 
-from export.layout import mem_text, pack, unpack
+from export.layout import mem_text
 from export.tables import qprelu_table
 from golden import ops
 
@@ -38,97 +36,8 @@ BAD_PARAMETERS = [
 ]
 
 
-async def transfers(dut, prefix, cycles):
-    """Append the number of every cycle in which the stream transfers a beat."""
-    cycle = 0
-    valid, ready = getattr(dut, f"{prefix}_tvalid"), getattr(dut, f"{prefix}_tready")
-    while True:
-        await FallingEdge(dut.clk)
-        cycle += 1
-        if str(valid.value) + str(ready.value) == "11":
-            cycles.append(cycle)
-
-
-def send(bench, case, frames):
-    width, lanes = int(case["S_WIDTH"]), int(case["LANES"])
-    for frame in case["values"][:frames]:
-        bench.send(pack(frame.reshape(-1, lanes), width))
-
-
-async def check(bench, case, frames):
-    expected = case["expected"][:frames]
-    lanes = int(case["LANES"])
-    beats = await bench.receive(expected.size // lanes)
-    actual = unpack(beats, lanes, int(case["M_WIDTH"]), signed=True)
-    assert_equal(actual.reshape(expected.shape), expected, "frame, pixel, channel")
-
-
-@cocotb.test()
-async def stream(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    for idle, back_pressure in STALLS:
-        bench.stall(idle, back_pressure)
-        send(bench, case, FRAMES)
-        await check(bench, case, FRAMES)
-        await bench.silent()
-
-
-@cocotb.test()
-async def timing(dut):
-    """Latency, and one beat a cycle over back-to-back frames."""
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset(cycles=1)
-    taken, given = [], []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    cocotb.start_soon(transfers(dut, "m_axis", given))
-    send(bench, case, FRAMES)
-    await check(bench, case, FRAMES)
-    assert given[0] - taken[0] == LATENCY, f"latency {given[0] - taken[0]}"
-    assert taken[-1] - taken[0] + 1 == len(taken), "cycles lost at the input"
-    assert given[-1] - given[0] + 1 == len(taken), "cycles lost at the output"
-
-
-@cocotb.test()
-async def stalled_output(dut):
-    """tvalid comes up without tready, and the pipeline takes as many beats as it has stages."""
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    taken = []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    bench.sinks["m_axis"].pause = True
-    await ClockCycles(dut.clk, 2)
-    send(bench, case, 1)
-    await ClockCycles(dut.clk, LATENCY + 20)
-    assert len(taken) == LATENCY, f"{len(taken)} beats taken"
-    assert dut.m_axis_tvalid.value == 1
-    bench.sinks["m_axis"].pause = False
-    await check(bench, case, 1)
-    await bench.silent()
-
-
-@cocotb.test()
-async def reset_in_mid_frame(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    for cycles in (7, 20):
-        bench.stall(0.2, 0.3)
-        send(bench, case, 1)
-        await ClockCycles(dut.clk, cycles)
-        await bench.reset()
-        await bench.silent()
-        send(bench, case, 1)
-        await check(bench, case, 1)
-        await bench.silent()
-
-
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
 def test_abbnn_qprelu(sizes):
-    parameters = dict(zip(SIZES, sizes, strict=True))
     lanes, channels, s_width, m_width, field_width, left_max, shift_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(field_width)
@@ -149,17 +58,13 @@ def test_abbnn_qprelu(sizes):
     values[:, 2] = low
     values[:, 3] = high
     fields = (threshold, add_positive, add_before, exponent, add_after)
-    expected = ops.qprelu(values, *fields, m_width)
     words = qprelu_table(*fields, lanes, field_width, left_max, shift_width)
-    simulate(
+    run_streams(
         "abbnn_qprelu",
-        "test_abbnn_qprelu",
-        {**parameters, "TABLE_FILE": "table.mem"},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
+        Stream(values, lanes, s_width),
+        Stream(ops.qprelu(values, *fields, m_width), lanes, m_width),
+        latency=LATENCY,
+        resets=(7, 20),
         tables={"table.mem": mem_text(words, lanes * (4 * field_width + shift_width))},
-        case={"values": values, "expected": expected, **parameters},
     )
-
-
-@pytest.mark.parametrize(("toplevel", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_qprelu_parameters(toplevel, parameters, message):
-    assert_elaboration_fails(toplevel, parameters, message)

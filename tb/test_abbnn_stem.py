@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from bench import assert_elaboration_fails
 from random_network import random_images, random_network
 from stage import run_stage
 
@@ -48,8 +47,3 @@ def test_abbnn_stem(stride, channels, pe, simd, options):
         m_width=network.value_width,
         interval=max(cycles(stage, fold), 64),
     )
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_stem_refuses(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)

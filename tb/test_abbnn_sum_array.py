@@ -1,12 +1,10 @@
 """abbnn_sum_array: every sum of stem-like, shortcut-like and head-like shapes, in a SUM_WIDTH that just holds them."""
 
-import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
-from cocotb.triggers import ClockCycles, FallingEdge
+from streams import Stream, run_streams
 
-from export.layout import mem_text, pack, unpack
+from export.layout import mem_text
 from export.tables import sum_array_tables
 from golden import ops
 
@@ -39,106 +37,6 @@ def latency(simd):
     return 3 + max(1, (simd - 1).bit_length())
 
 
-async def transfers(dut, prefix, cycles):
-    """Append the number of every cycle in which the stream transfers a beat."""
-    cycle = 0
-    valid, ready = getattr(dut, f"{prefix}_tvalid"), getattr(dut, f"{prefix}_tready")
-    while True:
-        await FallingEdge(dut.clk)
-        cycle += 1
-        if str(valid.value) + str(ready.value) == "11":
-            cycles.append(cycle)
-
-
-def fold_beats(case):
-    return int(case["PLANES"]) * int(case["SIMD_FOLD"])
-
-
-def send(bench, case, frames):
-    """Every vector once for each plane of each fold, as abbnn_replay does."""
-    times = int(case["CHANNELS"]) // int(case["PE"]) * int(case["PLANES"])
-    simd = int(case["SIMD"])
-    for frame in case["values"][:frames]:
-        beats = []
-        for vector in frame:
-            beats += pack(vector.reshape(-1, simd), int(case["DATA_WIDTH"])) * times
-        bench.send(beats)
-
-
-async def check(bench, case, frames):
-    expected = case["expected"][:frames]
-    pe = int(case["PE"])
-    beats = await bench.receive(expected.size // pe)
-    actual = unpack(beats, pe, int(case["SUM_WIDTH"]), signed=True)
-    assert_equal(actual.reshape(expected.shape), expected, "frame, position, channel")
-
-
-@cocotb.test()
-async def stream(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    for idle, back_pressure in [*STALLS, (0.0, 0.95)]:
-        bench.stall(idle, back_pressure)
-        send(bench, case, FRAMES)
-        await check(bench, case, FRAMES)
-        await bench.silent()
-
-
-@cocotb.test()
-async def timing(dut):
-    """Latency, one input beat a cycle, one output beat a fold."""
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset(cycles=1)
-    taken, given = [], []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    cocotb.start_soon(transfers(dut, "m_axis", given))
-    send(bench, case, FRAMES)
-    await check(bench, case, FRAMES)
-    first = given[0] - taken[fold_beats(case) - 1]
-    assert first == latency(int(case["SIMD"])), f"latency {first}"
-    assert taken[-1] - taken[0] + 1 == len(taken), "cycles lost at the input"
-    assert len(taken) == fold_beats(case) * len(given)
-    assert (given[-1] - given[0]) == fold_beats(case) * (len(given) - 1), "cycles lost at the output"
-
-
-@cocotb.test()
-async def stalled_output(dut):
-    """tvalid comes up without tready, and the pipeline takes a fold and as many beats as it has stages, less one."""
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    taken = []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    bench.sinks["m_axis"].pause = True
-    await ClockCycles(dut.clk, 2)
-    send(bench, case, FRAMES)
-    expected = fold_beats(case) + latency(int(case["SIMD"])) - 1
-    await ClockCycles(dut.clk, expected + 20)
-    assert len(taken) == expected, f"{len(taken)} beats taken, expected {expected}"
-    assert dut.m_axis_tvalid.value == 1
-    bench.sinks["m_axis"].pause = False
-    await check(bench, case, FRAMES)
-    await bench.silent()
-
-
-@cocotb.test()
-async def reset_in_mid_frame(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    for cycles in (3, fold_beats(case) + 7):
-        bench.stall(0.2, 0.3)
-        send(bench, case, FRAMES)
-        await ClockCycles(dut.clk, cycles)
-        await bench.reset()
-        await bench.silent()
-        send(bench, case, 1)
-        await check(bench, case, 1)
-        await bench.silent()
-
-
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
 def test_abbnn_sum_array(sizes):
     parameters = dict(zip(SIZES, sizes, strict=True))
@@ -159,19 +57,21 @@ def test_abbnn_sum_array(sizes):
     expected = ops.sum_conv(values[:, None], weights, bias, 1, bound)[:, 0]
     sum_width = max(int(expected.max()).bit_length(), int(-1 - expected.min()).bit_length()) + 1
     weight_words, bias_words = sum_array_tables(weights, bias, planes, pe, simd, sum_width)
-    parameters["SUM_WIDTH"] = sum_width
-    simulate(
+    folds, fold_beats = channels // pe, planes * simd_fold
+    # Every vector once for each plane of each fold, as abbnn_replay gives it.
+    replayed = values[:, :, None].repeat(folds * planes, axis=2)
+    outputs = POSITIONS * folds
+    run_streams(
         "abbnn_sum_array",
-        "test_abbnn_sum_array",
-        {**parameters, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem"},
+        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem"},
+        Stream(replayed, simd, data_width),
+        Stream(expected, pe, sum_width),
+        latency=latency(simd),
+        needs=(np.arange(outputs) + 1) * fold_beats - 1,
+        stalls=[(0.0, 0.95)],
+        resets=(3, fold_beats + 7),
         tables={
             "weights.mem": mem_text(weight_words, pe * simd),
             "bias.mem": mem_text(bias_words, pe * sum_width),
         },
-        case={"values": values, "expected": expected, **parameters},
     )
-
-
-@pytest.mark.parametrize(("toplevel", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_sum_array_parameters(toplevel, parameters, message):
-    assert_elaboration_fails(toplevel, parameters, message)

@@ -1,12 +1,10 @@
 """abbnn_xnor_array: binary convolutions of several foldings against the golden model, latency and throughput."""
 
-import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_elaboration_fails, assert_equal, load_case, simulate
-from cocotb.triggers import ClockCycles, FallingEdge
+from streams import Stream, run_streams
 
-from export.layout import mem_text, pack, unpack
+from export.layout import mem_text
 from export.tables import xnor_array_tables
 from golden import ops
 
@@ -39,98 +37,6 @@ BAD_PARAMETERS = [
 def latency(simd_fold):
     """Edges from the last beat of a fold to its sums."""
     return 5 if simd_fold == 1 else 6
-
-
-async def transfers(dut, prefix, cycles):
-    """Append the number of every cycle in which the stream transfers a beat."""
-    cycle = 0
-    valid, ready = getattr(dut, f"{prefix}_tvalid"), getattr(dut, f"{prefix}_tready")
-    while True:
-        await FallingEdge(dut.clk)
-        cycle += 1
-        if str(valid.value) + str(ready.value) == "11":
-            cycles.append(cycle)
-
-
-def send(bench, case, frames):
-    for beats in case["beats"][:frames]:
-        bench.send(pack(beats, 1))
-
-
-async def check(bench, case, frames):
-    expected = case["sums"][:frames]
-    pe, width = int(case["pe"]), int(case["sum_width"])
-    beats = await bench.receive(expected.size // pe)
-    actual = unpack(beats, pe, width, signed=True)
-    assert_equal(actual.reshape(expected.shape), expected, "frame, output row, output column, channel")
-
-
-@cocotb.test()
-async def stream(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    for idle, back_pressure in STALLS:
-        bench.stall(idle, back_pressure)
-        send(bench, case, FRAMES)
-        await check(bench, case, FRAMES)
-        await bench.silent()
-
-
-@cocotb.test()
-async def timing(dut):
-    """Latency, one beat a cycle over back-to-back frames, one output beat every SIMD_FOLD cycles."""
-    case = load_case()
-    fold = int(case["simd_fold"])
-    bench = Bench(dut)
-    await bench.reset()
-    taken, given = [], []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    cocotb.start_soon(transfers(dut, "m_axis", given))
-    send(bench, case, FRAMES)
-    await check(bench, case, FRAMES)
-    assert len(taken) == case["beats"].shape[0] * case["beats"].shape[1]
-    assert_equal(np.diff(taken), np.ones(len(taken) - 1), "cycles between input beats")
-    delays = np.array(given) - np.array(taken)[fold - 1 :: fold]
-    assert_equal(delays, np.full(len(given), latency(fold)), "latency of output beat")
-
-
-@cocotb.test()
-async def stalled_output(dut):
-    """tvalid comes up without tready; two sums wait at the output, and every stage before it fills up."""
-    case = load_case()
-    fold = int(case["simd_fold"])
-    bench = Bench(dut)
-    await bench.reset()
-    taken = []
-    cocotb.start_soon(transfers(dut, "s_axis", taken))
-    bench.sinks["m_axis"].pause = True
-    await ClockCycles(dut.clk, 2)
-    send(bench, case, FRAMES)
-    expected = min(2 * fold + latency(fold) - 1, case["beats"].shape[0] * case["beats"].shape[1])
-    await ClockCycles(dut.clk, 2 * expected + 20)
-    assert len(taken) == expected, f"{len(taken)} beats taken, expected {expected}"
-    assert dut.m_axis_tvalid.value == 1
-    bench.stall(0, 0)
-    await check(bench, case, FRAMES)
-    await bench.silent()
-
-
-@cocotb.test()
-async def reset_in_mid_frame(dut):
-    case = load_case()
-    bench = Bench(dut)
-    await bench.reset()
-    bench.stall(0.0, 0.2)
-    length = case["beats"].shape[1]
-    for cycles in (int(case["simd_fold"]) + 1, length // 2 + 2, length + 7):
-        send(bench, case, 2)
-        await ClockCycles(dut.clk, cycles)
-        await bench.reset()
-    await bench.silent()
-    send(bench, case, 2)
-    await check(bench, case, 2)
-    await bench.silent()
 
 
 @pytest.mark.parametrize(("sizes", "structural"), GOOD_PARAMETERS)
@@ -170,16 +76,17 @@ def test_abbnn_xnor_array(sizes, structural):
         "weights.mem": mem_text(weight_words, pe * simd),
         "correction.mem": mem_text(correction_words, pe * sum_width),
     }
-    case = {
-        "beats": beats.reshape(FRAMES, -1, simd),
-        "sums": sums,
-        "pe": pe,
-        "simd_fold": simd_fold,
-        "sum_width": sum_width,
-    }
-    simulate("abbnn_xnor_array", "test_abbnn_xnor_array", parameters, tables=tables, case=case, structural=structural)
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_xnor_array_parameters(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)
+    length = beats[0].size // simd
+    run_streams(
+        "abbnn_xnor_array",
+        parameters,
+        Stream(beats, simd, 1),
+        Stream(sums, pe, sum_width),
+        latency=latency(simd_fold),
+        needs=np.arange(simd_fold - 1, length, simd_fold),
+        # Two sums wait at the output, and every stage before it fills up.
+        accepted=2 * simd_fold + latency(simd_fold) - 1,
+        resets=(simd_fold + 1, length // 2 + 2, length + 7),
+        tables=tables,
+        structural=structural,
+    )
