@@ -47,14 +47,11 @@ endgenerate
 
 localparam integer STAGES = 2;
 localparam integer GROUPS = CHANNELS / LANES;
-localparam integer GROUP_WIDTH = GROUPS > 1 ? $clog2(GROUPS) : 1;
-localparam integer LAST_GROUP = GROUPS - 1;
 localparam integer WORD_WIDTH = LANES * VALUE_WIDTH;
 
 reg [STAGES-1:0] valid_reg;
 
 wire advance = m_axis_tready || !valid_reg[STAGES-1];
-wire step    = advance && s_axis_tvalid;
 
 assign s_axis_tready = advance;
 assign m_axis_tvalid = valid_reg[STAGES-1];
@@ -68,24 +65,19 @@ always @(posedge clk) begin
     end
 end
 
-// The table is read ahead: word_reg belongs to the beat that is accepted next.
-reg  [WORD_WIDTH-1:0]  table_mem [0:GROUPS-1];
-reg  [WORD_WIDTH-1:0]  word_reg;
-reg  [GROUP_WIDTH-1:0] ahead_reg;
-wire [GROUP_WIDTH-1:0] address = rst ? {GROUP_WIDTH{1'b0}} : ahead_reg;
+// The thresholds of the beat that is accepted next.
+wire [WORD_WIDTH-1:0] word;
 
-initial begin
-    if (TABLE_FILE != "") begin
-        $readmemh(TABLE_FILE, table_mem);
-    end
-end
-
-always @(posedge clk) begin
-    if (rst || step) begin
-        word_reg  <= table_mem[address];
-        ahead_reg <= address == LAST_GROUP[GROUP_WIDTH-1:0] ? {GROUP_WIDTH{1'b0}} : address + 1'b1;
-    end
-end
+abbnn_table #(
+    .WIDTH(WORD_WIDTH),
+    .DEPTH(GROUPS),
+    .TABLE_FILE(TABLE_FILE)
+) table_inst (
+    .clk(clk),
+    .rst(rst),
+    .step(advance && s_axis_tvalid),
+    .word(word)
+);
 
 reg [WORD_WIDTH-1:0] value_reg;
 reg [WORD_WIDTH-1:0] threshold_reg;
@@ -96,7 +88,7 @@ wire [LANES-1:0] bit_next;
 always @(posedge clk) begin
     if (advance) begin
         value_reg     <= s_axis_tdata;
-        threshold_reg <= word_reg;
+        threshold_reg <= word;
         bit_reg       <= bit_next;
     end
 end

@@ -76,8 +76,6 @@ endgenerate
 
 localparam integer STAGES = 4;
 localparam integer GROUPS = CHANNELS / LANES;
-localparam integer GROUP_WIDTH = GROUPS > 1 ? $clog2(GROUPS) : 1;
-localparam integer LAST_GROUP = GROUPS - 1;
 localparam integer FIELD_WIDTH = SHIFT_WIDTH + 2;
 localparam integer WORD_WIDTH = LANES * TERMS * FIELD_WIDTH;
 // Bits that hold x and -x, where the sum has room for them.
@@ -87,7 +85,6 @@ localparam integer RESULT_WIDTH = SUM_WIDTH - GUARD;
 reg [STAGES-1:0] valid_reg;
 
 wire advance = m_axis_tready || !valid_reg[STAGES-1];
-wire step    = advance && s_axis_tvalid;
 
 assign s_axis_tready = advance;
 assign m_axis_tvalid = valid_reg[STAGES-1];
@@ -101,26 +98,24 @@ always @(posedge clk) begin
     end
 end
 
-// The table is read ahead: word_reg belongs to the beat that is accepted next.
-reg  [WORD_WIDTH-1:0]  table_mem [0:GROUPS-1];
-reg  [WORD_WIDTH-1:0]  word_reg;
-reg  [WORD_WIDTH-1:0]  entry_reg;
-reg  [GROUP_WIDTH-1:0] ahead_reg;
-wire [GROUP_WIDTH-1:0] address = rst ? {GROUP_WIDTH{1'b0}} : ahead_reg;
+// The word of the beat that is accepted next, and its copy that goes along with the beat.
+wire [WORD_WIDTH-1:0] word;
+reg  [WORD_WIDTH-1:0] entry_reg;
 
-initial begin
-    if (TABLE_FILE != "") begin
-        $readmemh(TABLE_FILE, table_mem);
-    end
-end
+abbnn_table #(
+    .WIDTH(WORD_WIDTH),
+    .DEPTH(GROUPS),
+    .TABLE_FILE(TABLE_FILE)
+) table_inst (
+    .clk(clk),
+    .rst(rst),
+    .step(advance && s_axis_tvalid),
+    .word(word)
+);
 
 always @(posedge clk) begin
-    if (rst || step) begin
-        word_reg  <= table_mem[address];
-        ahead_reg <= address == LAST_GROUP[GROUP_WIDTH-1:0] ? {GROUP_WIDTH{1'b0}} : address + 1'b1;
-    end
     if (advance) begin
-        entry_reg <= word_reg;
+        entry_reg <= word;
     end
 end
 

@@ -82,15 +82,11 @@ localparam integer TREE_WIDTH = DATA_WIDTH + LEVELS;
 localparam integer KEPT_WIDTH = TREE_WIDTH < SUM_WIDTH ? TREE_WIDTH : SUM_WIDTH;
 
 localparam integer FOLDS = CHANNELS / PE;
-localparam integer FOLD_WIDTH = FOLDS > 1 ? $clog2(FOLDS) : 1;
-localparam integer LAST_FOLD = FOLDS - 1;
 localparam integer PLANE_WIDTH = PLANES > 1 ? $clog2(PLANES) : 1;
 localparam integer LAST_PLANE = PLANES - 1;
 localparam integer BEAT_WIDTH = SIMD_FOLD > 1 ? $clog2(SIMD_FOLD) : 1;
 localparam integer LAST_BEAT = SIMD_FOLD - 1;
 localparam integer WORDS = FOLDS * PLANES * SIMD_FOLD;
-localparam integer ADDRESS_WIDTH = WORDS > 1 ? $clog2(WORDS) : 1;
-localparam integer LAST_WORD = WORDS - 1;
 
 // Index 0 is the input register, 1 to LEVELS are the tree's levels, LEVELS + 1 is the accumulator.
 reg [LEVELS+1:0] valid_reg;
@@ -135,53 +131,45 @@ always @(posedge clk) begin
     end
 end
 
-// The weights are read ahead: weight_word_reg belongs to the beat that is accepted next.
-reg  [PE*SIMD-1:0]         weight_mem [0:WORDS-1];
-reg  [PE*SIMD-1:0]         weight_word_reg;
+// The weights of the beat that is accepted next, and their copy that goes along with the beat.
+wire [PE*SIMD-1:0]         weight_word;
 reg  [PE*SIMD-1:0]         weight_reg;
 reg  [SIMD*DATA_WIDTH-1:0] value_reg;
-reg  [ADDRESS_WIDTH-1:0]   weight_ahead_reg;
-wire [ADDRESS_WIDTH-1:0]   weight_address = rst ? {ADDRESS_WIDTH{1'b0}} : weight_ahead_reg;
 
-initial begin
-    if (WEIGHT_FILE != "") begin
-        $readmemh(WEIGHT_FILE, weight_mem);
-    end
-end
+abbnn_table #(
+    .WIDTH(PE*SIMD),
+    .DEPTH(WORDS),
+    .TABLE_FILE(WEIGHT_FILE)
+) weight_inst (
+    .clk(clk),
+    .rst(rst),
+    .step(step),
+    .word(weight_word)
+);
+
+// The biases of the next fold that is completed, and of the one in the accumulator.
+wire                    fold_done = advance && valid_reg[LEVELS] && last_reg[LEVELS];
+wire [PE*SUM_WIDTH-1:0] bias_word;
+reg  [PE*SUM_WIDTH-1:0] bias_reg;
+
+abbnn_table #(
+    .WIDTH(PE*SUM_WIDTH),
+    .DEPTH(FOLDS),
+    .TABLE_FILE(BIAS_FILE)
+) bias_inst (
+    .clk(clk),
+    .rst(rst),
+    .step(fold_done),
+    .word(bias_word)
+);
 
 always @(posedge clk) begin
-    if (rst || step) begin
-        weight_word_reg  <= weight_mem[weight_address];
-        weight_ahead_reg <= weight_address == LAST_WORD[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}}
-                                                                           : weight_address + 1'b1;
-    end
     if (advance) begin
-        weight_reg <= weight_word_reg;
+        weight_reg <= weight_word;
         value_reg  <= s_axis_tdata;
     end
-end
-
-// So are the biases: bias_word_reg belongs to the next fold that is completed, bias_reg to the one in the accumulator.
-reg  [PE*SUM_WIDTH-1:0] bias_mem [0:FOLDS-1];
-reg  [PE*SUM_WIDTH-1:0] bias_word_reg;
-reg  [PE*SUM_WIDTH-1:0] bias_reg;
-reg  [FOLD_WIDTH-1:0]   bias_ahead_reg;
-wire [FOLD_WIDTH-1:0]   bias_address = rst ? {FOLD_WIDTH{1'b0}} : bias_ahead_reg;
-wire                    bias_step    = advance && valid_reg[LEVELS] && last_reg[LEVELS];
-
-initial begin
-    if (BIAS_FILE != "") begin
-        $readmemh(BIAS_FILE, bias_mem);
-    end
-end
-
-always @(posedge clk) begin
-    if (rst || bias_step) begin
-        bias_word_reg  <= bias_mem[bias_address];
-        bias_ahead_reg <= bias_address == LAST_FOLD[FOLD_WIDTH-1:0] ? {FOLD_WIDTH{1'b0}} : bias_address + 1'b1;
-    end
-    if (bias_step) begin
-        bias_reg <= bias_word_reg;
+    if (fold_done) begin
+        bias_reg <= bias_word;
     end
 end
 

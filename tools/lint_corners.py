@@ -31,6 +31,7 @@ CORNERS: dict[str, Corners] = {
     "abbnn_guard": _rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000)),
     "abbnn_framer": _rows("DATA_WIDTH BEATS", (1, 1), (32, 2), (16, 1000)),
     "abbnn_drop": _rows("DATA_WIDTH", (1,), (64,)),
+    "abbnn_table": _rows("WIDTH DEPTH", (1, 1), (1, 2), (13, 5), (576, 256)),
     # Binary arithmetic.
     "abbnn_window": _rows(
         "DATA_WIDTH LANES GROUPS HEIGHT WIDTH KERNEL STRIDE",

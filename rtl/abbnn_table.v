@@ -1,0 +1,64 @@
+// abbnn_table.v : table whose next word is always in a register
+// SPDX-FileCopyrightText: 2026 The abbnn authors
+// SPDX-License-Identifier: Apache-2.0
+// Language: Verilog-2005
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
+// read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
+// beat finds the word of its next beat here at any time.
+//
+// One synchronous read port: it fits LUTs and block RAM. One step a cycle.
+module abbnn_table #(
+    // Bits of a word, at least 1.
+    parameter integer WIDTH = 8,
+    // Words, at least 1.
+    parameter integer DEPTH = 2,
+    // $readmemh file of the table; with "" the table stays undefined.
+    parameter TABLE_FILE = ""
+) (
+    input  wire             clk,
+    input  wire             rst,
+
+    input  wire             step,
+    output wire [WIDTH-1:0] word
+);
+
+generate
+    if (WIDTH < 1) begin : gen_check_width
+        WIDTH_must_be_at_least_1 param_error ();
+    end
+    if (DEPTH < 1) begin : gen_check_depth
+        DEPTH_must_be_at_least_1 param_error ();
+    end
+endgenerate
+
+localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
+localparam integer LAST = DEPTH - 1;
+
+reg  [WIDTH-1:0]         table_mem [0:DEPTH-1];
+reg  [WIDTH-1:0]         word_reg;
+// Address of the word behind word_reg.
+reg  [ADDRESS_WIDTH-1:0] ahead_reg;
+wire [ADDRESS_WIDTH-1:0] address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
+
+assign word = word_reg;
+
+initial begin
+    if (TABLE_FILE != "") begin
+        $readmemh(TABLE_FILE, table_mem);
+    end
+end
+
+always @(posedge clk) begin
+    if (rst || step) begin
+        word_reg  <= table_mem[address];
+        ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
+    end
+end
+
+endmodule
+
+`resetall
