@@ -3,7 +3,7 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import CLOCK_NS, assert_elaboration_fails, load_case, simulate
+from bench import CLOCK_NS, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
@@ -87,8 +87,3 @@ def test_abbnn_table(width, depth):
     table = mem_text(pack(bits, 1), width)
     parameters = {"WIDTH": width, "DEPTH": depth, "TABLE_FILE": "table.mem"}
     simulate("abbnn_table", "test_abbnn_table", parameters, tables={"table.mem": table}, case={"bits": bits})
-
-
-@pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS)
-def test_abbnn_table_refuses(module, parameters, message):
-    assert_elaboration_fails(module, parameters, message)
