@@ -23,6 +23,8 @@ from tools.rtl import ROOT, sources
 
 BUILD = ROOT / "build" / "tb"
 CASE_FILE = "case.npz"
+BUILT = "built"
+"""Marks a build folder whose compilation has ended well."""
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -76,11 +78,10 @@ def simulate(
     fast = ["ABBNN_COUNTONES", "ABBNN_WIDE_SUM"] if sim == "icarus" else ["ABBNN_COUNTONES"]
     defines = [*defines] + ([] if structural else fast)
     files = sources(toplevel)
-    text = json.dumps([sim, toplevel, parameters, defines, files, os.environ.get("WAVES", "0")])
-    for include in includes:
-        text += "".join(path.read_text() for path in sorted(Path(include).glob("*.vh")))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    build = BUILD / f"{toplevel}-{sim}-{digest}"
+    headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
+    waves = os.environ.get("WAVES", "0") != "0"
+    key = json.dumps([sim, toplevel, parameters, defines, waves, *(Path(f).read_text() for f in [*files, *headers])])
+    build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if work_dir is None:
         run_key = json.dumps([testcase, seed(), dict(tables or {})]) + repr(case)
         work_dir = build / f"run-{hashlib.sha256(run_key.encode()).hexdigest()[:12]}"
@@ -90,8 +91,6 @@ def simulate(
     if case is not None:
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT", "SIM")}
-    os.environ["SIM"] = sim  # cocotb-test obeys it rather than its argument
     quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,
@@ -108,15 +107,26 @@ def simulate(
         "extra_env": {**environment, **(extra_env or {})},
     }
     print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
+    runner = cocotb_test.Icarus
+    saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT")}
+    if sim == "verilator":
+        runner = cocotb_test.Verilator
+        os.environ.update(_verilator_environment())
+        # Lint is `make lint`'s business.
+        options["compile_args"] = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
+        # Make's implicit precompiled header rule fails in the wheel's layout without the first variable.
+        options["make_args"] = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1", "-j2"]
+        if waves:
+            options["plus_args"] = ["--trace", "--trace-file", f"{toplevel}.fst"]
     try:
-        if sim == "verilator":
-            extra = _verilator_environment()
-            os.environ.update(extra)
-            # $readmemh warnings and lint are `make lint`'s business; -O3 on the hot path, cheap code elsewhere.
-            options["compile_args"] = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
-            # Make's implicit precompiled header rule fails in the wheel's layout without this variable.
-            options["make_args"] = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1", "-j2"]
-        cocotb_test.run(simulator=sim, **options)
+        # The folder's name stands for all that goes into the build, so what has been built once is only run.
+        if not (build / BUILT).exists():
+            runner(**options, compile_only=True).run()
+            (build / BUILT).touch()
+        simulator = runner(**options)
+        run_command = simulator.build_command()[-1:]
+        simulator.build_command = lambda: run_command
+        simulator.run()
     finally:
         for name, value in saved.items():
             os.environ.pop(name, None)
