@@ -200,7 +200,7 @@ def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[
 
 def compare_layer(name: str, got: NDArray[np.int64], expected: NDArray[Any]) -> tuple[dict[str, Any], Mismatch | None]:
     """A row of the report, and the first mismatch. A different number of images is a mismatch of the whole layer."""
-    expected = expected.reshape(got.shape[0] if len(expected) == got.shape[0] else len(expected), *got.shape[1:])
+    expected = expected.reshape(len(expected), *got.shape[1:])
     count = min(len(got), len(expected))
     wrong = np.argwhere(got[:count] != expected[:count])
     missing = abs(len(got) - len(expected)) * int(np.prod(got.shape[1:]))
