@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from bench import BUILD, simulate
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from export.folding import Folding, balance
 from export.layout import unpack
@@ -143,6 +146,45 @@ def flip_bit(folder: Path, name: str, bit: int) -> None:
     path.write_text(text)
     entry["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     manifest_path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+class _LogFile(logging.Handler):
+    """Writes what the simulator prints to a file; lines that begin with PROGRESS move the bar instead."""
+
+    def __init__(self, path: Path, progress: tqdm[Any]) -> None:
+        super().__init__()
+        self.file = path.open("w")
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith(PROGRESS):
+            self.progress.n = int(text.split()[1].split("/")[0])
+            self.progress.refresh()
+        else:
+            self.file.write(text + "\n")
+            self.file.flush()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+@contextmanager
+def logged(path: Path, images: int, title: str) -> Iterator[None]:
+    """While the block runs, what the simulator prints goes to `path`, and a bar counts the results."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger("cocotb")
+    with tqdm(total=images, unit="img", desc=title, disable=None) as progress:
+        handler = _LogFile(path, progress)
+        log.addHandler(handler)
+        propagate, log.propagate = log.propagate, False
+        try:
+            yield
+        finally:
+            log.propagate = propagate
+            log.removeHandler(handler)
+            handler.close()
 
 
 def default_run_folder(name: str, sim: str) -> Path:

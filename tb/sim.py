@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -11,32 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tb")]
 
-from bench import BUILD, default_simulator  # noqa: E402
-from pipeline import PROGRESS, Report, run_core  # noqa: E402
+from bench import default_simulator  # noqa: E402
+from pipeline import Report, default_run_folder, logged, run_core  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from golden.images import read_images  # noqa: E402
 from golden.network import load_network  # noqa: E402
-
-
-class SimulatorLog(logging.Handler):
-    """Everything the simulator prints goes to a file; progress lines move the bar."""
-
-    def __init__(self, path: Path, progress: tqdm) -> None:
-        super().__init__()
-        self.file = path.open("w")
-        self.progress = progress
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith(PROGRESS):
-            self.progress.n = int(text.split()[1].split("/")[0])
-            self.progress.refresh()
-        else:
-            self.file.write(text + "\n")
-            self.file.flush()
 
 
 def tables(report: Report) -> list[Table]:
@@ -65,25 +45,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.images <= len(images):
         raise ValueError(f"IMAGES={arguments.images}: {arguments.data} holds 1 to {len(images)}")
     images, labels = images[: arguments.images], None if labels is None else labels[: arguments.images]
-    folder = BUILD / f"sim-{network.structure.name}-{default_simulator()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = default_run_folder(f"sim-{network.structure.name}", default_simulator())
     console = Console()
-    log = logging.getLogger("cocotb")
-    log.propagate = False
-    print(f"building and running abbnn_core for {arguments.network}, log in {folder / 'sim.log'}")
+    log = folder / "sim.log"
+    print(f"building and running abbnn_core for {arguments.network}, log in {log}")
     failure = None
-    with tqdm(total=len(images), unit="img", desc=default_simulator(), disable=None) as progress:
-        log.addHandler(SimulatorLog(folder / "sim.log", progress))
-        try:
+    try:
+        with logged(log, len(images), default_simulator()):
             report = run_core(network, images, labels, folder)
-        except SystemExit as error:
-            failure = str(error)
+    except SystemExit as error:
+        failure = str(error)
     if failure is not None:
         try:
             report = Report.load(folder)
         except FileNotFoundError:
-            print("".join((folder / "sim.log").read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
-            print(f"the simulation stopped early: {failure}; the end of {folder / 'sim.log'} is above", file=sys.stderr)
+            print("".join(log.read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
+            print(f"the simulation stopped early: {failure}; the end of {log} is above", file=sys.stderr)
             return 1
     for table in tables(report):
         console.print(table)

@@ -212,7 +212,7 @@ def test_abbnn_core_bad_frames():
 
 
 def test_abbnn_core_names_the_first_mismatch():
-    """One flipped weight bit in block 3: the report equals that of a golden model with the same flip, layer by layer."""
+    """One flipped weight bit in block 3: the report is that of a golden model with the same flip, layer by layer."""
     images, labels = shipped(1)
     network = load_network(MODEL)
     block = network.blocks[3]

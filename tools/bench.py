@@ -45,10 +45,11 @@ def golden_rate(network: IntegerNetwork, images: Any) -> float:
 
 def simulated(network: IntegerNetwork, images: Any, labels: Any, sim: str) -> dict[str, float]:
     """Latency of the first frame, interval between the last two, and cycles a second, scores checked, no monitors."""
-    from pipeline import default_run_folder, run_core
+    from pipeline import default_run_folder, logged, run_core
 
     folder = default_run_folder("bench", sim)
-    report = run_core(network, images, labels, folder, sim=sim, monitor=False)
+    with logged(folder / "sim.log", len(images), sim):
+        report = run_core(network, images, labels, folder, sim=sim, monitor=False)
     left = [row["left"] for row in report.images]
     return {
         "latency": left[0] - report.images[0]["entered"],
