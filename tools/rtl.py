@@ -24,7 +24,10 @@ COUNTONES = "ABBNN_COUNTONES"
 Parameters = Mapping[str, int | str]
 
 ASYNCHRONOUS_CELLS = ("dlatch", "adlatch", "dlatchsr", "adff", "adffe", "aldff", "aldffe", "dffsr", "dffsre", "sr")
-"""Yosys' cells that no module may infer."""
+"""Yosys' cells of latches and of flip-flops with an asynchronous input: no module may infer one."""
+
+MULTIPLYING_CELLS = ("mul", "macc", "div", "divfloor", "mod", "modfloor", "pow")
+"""Yosys' cells that stand for a multiplication or division of signals: no module may hold one."""
 
 
 def modules() -> list[str]:
@@ -65,7 +68,7 @@ def verilator(
 def yosys(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
-    """Also synthesises the processes: no latch, no asynchronous reset or load, no undriven or twice driven net."""
+    """Synthesises the processes too: no latch, no asynchronous reset, no multiplier, no undriven or twice driven net."""
     values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
     options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
     others = [path for path in sorted(RTL.glob("*.v")) if path.stem in reachable(module)]
@@ -74,7 +77,7 @@ def yosys(
         f"hierarchy -check -top {module} {values}",
         "proc",
         "check -assert",
-        "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS),
+        "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS + MULTIPLYING_CELLS),
     ]
     return ["yosys", "-q", "-p", "; ".join(script)]
 
