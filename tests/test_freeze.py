@@ -179,7 +179,7 @@ def test_standardize_by_hand() -> None:
 def test_thresholds_are_the_first_value_that_is_plus_one() -> None:
     """sign(beta * v / 256 + bias0) in floats for every value v around the threshold."""
     checkpoint = small_checkpoint()
-    network = frozen(checkpoint)
+    network = frozen(checkpoint, fraction_bits=8)
     for name, block, beta in zip(block_names(SMALL), network.blocks, (1.0, 1.0, 1.0), strict=True):
         bias = checkpoint[f"{name}.move0.bias"].ravel().astype(np.float64)
         for channel, threshold in enumerate(block.threshold):
@@ -192,7 +192,7 @@ def test_thresholds_follow_beta() -> None:
     """Block 2 of the first stage has seen one block's variance: beta = 1 / sqrt(1 + 1/16)."""
     structure = reactnet("deep", (2,), (3,), image=4)
     checkpoint = random_checkpoint(structure, np.random.default_rng(1))
-    network = freeze(checkpoint, structure, {"scales": "pow2"}, FreezeOptions())
+    network = freeze(checkpoint, structure, {"scales": "pow2"}, FreezeOptions(fraction_bits=8))
     for index, variance in enumerate((1, 1, 1 + 1 / 16)):
         bias = checkpoint[f"layer1.{index}.move0.bias"].ravel().astype(np.float64)
         assert network.blocks[index].threshold.tolist() == np.ceil(-bias * 256 * variance**0.5).astype(int).tolist()
@@ -203,7 +203,7 @@ def test_activation_fields() -> None:
     checkpoint["layer1.0.move1.bias"][:] = np.array([0.5, -0.25, 1.0]).reshape(1, 3, 1, 1)
     checkpoint["layer1.0.move2.bias"][:] = np.array([-1.0, 0.125, 0.0]).reshape(1, 3, 1, 1)
     checkpoint["layer1.0.prelu.L_alpha"][:] = [-2.6, 1.4, -30.0]
-    act = frozen(checkpoint).blocks[0].activation
+    act = frozen(checkpoint, fraction_bits=8).blocks[0].activation
     assert act.threshold.tolist() == [-128, 64, -256]
     assert act.add_positive.tolist() == [-128, -32, 256]
     assert act.add_before.tolist() == [128 + 4, -64, 256 + (1 << 13)]

@@ -68,7 +68,7 @@ def verilator(
 def yosys(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
-    """Synthesises the processes too: no latch, no asynchronous reset, no multiplier, no undriven or twice driven net."""
+    """Synthesises the processes too: no latch, asynchronous reset, multiplier, undriven or twice driven net."""
     values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
     options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
     others = [path for path in sorted(RTL.glob("*.v")) if path.stem in reachable(module)]
