@@ -43,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
     network = load_network(arguments.network)
     images, labels = read_images(arguments.data, network.structure.height, network.structure.width)
     if not 1 <= arguments.images <= len(images):
-        raise ValueError(f"IMAGES={arguments.images}: {arguments.data} holds 1 to {len(images)}")
+        raise ValueError(f"IMAGES={arguments.images}: 1 to {len(images)} can be had from {arguments.data}")
     images, labels = images[: arguments.images], None if labels is None else labels[: arguments.images]
     folder = default_run_folder(f"sim-{network.structure.name}", default_simulator())
     console = Console()
