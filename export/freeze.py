@@ -28,13 +28,12 @@ from golden.ops import value_range
 from golden.ranges import analyse
 from golden.structure import Structure
 from train.betas import block_betas
+from train.data import MEAN, STD
 
 Floats = NDArray[np.float64]
 
 EPSILON = 1e-5
 """Of the scaled weight standardization."""
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 FIELD_BITS = 30
 """Of bias1 and bias2: their sum, and half of a shift's last bit more, must fit the file's 32."""
 PRECISION_BITS = 6
@@ -198,10 +197,25 @@ def weight_exponent(largest: Floats, planes: int) -> NDArray[np.int64]:
     return np.floor(np.log2((1 << planes) / np.maximum(largest, 2.0**-40))).astype(np.int64)
 
 
-def _freeze_stem(tensors: Mapping[str, Floats], options: FreezeOptions) -> tuple[NDArray[np.int64], SumLayer, Scale]:
+def _normalisation(metadata: Mapping[str, Any]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the three colours in steps of a pixel, the official ones if none are given."""
+    try:
+        mean = 255 * np.array(metadata.get("mean", MEAN), np.float64)
+        std = 255 * np.array(metadata.get("std", STD), np.float64)
+    except (TypeError, ValueError):
+        raise ValueError("mean and std must be three numbers each") from None
+    if mean.shape != (3,) or std.shape != (3,):
+        raise ValueError("mean and std must be three numbers each")
+    if not (np.all((mean >= 0) & (mean <= 255)) and np.all((std > 0) & (std <= 255))):
+        raise ValueError(f"mean {mean / 255} and std {std / 255} are not those of pixels from 0 to 1")
+    return mean, std
+
+
+def _freeze_stem(
+    tensors: Mapping[str, Floats], mean: Floats, std: Floats, options: FreezeOptions
+) -> tuple[NDArray[np.int64], SumLayer, Scale]:
     """Fold the input normalisation in: sum of w * (p / 255 - mean) / std = sum of w' * (p - center) + bias."""
-    std, mean = np.array(IMAGENET_STD), np.array(IMAGENET_MEAN) * 255
-    weights = (standardize(tensors["conv1.weight"]) * tensors["conv1.gain"]).transpose(0, 2, 3, 1) / (255 * std)
+    weights = (standardize(tensors["conv1.weight"]) * tensors["conv1.gain"]).transpose(0, 2, 3, 1) / std
     center = np.round(mean).astype(np.int64)
     # A filter that cannot make half a last bit of any image needs no finer weights, and no guard bits for them.
     reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
@@ -237,8 +251,8 @@ def freeze(
 ) -> IntegerNetwork:
     """Freeze a checkpoint in the official tensor spelling.
 
-    `metadata` is the checkpoint's own: alpha (0.25 if absent) and scales ("pow2" or "free"), training facts are passed
-    on as the network's source. ValueError names whatever cannot be frozen.
+    `metadata` is the checkpoint's own: alpha (0.25 if absent), scales ("pow2" or "free"), mean and std of the input
+    normalisation; all of it is passed on as the network's source. ValueError names whatever cannot be frozen.
     """
     floats = check_tensors(tensors, structure)
     alpha = metadata.get("alpha", 0.25)
@@ -251,7 +265,7 @@ def freeze(
     if terms != 1:
         power_of_two = False
     unit = 2.0**options.fraction_bits
-    center, stem, stem_scale = _freeze_stem(floats, options)
+    center, stem, stem_scale = _freeze_stem(floats, *_normalisation(metadata), options)
     blocks = []
     for name, geometry, beta in zip(
         block_names(structure), structure.blocks, block_betas(structure, alpha), strict=True

@@ -365,3 +365,27 @@ def test_freezing_needs_no_torch() -> None:
     """golden and export work where torch is not installed."""
     code = "import sys; sys.modules['torch'] = None; import export.freeze, export.mem, golden.model, golden.plain"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_normalisation_is_the_checkpoints() -> None:
+    """With mean 0.5 and std 0.25 a constant image of value p gives, inside, sum(w) * (p - 127.5) / 63.75."""
+    checkpoint = small_checkpoint()
+    metadata = {"scales": "pow2", "mean": [0.5] * 3, "std": [0.25] * 3}
+    network = freeze(checkpoint, SMALL, metadata, FreezeOptions(stem_planes=14))
+    assert network.center.tolist() == [128] * 3
+    weights = (standardize(checkpoint["conv1.weight"].astype(np.float64)) * checkpoint["conv1.gain"]).sum(
+        axis=(1, 2, 3)
+    )
+    for pixel in (0, 100, 255):
+        images = np.full((1, SMALL.height, SMALL.width, 3), pixel, np.uint8)
+        stem = forward(network, images)["stem"][0, 1, 1] / 2**network.fraction_bits
+        # 27 weights, each off by at most one odd step of 2**-14 of the greatest, and a rounded last bit.
+        np.testing.assert_allclose(stem, weights * (pixel - 127.5) / 63.75, atol=2**-7)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"mean": [0.5, 0.5]}, {"std": [0, 1, 1]}, {"mean": "x"}, {"mean": [124, 116, 104]}]
+)
+def test_bad_normalisation(metadata) -> None:
+    with pytest.raises(ValueError, match=r"mean|std"):
+        freeze(small_checkpoint(), SMALL, {"scales": "pow2", **metadata}, FreezeOptions())
