@@ -80,26 +80,26 @@ def golden_layers(network: IntegerNetwork, images: NDArray[np.uint8]) -> Layers:
     return {name: np.concatenate([part[name] for part in parts]) for name in layer_names(network)}
 
 
-def run_core(
+def simulate_core(
     network: IntegerNetwork,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64] | None,
     run_folder: Path,
+    testcase: str,
     *,
     folding: Folding | None = None,
     sim: str | None = None,
     monitor: bool = True,
-    testcase: str = "stream_images",
     damage: Mapping[str, int] | None = None,
     idle: float = 0.0,
     back_pressure: float = 0.0,
-) -> Report:
-    """Export `network` into `run_folder`, build the core, stream `images` and compare with golden.
+) -> None:
+    """Export `network` into `run_folder`, build the core and run one cocotb test of tb/test_abbnn_core.py on `images`.
 
-    `monitor` compares every layer, else the scores and classes alone. `damage` maps a memory file to the bit (counted
-    from the file's first word's lowest bit) to flip after the export, with the manifest made to match: a consistent but
-    wrong set of files. `idle` and `back_pressure` stall the ends. A mismatch raises SystemExit after the report has
-    been written.
+    With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
+    file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
+    to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends. A failing test raises
+    SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -129,6 +129,20 @@ def run_core(
         sim=sim,
         work_dir=run_folder,
     )
+
+
+def run_core(
+    network: IntegerNetwork,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64] | None,
+    run_folder: Path,
+    **options: Any,
+) -> Report:
+    """Stream `images` through the core and compare with golden; `options` are those of `simulate_core`.
+
+    A mismatch raises SystemExit after the report has been written.
+    """
+    simulate_core(network, images, labels, run_folder, "stream_images", **options)
     return Report.load(run_folder)
 
 
