@@ -40,7 +40,7 @@ endif
 test: lint setup-train ## everything: lint, all tests, the core on both simulators
 	@$(pytest) $(parallel) tests golden export train
 	@SIM=icarus $(pytest) $(parallel) tb
-	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "not other_networks"
+	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
 lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no warning is let pass
 	@$(python) -m tools.lint

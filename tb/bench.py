@@ -15,6 +15,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from tools.rtl import ROOT, sources
 
 BUILD = ROOT / "build" / "tb"
 CASE_FILE = "case.npz"
+HEADERS = "ABBNN_HEADERS"
+"""Environment variable inside the simulator: the sha256 of each header that the design was built with, as JSON."""
 BUILT = "built"
 """Marks a build folder whose compilation has ended well."""
 CLOCK_NS = 10
@@ -59,7 +62,6 @@ def simulate(
     defines: Sequence[str] = (),
     work_dir: Path | None = None,
     structural: bool = False,
-    extra_env: Mapping[str, str] | None = None,
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
@@ -79,6 +81,7 @@ def simulate(
     defines = [*defines] + ([] if structural else fast)
     files = sources(toplevel)
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     waves = os.environ.get("WAVES", "0") != "0"
     key = json.dumps([sim, toplevel, parameters, defines, waves, *(Path(f).read_text() for f in [*files, *headers])])
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -104,7 +107,7 @@ def simulate(
         "python_search": [str(ROOT / "tb"), str(ROOT), str(ROOT / "tests")],
         "testcase": testcase,
         "seed": seed(),
-        "extra_env": {**environment, **(extra_env or {})},
+        "extra_env": {**environment, HEADERS: json.dumps(digests)},
     }
     print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
     runner = cocotb_test.Icarus
@@ -126,7 +129,10 @@ def simulate(
         simulator = runner(**options)
         run_command = simulator.build_command()[-1:]
         simulator.build_command = lambda: run_command
-        simulator.run()
+        results = ElementTree.parse(simulator.run())
+        run = [test for test in results.iter("testcase") if test.find("skipped") is None]
+        if not run:
+            raise SystemExit(f"{toplevel}: {test_module} has no test {testcase or ''} to run")
     finally:
         for name, value in saved.items():
             os.environ.pop(name, None)
@@ -135,6 +141,12 @@ def simulate(
 
 
 # ---- inside the simulator ---------------------------------------------------------------------------------------
+
+
+def built_headers() -> dict[str, str]:
+    """Name -> sha256 of the headers that the running design was built with."""
+    headers: dict[str, str] = json.loads(os.environ[HEADERS])
+    return headers
 
 
 def load_case() -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cocotb
 import numpy as np
 import pytest
-from bench import BUILD, Bench, assert_equal, default_simulator, load_case
+from bench import BUILD, Bench, assert_equal, built_headers, default_simulator, load_case, simulate
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core, simulate_core
@@ -52,9 +52,12 @@ class CoreBench(Bench):
         self.classes = self.case["layer.scores"].shape[1]
 
     async def reset(self, cycles=4):
-        """Reset, and refuse memory files that are not those of the network the core was built for."""
+        """Reset, and refuse memory files that are not those of the header and network the core was built for."""
         await super().reset(cycles)
-        wanted = int(read_manifest(Path(MEM_FOLDER))["network_sha256"][:16], 16)
+        manifest = read_manifest(Path(MEM_FOLDER))
+        header = manifest["header"]
+        assert built_headers() == {header["file"]: header["sha256"]}, "the memory files belong to another header"
+        wanted = int(manifest["network_sha256"][:16], 16)
         built = int(self.dut.status_network.value)
         assert built == wanted == int(self.case["network_id"]), (
             f"the core was built for network {built:016x}, the memory files are of {wanted:016x}"
@@ -260,8 +263,35 @@ def test_abbnn_core_other_networks(widths, depths, stem_stride, cycles, options)
     assert left[-1] - left[-2] == expected.interval
 
 
-def test_abbnn_core_refuses_foreign_files(tmp_path):
-    """A memory file that its manifest does not list as it is stops the run before the first cycle."""
+def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
+    """The same network's files for another folding have another header: the simulation stops before the first pixel."""
+    network = random_network(reactnet("small", (4,), (1,), classes=3, image=8), seed=1)
+    write(network, balance(network, 640), tmp_path / "built" / MEM_FOLDER)
+    write(network, balance(network, 1280), tmp_path / "run" / MEM_FOLDER)
+    images = random_images(network.structure, 1, 3)
+    layers = forward(network, images)
+    with pytest.raises(SystemExit):
+        simulate(
+            "abbnn_core",
+            "test_abbnn_core",
+            includes=[tmp_path / "built" / MEM_FOLDER],
+            defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
+            case={"images": images, "layer.scores": layers["scores"], "layer.class": layers["class"]},
+            testcase="bad_frames",
+            work_dir=tmp_path / "run",
+        )
+    assert "the memory files belong to another header" in caplog.text
+
+
+def test_abbnn_core_without_a_test_fails(tmp_path):
+    """A test case that does not exist is a failure, not a run in which nothing failed."""
+    network = random_network(reactnet("small", (4,), (1,), classes=3, image=8), seed=1)
+    with pytest.raises(SystemExit, match="no test no_such_case"):
+        simulate_core(network, random_images(network.structure, 1, 1), None, tmp_path, "no_such_case")
+
+
+def test_abbnn_core_refuses_damaged_files(tmp_path):
+    """A memory file that its manifest does not list as it is."""
     network = load_network(MODEL)
     write(network, balance(network), tmp_path / MEM_FOLDER)
     file = tmp_path / MEM_FOLDER / "head_bias.mem"
