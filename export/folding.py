@@ -102,7 +102,6 @@ def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, 
             for pe in pes
             for lanes in _divisors(stage.channels)
             if cycles(stage, Fold(pe, stage.taps * lanes)) <= target
-            and stage.positions * (stage.outputs // pe) <= target
             and _regroups(stage, entering, pe, lanes)
         ]
         if not options:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from golden.files import replacing
+
 PREFIX = "module."  # what DataParallel puts before every official key
 
 
 def write_atomically(path: Path, content: object) -> None:
     """torch.save to a neighbour of `path`, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(path: str | Path, model: torch.nn.Module, metadata: Mapping[str, Any]) -> None:

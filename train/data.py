@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.images import read_images
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -73,8 +75,9 @@ def _read_binary(path: Path) -> Cifar:
     size, expected = path.stat().st_size, BATCH_IMAGES * (1 + PIXELS)
     if size != expected:
         raise ValueError(f"{path}: {size} bytes, expected {expected}")
-    records = np.fromfile(path, dtype=np.uint8).reshape(BATCH_IMAGES, 1 + PIXELS)
-    return _cifar(path, records[:, 1:], records[:, 0].astype(np.int64))
+    images, labels = read_images(path)
+    assert labels is not None
+    return Cifar(images, labels)
 
 
 def _read_pickle(path: Path) -> Cifar:
