@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +19,30 @@ Labels = NDArray[np.int64]
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 LABEL_FILES = ("labels.txt", "labels.csv")
-CIFAR_FOLDER = "cifar-10-batches-bin"
-CIFAR_TEST_BATCH = "test_batch.bin"
 CIFAR_SIDE = 32
-CIFAR_RECORD = 1 + 3 * CIFAR_SIDE * CIFAR_SIDE
-CIFAR_CLASSES = 10
+CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
+
+
+@dataclass(frozen=True)
+class CifarLayout:
+    """A CIFAR's binary version: `label_bytes` and a picture's planes a record; the last of these bytes is the class."""
+
+    folder: str
+    test_batch: str
+    train_batches: str
+    label_bytes: int
+    classes: int
+
+    @property
+    def record(self) -> int:
+        return self.label_bytes + CIFAR_PIXELS
+
+
+CIFARS = (
+    CifarLayout("cifar-10-batches-bin", "test_batch.bin", "data_batch_*.bin", 1, 10),
+    CifarLayout("cifar-100-binary", "test.bin", "train.bin", 2, 100),
+)
+CIFAR_CLASSES = CIFARS[0].classes
 
 
 def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Images, Labels | None]:
@@ -33,7 +53,8 @@ def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Im
     - a .npz file: `images` as above and, if it is there, `labels`: integers (N,);
     - a folder of pictures, taken in the order of their names, with labels.txt (one integer a line, in that order) or
       labels.csv (lines of name,label) beside them or not; or one picture;
-    - a cifar-10-batches-bin folder or the folder that holds it (its test batch), or one .bin file of that layout.
+    - a cifar-10-batches-bin or cifar-100-binary folder or the folder that holds it (its test batch, with the fine
+      labels), or one .bin file of such a layout.
 
     Nothing is resized or guessed: what does not fit raises ValueError with one line that names the file and the fault.
     """
@@ -55,6 +76,33 @@ def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Im
     if suffix in PICTURE_SUFFIXES:
         return _read_picture(path, height, width)[np.newaxis], None
     raise ValueError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
+
+
+def image_size(path: str | Path) -> tuple[int, int] | None:
+    """(height, width) of the images in a .npy or .npz file, from its header; None for all that says nothing of it.
+
+    It judges nothing: whether the file can be read, `read_images` finds out.
+    """
+    path = Path(path)
+    try:
+        match path.suffix.lower():
+            case ".npy":
+                with path.open("rb") as file:
+                    shape = _array_shape(file)
+            case ".npz":
+                with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
+                    shape = _array_shape(file)
+            case _:
+                return None
+    except Exception:  # a damaged header or directory can raise nearly anything
+        return None
+    return (shape[1], shape[2]) if len(shape) == 4 and min(shape) > 0 else None
+
+
+def _array_shape(file: IO[bytes]) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return tuple(read_header(file)[0])
 
 
 def _read_array(opened: Callable[[], IO[bytes]], what: str) -> NDArray[Any]:
@@ -107,29 +155,32 @@ def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | Non
 
 
 def _cifar_test_batch(folder: Path) -> Path | None:
-    """The test batch that this folder is about, or None if it is no CIFAR-10 folder. Raises if it should be there."""
-    for candidate in (folder, folder / CIFAR_FOLDER):
-        batch = candidate / CIFAR_TEST_BATCH
-        if batch.is_file():
-            return batch
-        if (candidate.name == CIFAR_FOLDER and candidate.is_dir()) or any(candidate.glob("data_batch_*.bin")):
-            raise ValueError(f"{batch}: missing")
+    """The test batch that this folder is about, or None if it is no CIFAR folder. Raises if it should be there."""
+    for cifar in CIFARS:
+        for candidate in (folder, folder / cifar.folder):
+            batch = candidate / cifar.test_batch
+            if batch.is_file():
+                return batch
+            if (candidate.name == cifar.folder and candidate.is_dir()) or any(candidate.glob(cifar.train_batches)):
+                raise ValueError(f"{batch}: missing")
     return None
 
 
 def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
-    """Records of a label byte and the red, green and blue planes of 32 x 32 pixels."""
+    """Records of label bytes and the red, green and blue planes of 32 x 32 pixels; the size tells which CIFAR it is."""
     if (height, width) != (CIFAR_SIDE, CIFAR_SIDE):
         raise ValueError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
     data = np.fromfile(path, dtype=np.uint8)
-    if not data.size or data.size % CIFAR_RECORD:
-        raise ValueError(f"{path}: {data.size} bytes, expected a multiple of {CIFAR_RECORD}")
-    records = data.reshape(-1, CIFAR_RECORD)
-    labels = records[:, 0].astype(np.int64)
-    if labels.max() >= CIFAR_CLASSES:
+    cifar = next((cifar for cifar in CIFARS if data.size and data.size % cifar.record == 0), None)
+    if cifar is None:
+        wanted = " or ".join(str(cifar.record) for cifar in CIFARS)
+        raise ValueError(f"{path}: {data.size} bytes, expected a multiple of {wanted}")
+    records = data.reshape(-1, cifar.record)
+    labels = records[:, cifar.label_bytes - 1].astype(np.int64)
+    if labels.max() >= cifar.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise ValueError(f"{path}: {culprit}; there are {CIFAR_CLASSES} classes")
-    planes = records[:, 1:].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+        raise ValueError(f"{path}: {culprit}; there are {cifar.classes} classes")
+    planes = records[:, cifar.label_bytes :].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 
 

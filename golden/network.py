@@ -19,7 +19,7 @@ from golden.ops import Integers, value_range
 from golden.structure import Structure, block_name
 
 FORMAT = "abbnn-integer-network"
-VERSION = 1
+VERSION = 2
 METADATA_KEY = "abbnn"
 PIXEL_BITS = 8
 EXPONENT_RANGE = (-19, 7)
@@ -78,12 +78,17 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class BlockNumbers:
-    """One binary block. weights (Cout, 3, 3, Cin) hold 1 for +1 and 0 for -1."""
+    """One binary block. threshold (Cin,); weights (Cout, k, k, Cin) hold 1 for +1 and 0 for -1.
+
+    `activation` and `prelu` (the factor of negative values) are there as the structure's `Block.activation` says,
+    `shortcut` and `shortcut_scale` where the shortcut has weights.
+    """
 
     threshold: Integers
     weights: NDArray[np.uint8]
     scale: Scale
-    activation: Activation
+    activation: Activation | None = None
+    prelu: Scale | None = None
     shortcut: SumLayer | None = None
     shortcut_scale: Scale | None = None
 
@@ -102,6 +107,7 @@ class IntegerNetwork:
     center: Integers
     stem: SumLayer
     stem_scale: Scale
+    stem_prelu: Scale | None
     blocks: tuple[BlockNumbers, ...]
     head: SumLayer
     pool_shift: int
@@ -153,13 +159,18 @@ def to_tensors(network: IntegerNetwork) -> tuple[dict[str, NDArray[Any]], dict[s
 
     put_sum("stem", network.stem)
     put_scale("stem.scale", network.stem_scale)
+    if network.stem_prelu is not None:
+        put_scale("stem.prelu", network.stem_prelu)
     for index, block in enumerate(network.blocks):
         name = block_name(index)
         tensors[f"{name}.threshold"] = _store(block.threshold, np.int32, f"{name}.threshold")
         tensors[f"{name}.bits"] = _pack_bits(block.weights)
         put_scale(f"{name}.scale", block.scale)
-        for key, kind in _ACTIVATION.items():
-            tensors[f"{name}.activation.{key}"] = _store(getattr(block.activation, key), kind, f"{name}.{key}")
+        if block.activation is not None:
+            for key, kind in _ACTIVATION.items():
+                tensors[f"{name}.activation.{key}"] = _store(getattr(block.activation, key), kind, f"{name}.{key}")
+        if block.prelu is not None:
+            put_scale(f"{name}.prelu", block.prelu)
         if block.shortcut is not None and block.shortcut_scale is not None:
             put_sum(f"{name}.shortcut", block.shortcut)
             put_scale(f"{name}.shortcut.scale", block.shortcut_scale)
@@ -285,20 +296,24 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     center = reader.take("pixel.center", np.uint8, (structure.stem.in_channels,))
     stem = reader.sum_layer("stem", stem_shape)
     stem_scale = reader.scale("stem.scale", structure.stem.out_channels)
+    stem_prelu = reader.scale("stem.prelu", structure.stem.out_channels) if structure.stem.prelu else None
     width = reader.number("value_width", 4, 24)
     positions = structure.head_input[0] * structure.head_input[1]
     blocks = []
     for index, block in enumerate(structure.blocks):
         name = block_name(index)
         threshold = reader.limited(f"{name}.threshold", np.int32, (block.in_channels,), *value_range(width))
-        activation = reader.activation(f"{name}.activation", block.out_channels)
-        shortcut = shortcut_scale = None
-        if block.downsamples:
+        activation = prelu = shortcut = shortcut_scale = None
+        if block.activation == "qprelu":
+            activation = reader.activation(f"{name}.activation", block.out_channels)
+        elif block.activation == "prelu":
+            prelu = reader.scale(f"{name}.prelu", block.out_channels)
+        if block.projects:
             shortcut = reader.sum_layer(f"{name}.shortcut", (block.out_channels, 1, 1, block.in_channels))
             shortcut_scale = reader.scale(f"{name}.shortcut.scale", block.out_channels)
-        weights = reader.bits(f"{name}.bits", (block.out_channels, 3, 3, block.in_channels))
+        weights = reader.bits(f"{name}.bits", (block.out_channels, block.kernel, block.kernel, block.in_channels))
         scale = reader.scale(f"{name}.scale", block.out_channels)
-        blocks.append(BlockNumbers(threshold, weights, scale, activation, shortcut, shortcut_scale))
+        blocks.append(BlockNumbers(threshold, weights, scale, activation, prelu, shortcut, shortcut_scale))
     head = reader.sum_layer("head", (structure.classes, 1, 1, structure.head_input[2]))
     if reader.tensors:
         raise ValueError(f"tensor {min(reader.tensors)} does not belong to {structure.name}")
@@ -309,6 +324,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
         center=center,
         stem=stem,
         stem_scale=stem_scale,
+        stem_prelu=stem_prelu,
         blocks=tuple(blocks),
         head=head,
         pool_shift=reader.number("pool_shift", 0, positions.bit_length() - 1),

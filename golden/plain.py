@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import IntegerNetwork, Scale, SumLayer
-from golden.structure import block_name
+from golden.model import layer_names
+from golden.network import BlockNumbers, IntegerNetwork, Scale, SumLayer
+from golden.structure import Block, block_name
 
 Vector = list[int]
 Map = list[list[Vector]]
@@ -139,6 +140,38 @@ def qprelu(
     return [[[output(*values) for values in zip(pixel, *fields, strict=True)] for pixel in row] for row in sums]
 
 
+def prelu(values: Map, sign: list[Vector], shift: list[Vector], guard: int, width: int) -> Map:
+    """Values from 0 up pass, the others are scaled; both saturate."""
+    scaled = scale(values, sign, shift, guard, width)
+    return [
+        [
+            [saturate(v, width) if v >= 0 else s for v, s in zip(pixel, other, strict=True)]
+            for pixel, other in zip(row, others, strict=True)
+        ]
+        for row, others in zip(values, scaled, strict=True)
+    ]
+
+
+def repeat(values: Map) -> Map:
+    """Each pixel's channels twice, one copy behind the other."""
+    return [[pixel + pixel for pixel in row] for row in values]
+
+
+def subsample(values: Map) -> Map:
+    """Every second pixel of every second row, from the first on."""
+    return [row[::2] for row in values[::2]]
+
+
+def max_pool(values: Map) -> Map:
+    """Greatest of each channel in 3x3 windows of stride 2, padded by 1; taps outside the map do not count."""
+
+    def greatest(row: int, column: int) -> Vector:
+        taps = [pixel for _, _, pixel in _taps(values, 3, row, column)]
+        return [max(channel) for channel in zip(*taps, strict=True)]
+
+    return [[greatest(row, column) for column in range(0, len(values[0]), 2)] for row in range(0, len(values), 2)]
+
+
 def pool(values: Map) -> Map:
     """2x2 average, stride 2: the sum of four, shifted right by 2."""
     return [
@@ -171,7 +204,37 @@ def argmax(scores: Vector) -> int:
 
 def _scaled_sums(values: Map, layer: SumLayer, factors: Scale, stride: int, width: int | None) -> Map:
     sums = sum_conv(values, layer.weights.tolist(), layer.bias.tolist(), stride, layer.planes)
+    return _scaled(sums, factors, width)
+
+
+def _scaled(sums: Map, factors: Scale, width: int | None) -> Map:
     return scale(sums, factors.sign.tolist(), factors.shift.tolist(), factors.guard, width)
+
+
+def _prelu(values: Map, slopes: Scale, width: int) -> Map:
+    return prelu(values, slopes.sign.tolist(), slopes.shift.tolist(), slopes.guard, width)
+
+
+def _residual(geometry: Block, numbers: BlockNumbers, values: Map) -> Map:
+    if geometry.shortcut == "identity":
+        return values
+    if geometry.shortcut == "repeat":
+        return repeat(values)
+    values = subsample(values) if geometry.shortcut == "conv" else pool(values)
+    if numbers.shortcut is None or numbers.shortcut_scale is None:
+        return values
+    return _scaled_sums(values, numbers.shortcut, numbers.shortcut_scale, 1, None)
+
+
+def _activate(numbers: BlockNumbers, sums: Map, width: int) -> Map:
+    act = numbers.activation
+    if act is not None:
+        fields = (act.threshold, act.add_positive, act.add_before, act.exponent, act.add_after)
+        threshold, positive, before, exponent, after = (field.tolist() for field in fields)
+        return qprelu(sums, threshold, positive, before, exponent, after, width)
+    if numbers.prelu is not None:
+        return _prelu(sums, numbers.prelu, width)
+    return [[[saturate(value, width) for value in pixel] for pixel in row] for row in sums]
 
 
 def forward(network: IntegerNetwork, image: NDArray[np.uint8]) -> dict[str, Any]:
@@ -182,30 +245,22 @@ def forward(network: IntegerNetwork, image: NDArray[np.uint8]) -> dict[str, Any]
     structure, width = network.structure, network.value_width
     center = network.center.tolist()
     pixels = [[[v - c for v, c in zip(pixel, center, strict=True)] for pixel in row] for row in image.tolist()]
-    layers: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     values = _scaled_sums(pixels, network.stem, network.stem_scale, structure.stem.stride, width)
-    layers["stem"] = values
-    for index, (geometry, block) in enumerate(zip(structure.blocks, network.blocks, strict=True)):
+    found["stem.conv"] = values
+    if network.stem_prelu is not None:
+        values = found["stem.prelu"] = _prelu(values, network.stem_prelu, width)
+    if structure.stem.max_pool:
+        values = max_pool(values)
+    found["stem"] = values
+    for index, (geometry, numbers) in enumerate(zip(structure.blocks, network.blocks, strict=True)):
         name = block_name(index)
-        bits = compare(values, block.threshold.tolist())
-        conv = layers[f"{name}.conv"] = xnor_conv(bits, block.weights.tolist(), geometry.stride)
-        scaled = scale(conv, block.scale.sign.tolist(), block.scale.shift.tolist(), block.scale.guard)
-        residual = values
-        if block.shortcut is not None and block.shortcut_scale is not None:
-            residual = _scaled_sums(pool(values), block.shortcut, block.shortcut_scale, 1, None)
-            layers[f"{name}.shortcut"] = residual
-        act = block.activation
-        values = layers[name] = qprelu(
-            add(scaled, residual),
-            act.threshold.tolist(),
-            act.add_positive.tolist(),
-            act.add_before.tolist(),
-            act.exponent.tolist(),
-            act.add_after.tolist(),
-            width,
-        )
-    pooled = layers["pool"] = gap(values, network.pool_shift)
+        bits = compare(values, numbers.threshold.tolist())
+        conv = found[f"{name}.conv"] = xnor_conv(bits, numbers.weights.tolist(), geometry.stride)
+        residual = found[f"{name}.shortcut"] = _residual(geometry, numbers, values)
+        values = found[name] = _activate(numbers, add(_scaled(conv, numbers.scale, None), residual), width)
+    pooled = found["pool"] = gap(values, network.pool_shift)
     head = network.head
-    scores = layers["scores"] = sum_conv([[pooled]], head.weights.tolist(), head.bias.tolist(), 1, head.planes)[0][0]
-    layers["class"] = argmax(scores)
-    return layers
+    scores = found["scores"] = sum_conv([[pooled]], head.weights.tolist(), head.bias.tolist(), 1, head.planes)[0][0]
+    found["class"] = argmax(scores)
+    return {name: found[name] for name in layer_names(structure)}

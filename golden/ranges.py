@@ -64,7 +64,11 @@ class BlockRange:
     added_bits: int
     """Width of abbnn_add's result: the wider operand and one bit more."""
     field_bits: int
-    """Width of the activation's fields: holds each of them, and is no narrower than the sum it is compared with."""
+    """Width of a QPReLU's fields: holds each of them, and is no narrower than the sum it is compared with; else 1."""
+    activation_bits: int
+    """Holds every number inside the QPReLU, before it saturates; without one the sum alone."""
+    prelu: SumRange | None
+    """Of a PReLU, with the adder's result as its sums."""
     output: Interval
     """Before saturation."""
 
@@ -72,6 +76,7 @@ class BlockRange:
 @dataclass(frozen=True)
 class Ranges:
     stem: SumRange
+    stem_prelu: SumRange | None
     blocks: tuple[BlockRange, ...]
     pool: Interval
     pool_bits: int
@@ -122,7 +127,7 @@ def _scaled_range(where: str, sums: Interval, bound: int, scale: Scale | None) -
     return SumRange(sums, bound, products_bits, Interval(np.minimum(*ends), np.maximum(*ends)))
 
 
-def _activation_range(where: str, activation: Activation, sums: Interval) -> Interval:
+def _activation_range(activation: Activation, sums: Interval) -> Interval:
     """Both branches are monotone in y, so their ends bound them; a branch that no y reaches does not count."""
     unlimited = 62
     fields = (
@@ -132,8 +137,6 @@ def _activation_range(where: str, activation: Activation, sums: Interval) -> Int
         activation.exponent,
         activation.add_after,
     )
-    inner = Interval(sums.low + activation.add_before, sums.high + activation.add_before)
-    _check_bits(where, inner.bits + max(0, int(activation.exponent.max())))
     threshold = activation.threshold.astype(np.int64)
     ends = [
         qprelu(point, *fields, unlimited)
@@ -145,6 +148,16 @@ def _activation_range(where: str, activation: Activation, sums: Interval) -> Int
         )
     ]
     return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
+
+
+def _prelu_range(where: str, slopes: Scale, values: Interval, bits: int) -> SumRange:
+    """A PReLU on `bits`-bit values: above 0 its factor is 1, so that the guard bits are shifted in there too."""
+    scaled = _scaled_range(where, values, 0, slopes)
+    products_bits = max(bits + slopes.guard, scaled.products_bits)
+    _check_bits(where, products_bits)
+    points = [np.clip(point, values.low, values.high) for point in (values.low, values.high, -1, 0)]
+    ends = [np.where(p >= 0, p, p * slopes.multiplier >> slopes.guard) for p in points]
+    return SumRange(values, 0, products_bits, Interval(np.minimum.reduce(ends), np.maximum.reduce(ends)))
 
 
 def analyse(network: IntegerNetwork) -> Ranges:
@@ -160,26 +173,43 @@ def analyse(network: IntegerNetwork) -> Ranges:
     if stem.scaled.bits > width:
         saturates.append("stem")
     values = stem.scaled.clip(width)
+    stem_prelu = None
+    if network.stem_prelu is not None:
+        stem_prelu = _prelu_range("stem.prelu", network.stem_prelu, values, width)
+        if stem_prelu.scaled.bits > width:
+            saturates.append("stem.prelu")
+        values = stem_prelu.scaled.clip(width)
     blocks = []
-    for index, numbers in enumerate(network.blocks):
+    for index, (geometry, numbers) in enumerate(zip(network.structure.blocks, network.blocks, strict=True)):
         out_channels, fan_in = len(numbers.weights), int(np.prod(numbers.weights.shape[1:]))
         limit = np.full(out_channels, fan_in, np.int64)
         name = block_name(index)
         conv = _scaled_range(f"{name}.conv", Interval(-limit, limit), fan_in, numbers.scale)
-        shortcut = None
+        shortcut = prelu = None
         residual, residual_bits = values, width
+        if geometry.shortcut == "repeat":
+            residual = Interval(np.tile(values.low, 2), np.tile(values.high, 2))
         if numbers.shortcut is not None:
             # The 2x2 average of values in an interval stays in it.
             shortcut = _sum_range(f"{name}.shortcut", numbers.shortcut, values, numbers.shortcut_scale)
             residual, residual_bits = shortcut.scaled, shortcut.scaled.bits
         added_bits = max(conv.scaled.bits, residual_bits) + 1
-        activation = numbers.activation
-        fields = (activation.threshold, activation.add_positive, activation.add_before, activation.add_after)
-        field_bits = max(added_bits, *(signed_bits(int(f.min()), int(f.max())) for f in fields))
-        output = _activation_range(name, activation, conv.scaled + residual)
+        sums = output = conv.scaled + residual
+        field_bits, activation_bits = 1, added_bits
+        if numbers.activation is not None:
+            act = numbers.activation
+            fields = (act.threshold, act.add_positive, act.add_before, act.add_after)
+            field_bits = max(added_bits, *(signed_bits(int(f.min()), int(f.max())) for f in fields))
+            # One bit for either addition, around the shift.
+            activation_bits = field_bits + 1 + max(0, int(act.exponent.max())) + 1
+            _check_bits(name, activation_bits)
+            output = _activation_range(act, sums)
+        if numbers.prelu is not None:
+            prelu = _prelu_range(name, numbers.prelu, sums, added_bits)
+            output = prelu.scaled
         if output.bits > width:
             saturates.append(name)
-        blocks.append(BlockRange(conv, shortcut, added_bits, field_bits, output))
+        blocks.append(BlockRange(conv, shortcut, added_bits, field_bits, activation_bits, prelu, output))
         values = output.clip(width)
     height, columns, _ = network.structure.head_input
     positions = height * columns
@@ -188,4 +218,4 @@ def analyse(network: IntegerNetwork) -> Ranges:
     head = _sum_range("head", network.head, pool, None)
     if head.sum.bits > SCORE_WIDTH_MAX:
         raise ValueError(f"scores need {head.sum.bits} bits, {SCORE_WIDTH_MAX} are there: lower the head's weight bits")
-    return Ranges(stem, tuple(blocks), pool, pool_bits, head.sum, head.sum_bound, tuple(saturates))
+    return Ranges(stem, stem_prelu, tuple(blocks), pool, pool_bits, head.sum, head.sum_bound, tuple(saturates))

@@ -1,13 +1,28 @@
 """What a network is made of: one layer list, read by training, freezing, the golden model and the RTL's header.
 
 Only geometry lives here: channel counts, kernel sizes, strides. Numbers (weights, thresholds, shifts) belong to the
-float checkpoint or to the frozen `golden.network.IntegerNetwork`.
+float checkpoint or to the frozen `golden.network.IntegerNetwork`. The paper's networks are declared at the end; their
+block patterns are the four families above them.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
+
+Shortcut = Literal["identity", "repeat", "pool", "pool-conv", "conv"]
+"""What meets the scaled convolution in a block's adder.
+
+identity   the block's input; stride 1, equal widths
+repeat     the input twice, concatenated; stride 1, doubled width: the pair of convolutions that shares its residual
+pool       the input's 2x2 average; stride 2, equal widths
+pool-conv  a 1x1 convolution with binary weights on the 2x2 average of the real-valued map; stride 2
+conv       a 1x1 convolution of stride 2 with binary weights on the real-valued map; stride 2
+"""
+Activation = Literal["none", "qprelu", "prelu"]
+"""Behind the adder: nothing; bias, QPReLU, bias; a PReLU with a free slope a channel."""
+
+BLOCKS_MAX = 100
 
 
 def block_name(index: int) -> str:
@@ -17,27 +32,38 @@ def block_name(index: int) -> str:
 
 @dataclass(frozen=True)
 class Stem:
-    """The first convolution: image channels to `out_channels`, `kernel` x `kernel`, padded by kernel // 2."""
+    """The first convolution: image channels to `out_channels`, `kernel` x `kernel`, padded by kernel // 2.
+
+    Behind it a PReLU with a free slope a channel, then a 3x3 max-pool of stride 2 padded by 1, where asked for.
+    """
 
     in_channels: int
     out_channels: int
     kernel: int
     stride: int
+    prelu: bool = False
+    max_pool: bool = False
 
 
 @dataclass(frozen=True)
 class Block:
-    """One binary block: a padded 3x3 binary convolution with a residual around it, then QPReLU between two biases.
+    """One binary convolution, padded by kernel // 2, with a shortcut around it and an activation behind both.
 
-    With `stride` 2 the shortcut is a 2x2 average, then a 1x1 convolution with binary weights on the real-valued map;
-    with stride 1 it is the identity. (height, width) are those of the block's input.
+    (height, width) are those of the block's input. `biased` says whether a learned bias stands in front of the sign.
+    `variance_steps` counts the convolutions whose outputs have piled up in the input since its variance was 1 by
+    design: beta = 1 / sqrt(1 + variance_steps * alpha^2) (Section 3.1 of the paper).
     """
 
     in_channels: int
     out_channels: int
+    kernel: int
     stride: int
     height: int
     width: int
+    shortcut: Shortcut
+    activation: Activation
+    biased: bool
+    variance_steps: int
 
     @property
     def out_height(self) -> int:
@@ -48,8 +74,9 @@ class Block:
         return self.width // self.stride
 
     @property
-    def downsamples(self) -> bool:
-        return self.stride == 2
+    def projects(self) -> bool:
+        """Whether the shortcut has weights of its own."""
+        return self.shortcut in ("pool-conv", "conv")
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,7 @@ class Structure:
     """A network: stem, blocks in order, global average pool and linear head. (height, width) are the image's."""
 
     name: str
+    family: str
     height: int
     width: int
     stem: Stem
@@ -64,40 +92,49 @@ class Structure:
     classes: int
 
     def __post_init__(self) -> None:
-        self._check_numbers()
+        self._check_fields()
         channels, height, width = self.stem.out_channels, *self.stem_output
+        if len(self.blocks) > BLOCKS_MAX:
+            raise ValueError(f"{self.name}: more than {BLOCKS_MAX} blocks")
         for index, block in enumerate(self.blocks):
             where = f"{self.name}: {block_name(index)}"
-            if index > 99:
-                raise ValueError(f"{self.name}: more than 100 blocks")
             if (block.in_channels, block.height, block.width) != (channels, height, width):
                 raise ValueError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
-            if block.stride not in (1, 2):
-                raise ValueError(f"{where} has stride {block.stride}; 1 and 2 exist")
-            if block.stride == 1 and block.in_channels != block.out_channels:
-                raise ValueError(f"{where} changes the width without a stride of 2")
-            if height % block.stride or width % block.stride:
-                raise ValueError(f"{where} halves an odd map of {height}x{width}")
+            _check_block(where, block)
             channels, height, width = block.out_channels, block.out_height, block.out_width
         if min(height, width, self.classes) < 1:
             raise ValueError(f"{self.name}: nothing is left of the image before the head")
 
-    def _check_numbers(self) -> None:
-        """ValueError names the first number that is no positive integer, and an even kernel: it has no centre."""
+    def _check_fields(self) -> None:
+        """ValueError names the first field of a wrong type or value."""
+        if self.family not in FAMILIES:
+            raise ValueError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
         parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
-        numbers = {key: getattr(self, key) for key in ("height", "width", "classes")}
-        for part, fields in parts.items():
-            numbers |= {f"{part}.{key}": value for key, value in asdict(fields).items()}
-        for key, value in numbers.items():
-            if type(value) is not int or value < 1:
+        fields: dict[str, Any] = {key: getattr(self, key) for key in ("height", "width", "classes")}
+        for part, values in parts.items():
+            fields |= {f"{part}.{key}": value for key, value in asdict(values).items()}
+        for key, value in fields.items():
+            kind = key.rpartition(".")[2]
+            if kind in _CHOICES:
+                legal = type(value) is type(_CHOICES[kind][0]) and value in _CHOICES[kind]
+            else:
+                legal = type(value) is int and value >= (0 if kind == "variance_steps" else 1)
+            if not legal:
                 raise ValueError(f"{self.name}: {key} is {value!r}")
-        if self.stem.kernel % 2 == 0:
-            raise ValueError(f"{self.name}: stem.kernel {self.stem.kernel} is even")
+        for key in ("stem.kernel", *(f"{name}.kernel" for name in parts if name != "stem")):
+            if fields[key] % 2 == 0:
+                raise ValueError(f"{self.name}: {key} {fields[key]} is even")
+
+    @property
+    def stem_conv_output(self) -> tuple[int, int]:
+        """(height, width) behind the stem's convolution: padded by kernel // 2, so only the stride shrinks it."""
+        return -(-self.height // self.stem.stride), -(-self.width // self.stem.stride)
 
     @property
     def stem_output(self) -> tuple[int, int]:
-        """(height, width) of the stem's output: padded by kernel // 2, so only the stride shrinks it."""
-        return -(-self.height // self.stem.stride), -(-self.width // self.stem.stride)
+        """(height, width) of the stem's output, behind its max-pool if it has one."""
+        height, width = self.stem_conv_output
+        return (-(-height // 2), -(-width // 2)) if self.stem.max_pool else (height, width)
 
     @property
     def head_input(self) -> tuple[int, int, int]:
@@ -119,34 +156,209 @@ class Structure:
         return Structure(stem=stem, blocks=blocks, **fields)
 
 
-def reactnet(
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "shortcut": get_args(Shortcut),
+    "activation": get_args(Activation),
+    "biased": (False, True),
+    "prelu": (False, True),
+    "max_pool": (False, True),
+}
+
+# Shortcut -> (stride, widths that it joins: out_channels for in_channels, None for any).
+_SHORTCUTS: dict[str, tuple[int, int | None]] = {
+    "identity": (1, 1),
+    "repeat": (1, 2),
+    "pool": (2, 1),
+    "pool-conv": (2, None),
+    "conv": (2, None),
+}
+
+
+def _check_block(where: str, block: Block) -> None:
+    stride, widening = _SHORTCUTS[block.shortcut]
+    if block.kernel not in (1, 3):
+        raise ValueError(f"{where} has a kernel of {block.kernel}; 1 and 3 exist")
+    if block.stride != stride:
+        raise ValueError(f"{where} has stride {block.stride}; a shortcut of kind {block.shortcut} goes with {stride}")
+    if widening is not None and block.out_channels != widening * block.in_channels:
+        raise ValueError(
+            f"{where} has {block.in_channels} to {block.out_channels} channels; a shortcut of kind {block.shortcut} "
+            f"goes with {widening * block.in_channels}"
+        )
+    if block.height % stride or block.width % stride:
+        raise ValueError(f"{where} halves an odd map of {block.height}x{block.width}")
+
+
+@dataclass(frozen=True)
+class StemForm:
+    """Kernel and stride of a stem's convolution, and whether a max-pool follows."""
+
+    kernel: int
+    stride: int
+    max_pool: bool = False
+
+
+CIFAR_STEM = StemForm(3, 1)
+STRIDED_STEM = StemForm(3, 2)
+RESNET_STEM = StemForm(7, 2, max_pool=True)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What all members of a family share; a member adds widths, depths, classes and image.
+
+    Not `paired`: stages of single 3x3 blocks, the first block of every later stage with stride 2 and the shortcut
+    `downsampling`. `paired`: the MobileNet form, units of a 3x3 block that keeps the width and a 1x1 block that, in the
+    first unit of every later stage, doubles it; that unit's 3x3 block has stride 2, but in the first such unit.
+    `biased`: biases and QPReLU in every block; otherwise two PReLUs, behind the stem and behind the last block.
+    """
+
+    biased: bool
+    downsampling: Shortcut
+    paired: bool
+    imagenet_stem: StemForm
+
+
+FAMILIES: dict[str, Family] = {
+    "reactnet": Family(biased=True, downsampling="pool-conv", paired=False, imagenet_stem=RESNET_STEM),
+    "birealnet": Family(biased=False, downsampling="pool-conv", paired=False, imagenet_stem=RESNET_STEM),
+    "xnornet": Family(biased=False, downsampling="conv", paired=False, imagenet_stem=RESNET_STEM),
+    "reactneta": Family(biased=True, downsampling="pool", paired=True, imagenet_stem=STRIDED_STEM),
+}
+
+
+def member(
     name: str,
     widths: tuple[int, ...],
     depths: tuple[int, ...],
     *,
+    family: str = "reactnet",
     classes: int = 10,
-    image: int = 32,
-    stem_kernel: int = 3,
-    stem_stride: int = 1,
+    image: int | tuple[int, int] = 32,
+    stem: StemForm = CIFAR_STEM,
 ) -> Structure:
-    """The ReActNet form: stages of single-convolution blocks; the first block of every later stage has stride 2."""
-    if len(widths) != len(depths):
+    """The member of `family` with one width and depth a stage, for images of `image` (height, width) or a square.
+
+    Depths count blocks or, in a paired family, units; only a paired family's first stage may have none.
+    """
+    kind = FAMILIES[family]
+    if len(widths) != len(depths) or not widths:
         raise ValueError(f"{name}: {len(widths)} widths for {len(depths)} depths")
-    stem = Stem(3, widths[0], stem_kernel, stem_stride)
-    blocks = []
-    channels, size = widths[0], -(-image // stem_stride)
-    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+    if any(depth < 1 for depth in depths[1:]) or depths[0] < 0:
+        raise ValueError(f"{name}: depths {depths}: a stage has no block")
+    height, width = image if isinstance(image, tuple) else (image, image)
+    stem_layer = Stem(3, widths[0], stem.kernel, stem.stride, not kind.biased, stem.max_pool)
+    stem_only = Structure(name, family, height, width, stem_layer, (), classes)
+    grow = _paired_blocks if kind.paired else _single_blocks
+    return Structure(name, family, height, width, stem_layer, grow(kind, stem_only, widths, depths), classes)
+
+
+def _single_blocks(
+    kind: Family, stem: Structure, widths: tuple[int, ...], depths: tuple[int, ...]
+) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    channels, (height, width), steps = widths[0], stem.stem_output, 0
+    for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
-            stride = 2 if stage > 0 and index == 0 else 1
-            blocks.append(Block(channels, width, stride, size, size))
-            channels, size = width, size // stride
-    return Structure(name, image, image, stem, tuple(blocks), classes)
+            down = stage > 0 and index == 0
+            last = stage == len(widths) - 1 and index == depth - 1
+            blocks.append(
+                Block(
+                    channels,
+                    out,
+                    kernel=3,
+                    stride=2 if down else 1,
+                    height=height,
+                    width=width,
+                    shortcut=kind.downsampling if down else "identity",
+                    activation="qprelu" if kind.biased else "prelu" if last else "none",
+                    biased=kind.biased,
+                    variance_steps=steps,
+                )
+            )
+            # The official code counts the variance as 1 behind a stage's first block and lets the later ones add.
+            steps = 0 if down else steps + (index > 0)
+            channels, height, width = out, blocks[-1].out_height, blocks[-1].out_width
+    return tuple(blocks)
 
 
-NETWORKS: dict[str, Structure] = {
-    network.name: network
-    for network in (
-        reactnet("tiny", (32, 64, 128), (2, 2, 2), stem_stride=2),
-        reactnet("reactnet18", (64, 128, 256, 512), (4, 4, 4, 4)),
-    )
+def _paired_blocks(
+    kind: Family, stem: Structure, widths: tuple[int, ...], depths: tuple[int, ...]
+) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    channels, (height, width), steps = widths[0], stem.stem_output, 0
+    for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
+        for index in range(depth):
+            doubles = stage > 0 and index == 0
+            down = doubles and stage > 1
+            blocks.append(
+                Block(
+                    channels,
+                    channels,
+                    kernel=3,
+                    stride=2 if down else 1,
+                    height=height,
+                    width=width,
+                    shortcut=kind.downsampling if down else "identity",
+                    activation="qprelu",
+                    biased=True,
+                    variance_steps=steps,
+                )
+            )
+            height, width = blocks[-1].out_height, blocks[-1].out_width
+            blocks.append(
+                Block(
+                    channels,
+                    out,
+                    kernel=1,
+                    stride=1,
+                    height=height,
+                    width=width,
+                    shortcut="repeat" if doubles else "identity",
+                    activation="qprelu",
+                    biased=True,
+                    variance_steps=steps + 1,
+                )
+            )
+            steps = 0 if down else steps + 2
+            channels = out
+    return tuple(blocks)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A network by name: a family's member, without its classes and image."""
+
+    family: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    cifar_stem: StemForm = CIFAR_STEM
+
+
+DECLARATIONS: dict[str, Declaration] = {
+    "reactnet18": Declaration("reactnet", (64, 128, 256, 512), (4, 4, 4, 4)),
+    "reactnet34": Declaration("reactnet", (64, 128, 256, 512), (6, 8, 12, 6)),
+    "birealnet18": Declaration("birealnet", (64, 128, 256, 512), (4, 4, 4, 4)),
+    "xnornet18": Declaration("xnornet", (64, 128, 256, 512), (4, 4, 4, 4)),
+    "reactneta": Declaration("reactneta", (32, 64, 128, 256, 512, 1024), (0, 1, 2, 2, 6, 2)),
+    "tiny": Declaration("reactnet", (32, 64, 128), (2, 2, 2), STRIDED_STEM),
+    "small": Declaration("reactnet", (64, 128, 256), (2, 2, 2), STRIDED_STEM),
 }
+
+IMAGENET_SIDE = 224
+CIFAR_SIDE = 32
+CIFAR_SIDE_MAX = 100
+"""Images with a longer side get a family's ImageNet stem, unless they ask for another."""
+
+
+def declared_network(name: str, *, classes: int = 10, image: int = CIFAR_SIDE) -> Structure:
+    """The declared network `name` at full width and depth, with the stem that goes with the image's side."""
+    declared = DECLARATIONS[name]
+    stem = FAMILIES[declared.family].imagenet_stem if image > CIFAR_SIDE_MAX else declared.cifar_stem
+    return member(
+        name, declared.widths, declared.depths, family=declared.family, classes=classes, image=image, stem=stem
+    )
+
+
+NETWORKS: dict[str, Structure] = {name: declared_network(name) for name in DECLARATIONS}
+"""Every declared network for CIFAR-10."""

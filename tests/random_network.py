@@ -1,54 +1,55 @@
-"""Random networks with the statistics of trained ones, for tests and testbenches. NumPy only; torch is never imported.
+"""Random structures, and networks with the statistics of trained ones, for tests and testbenches. NumPy only; torch is
+never imported.
 
->>> from golden.structure import reactnet
->>> random_network(reactnet("small", (4, 6), (1, 1), image=8), 1, terms=2).blocks[1].scale.terms
+>>> from golden.structure import member
+>>> random_network(member("narrow", (4, 6), (1, 1), image=8), 1, terms=2).blocks[1].scale.terms
 2
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.freeze import FreezeOptions, expected_tensors, freeze
+from export.freeze import FreezeOptions, freeze
 from golden.network import IntegerNetwork
-from golden.structure import Structure
-
-ALPHA = 0.25
-NEGATIVE_GAINS = 0.1
-"""Share of the gains that are negative: learned gains may be."""
-L_ALPHA_RANGE = (-8, 3)
+from golden.structure import Activation, Block, Shortcut, Stem, Structure
+from train.random_checkpoint import random_checkpoint
+from train.variant import Scales, Variant
 
 
-def random_checkpoint(
-    structure: Structure, rng: np.random.Generator, *, spread: float = 1.0
-) -> dict[str, NDArray[np.float32]]:
-    """Float tensors in the official spelling, as `export.freeze.freeze` takes them.
+def random_structure(seed: int) -> Structure:
+    """Any stem and up to four blocks of any kind on small maps, whether or not a family has them together."""
+    rng = np.random.default_rng(seed)
 
-    `spread` scales what tells a trained network from a fresh one: 0 gives gains of 1, biases of 0 and L_alpha of -3,
-    more than 1 exaggerates, up to values that saturate.
-    """
-    tensors: dict[str, NDArray[np.float32]] = {}
-    for name, shape in expected_tensors(structure).items():
-        if name == "fc.weight":
-            values = rng.normal(0, shape[1] ** -0.5, shape)
-        elif name.endswith(".weight"):
-            # A mean per filter, so that the sign of a weight is not the sign of its standardized form.
-            fan_in = int(np.prod(shape[1:]))
-            values = rng.normal(0, (2 / fan_in) ** 0.5, shape) + rng.normal(0, 0.3 * fan_in**-0.5, (shape[0], 1, 1, 1))
-        elif name.endswith(".gain"):
-            sign = np.where(rng.random(shape) < NEGATIVE_GAINS * min(spread, 1), -1, 1)
-            values = sign * np.exp(rng.normal(0, 0.5 * spread, shape))
-        elif name.endswith(".L_alpha"):
-            values = np.clip(rng.normal(-3, 2.5 * spread, shape), *L_ALPHA_RANGE)
-        elif name.endswith(".bias"):
-            values = rng.normal(0, 0.2 * spread, shape)
+    def flip() -> bool:
+        return bool(rng.integers(2))
+
+    stem = Stem(3, int(rng.integers(1, 5)), int(rng.choice([1, 3, 5, 7])), int(rng.integers(1, 3)), flip(), flip())
+    # The stem's output can be halved twice; the image is any that gives it.
+    shrinks = stem.stride * (2 if stem.max_pool else 1)
+    height, width = (4 * int(rng.integers(1, 3)) * shrinks - int(rng.integers(shrinks)) for _ in range(2))
+    structure = Structure(f"random{seed}", "reactnet", height, width, stem, (), int(rng.integers(1, 6)))
+    blocks: list[Block] = []
+    channels, (height, width), halvings = stem.out_channels, structure.stem_output, 0
+    for _ in range(int(rng.integers(0, 5))):
+        shortcut: Shortcut = rng.choice(get_args(Shortcut)).item()
+        activation: Activation = rng.choice(get_args(Activation)).item()
+        stride = 1 if shortcut in ("identity", "repeat") else 2
+        halvings += stride == 2
+        if halvings > 2:
+            break
+        if shortcut in ("identity", "pool"):
+            out_channels = channels
         else:
-            raise AssertionError(f"{name}: no statistics for this kind of tensor")
-        tensors[name] = values.astype(np.float32)
-    return tensors
+            out_channels = 2 * channels if shortcut == "repeat" else int(rng.integers(1, 7))
+        kernel, steps = int(rng.choice([1, 3])), int(rng.integers(0, 4))
+        blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
+        channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
+    return replace(structure, blocks=tuple(blocks))
 
 
 def random_network(
@@ -56,12 +57,12 @@ def random_network(
     seed: int,
     *,
     spread: float = 1.0,
-    scales: Literal["pow2", "free"] = "pow2",
+    scales: Scales = "pow2",
     **options: Any,
 ) -> IntegerNetwork:
-    """A frozen `random_checkpoint`. `options` are those of FreezeOptions: terms, value_width, fraction_bits, ..."""
+    """A frozen `random_checkpoint`. `options` are those of FreezeOptions; fraction bits are 9 unless they say other."""
     checkpoint = random_checkpoint(structure, np.random.default_rng(seed), spread=spread)
-    return freeze(checkpoint, structure, {"scales": scales, "alpha": ALPHA}, FreezeOptions(**options))
+    return freeze(checkpoint, structure, Variant(scales=scales), FreezeOptions(**{"fraction_bits": 9} | options))
 
 
 def random_images(structure: Structure, seed: int, count: int) -> NDArray[np.uint8]:

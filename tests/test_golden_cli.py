@@ -1,19 +1,27 @@
 """`python -m golden`: scores and layers equal the model's, bad input gives one line, exit code 2 and no file."""
 
+import io
+import re
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from golden.__main__ import main
-from golden.model import forward, layer_names
+from golden import __main__ as cli
+from golden.__main__ import Outcome, evaluate, main
+from golden.model import Model, forward, layer_names
 from golden.network import save_network
-from golden.structure import reactnet
+from golden.structure import STRIDED_STEM, member
 
-STRUCTURE = reactnet("cli", (4, 8), (1, 1), classes=5, image=8)
-COUNT = 53
-"""More than one batch, and no whole number of them."""
+STRUCTURE = member("cli", (4, 8), (1, 1), classes=5, image=8)
+COUNT = 75
+"""More than two batches, and no whole number of them."""
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -33,25 +41,115 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def test_scores_and_layers(files, network, tmp_path):
+@pytest.mark.parametrize("jobs", [[], ["--jobs", 1], ["--jobs", 7]])
+def test_scores_and_layers(files, network, tmp_path, jobs):
     out, folder = tmp_path / "new" / "scores.npy", tmp_path / "layers"
-    assert run(*files, "--out", out, "--layers", folder) == 0
+    assert run(*files, "--out", out, "--layers", folder, *jobs) == 0
     expected = forward(network, np.load(files[1]))
     scores = np.load(out)
     assert scores.dtype == np.int32
     np.testing.assert_array_equal(scores, expected["scores"])
-    assert sorted(path.stem for path in folder.iterdir()) == sorted(layer_names(network))
-    for name in layer_names(network):
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(layer_names(network.structure))
+    for name in layer_names(network.structure):
         np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), expected[name])
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        member("slopes", (3, 5), (1, 1), family="xnornet", image=8, classes=3),
+        member("pairs", (2, 4, 8), (0, 1, 1), family="reactneta", image=16, stem=STRIDED_STEM, classes=3),
+    ],
+    ids=lambda structure: structure.name,
+)
+def test_layers_of_other_families(structure, tmp_path):
+    network, images = random_network(structure, 1), random_images(structure, 1, 5)
+    save_network(network, tmp_path / "net.safetensors")
+    np.save(tmp_path / "images.npy", images)
+    arguments = (tmp_path / "net.safetensors", tmp_path / "images.npy", "--out", tmp_path / "scores.npy")
+    assert run(*arguments, "--layers", tmp_path / "layers") == 0
+    expected = forward(network, images)
+    assert sorted(path.stem for path in (tmp_path / "layers").iterdir()) == sorted(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / "layers" / f"{name}.npy"), values)
+
+
+def test_values_at_the_end_of_their_range_are_counted(tmp_path, capsys):
+    structure = member("full", (4, 8), (2, 1), family="birealnet", image=8)
+    network = random_network(structure, 1, value_width=9, fraction_bits=6, spread=2.0)
+    images = random_images(structure, 1, COUNT)
+    save_network(network, tmp_path / "net.safetensors")
+    np.save(tmp_path / "images.npy", images)
+    assert run(tmp_path / "net.safetensors", tmp_path / "images.npy", "--out", tmp_path / "scores.npy") == 0
+    layers = forward(network, images)
+    names = ("stem.conv", "stem", "block00", "block01", "block02")
+    counts = {name: int(np.isin(layers[name], (-256, 255)).sum()) for name in names}
+    assert counts["stem"]
+    assert f"values at the end of their range: { {n: c for n, c in counts.items() if c} }" in capsys.readouterr().out
+
+
+def test_as_a_program(files, network, tmp_path):
+    """In a process of its own, where BLAS has one thread and the command has two."""
+    command = [sys.executable, "-m", "golden", *map(str, files), "--out", str(tmp_path / "scores.npy"), "--jobs", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), forward(network, np.load(files[1]))["scores"])
+    assert re.search(r"^\d+\.\d images/s with --jobs 2$", done.stdout, re.MULTILINE)
+    assert done.stderr == ""  # no progress bar where nobody looks
+
+
+def test_importing_the_command_changes_no_environment():
+    code = "import os; before = dict(os.environ); import golden.__main__; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_progress_bar(files, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert run(*files, "--out", tmp_path / "scores.npy") == 0
+    assert f"{COUNT}/{COUNT}" in terminal.getvalue()
+
+
+def test_memory_does_not_grow_with_the_images(network, monkeypatch):
+    """No batch begins before the one that lies `jobs` + 1 before it is done with, however slow that is."""
+    monkeypatch.setattr(Model, "batch_size", 2)
+    images = random_images(STRUCTURE, 1, 61)
+    started, finished, most = [], [], []
+    lock = threading.Lock()
+    exact = cli.run_batch
+
+    def run_batch(model, batch, first, files):
+        with lock:
+            started.append(first)
+        if first == 0:
+            time.sleep(0.5)
+        outcome = exact(model, batch, first, files)
+        assert list(vars(outcome)) == ["scores", "at_limit"]
+        return outcome
+
+    def progress(count):
+        with lock:
+            finished.append(count)
+            most.append(len(started) - len(finished))
+
+    monkeypatch.setattr(cli, "run_batch", run_batch)
+    outcome = evaluate(Model(network), images, 3, None, progress)
+    np.testing.assert_array_equal(outcome.scores, forward(network, images)["scores"])
+    assert finished == [2] * 30 + [1]
+    assert max(most) <= 4
+    assert isinstance(outcome, Outcome)
 
 
 def test_accuracy_is_printed_where_there_are_labels(files, network, tmp_path, capsys):
     images = np.load(files[1])
     labels = forward(network, images)["class"].copy()
-    labels[:13] = (labels[:13] + 1) % STRUCTURE.classes
+    labels[:19] = (labels[:19] + 1) % STRUCTURE.classes
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
     assert run(files[0], tmp_path / "set.npz", "--out", tmp_path / "scores.npy") == 0
-    assert f"top-1 {COUNT - 13} of {COUNT}: 75.47%" in capsys.readouterr().out
+    assert f"top-1 {COUNT - 19} of {COUNT}: 74.67%" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -63,18 +161,57 @@ def test_accuracy_is_printed_where_there_are_labels(files, network, tmp_path, ca
         ("net.safetensors", "small.npy", "small.npy"),
         ("net.safetensors", "float.npy", "float.npy"),
         ("net.safetensors", "none.npy", "none.npy"),
+        ("net.safetensors", "labels.npz", "labels.npz: label 5 of image 2; cli has 5 classes"),
     ],
 )
 def test_bad_input(files, tmp_path, capsys, network_name, image_name, culprit):
     np.save(tmp_path / "small.npy", np.zeros((2, 4, 4, 3), np.uint8))
     np.save(tmp_path / "float.npy", np.zeros((2, 8, 8, 3), np.float32))
     np.save(tmp_path / "none.npy", np.zeros((0, 8, 8, 3), np.uint8))
+    np.savez(tmp_path / "labels.npz", images=np.zeros((3, 8, 8, 3), np.uint8), labels=[0, 4, 5])
     before = sorted(tmp_path.rglob("*"))
     out, folder = tmp_path / "out" / "scores.npy", tmp_path / "out" / "layers"
     assert run(tmp_path / network_name, tmp_path / image_name, "--out", out, "--layers", folder) == 2
+    assert culprit in one_line(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def one_line(capsys) -> str:
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert culprit in lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize("jobs", [0, -3])
+def test_no_jobs(files, tmp_path, capsys, jobs):
+    assert run(*files, "--out", tmp_path / "scores.npy", "--jobs", jobs) == 2
+    assert f"--jobs {jobs}" in one_line(capsys)
+    assert not (tmp_path / "scores.npy").exists()
+
+
+def test_out_wants_a_file(files, tmp_path, capsys, monkeypatch):
+    """Said before the work, not after it."""
+    monkeypatch.setattr(cli, "evaluate", None)
+    (tmp_path / "folder").mkdir()
+    assert run(*files, "--out", tmp_path / "folder") == 2
+    assert "folder: a folder" in one_line(capsys)
+    (tmp_path / "file").touch()
+    assert run(*files, "--out", tmp_path / "file" / "scores.npy") == 2
+    assert str(tmp_path / "file") in one_line(capsys)
+
+
+def test_an_error_on_the_way_leaves_nothing(files, tmp_path, capsys, monkeypatch):
+    exact = cli.run_batch
+
+    def failing(model, images, first, layer_files):
+        if first:
+            raise OSError("disk full")
+        return exact(model, images, first, layer_files)
+
+    monkeypatch.setattr(cli, "run_batch", failing)
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*files, "--out", tmp_path / "scores.npy", "--layers", tmp_path / "layers", "--jobs", 2) == 2
+    assert "disk full" in one_line(capsys)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)
 
 ALLOWED_OPERATORS = (ast.Add, ast.Sub, ast.LShift, ast.RShift, ast.BitAnd, ast.BitOr, ast.BitXor, ast.USub)
-ALLOWED_CALLS = {"block_name", "enumerate", "len", "range", "reversed", "zip"}
+ALLOWED_CALLS = {"block_name", "enumerate", "layer_names", "len", "max", "range", "reversed", "zip"}
 ALLOWED_METHODS = {"tolist"}
 
 
@@ -96,6 +98,16 @@ def test_value_range_and_saturate() -> None:
     assert ops.saturate(np.array([-2, -1, 0, 1, 2]), 1).tolist() == [-1, -1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("bits", "kind"), [(2, np.int32), (32, np.int32), (33, np.int64), (64, np.int64)])
+def test_integer_type(bits, kind) -> None:
+    assert ops.integer_type(bits) is kind
+
+
+def test_float_type() -> None:
+    assert ops.float_type(ops.EXACT_FLOAT32 - 1) is np.float32
+    assert ops.float_type(ops.EXACT_FLOAT32) is ops.float_type(ops.EXACT_FLOAT64 - 1) is np.float64
+
+
 def test_compare_by_hand() -> None:
     """A value equal to its threshold is +1: sign(0) = 1."""
     values = [[[-1, 0, 1, 5, 5]]]
@@ -142,6 +154,40 @@ def test_xnor_conv(seed, kernel, stride) -> None:
     fast = ops.xnor_conv(bits[None], weights, stride)
     assert fast.shape == (1, -(-shape[0] // stride), -(-shape[1] // stride), len(weights))
     assert_same(fast, plain.xnor_conv(bits.tolist(), weights.tolist(), stride))
+
+
+def test_signs() -> None:
+    assert ops.signs(np.array([0, 1, 1], np.uint8)).tolist() == [-1, 1, 1]
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 4, 5, 100])
+def test_convolve_in_parts(held, monkeypatch) -> None:
+    """However many images' windows are laid out at a time, each image gets its sums, and in the same type."""
+    rng = np.random.default_rng(1)
+    values, weights = rng.integers(-9, 9, (5, 6, 4, 3)), rng.integers(-9, 9, (2, 3, 3, 3))
+    windows = 6 * 4 * 27 * 4
+    calls = []
+    exact = ops.dot
+
+    def dot(vectors, *arguments):
+        calls.append(len(vectors))
+        return exact(vectors, *arguments)
+
+    monkeypatch.setattr(ops, "WINDOWS_BYTES", 5 * windows)
+    expected = ops.convolve(values, weights, 1, 5000)
+    monkeypatch.setattr(ops, "dot", dot)
+    monkeypatch.setattr(ops, "WINDOWS_BYTES", held * windows)
+    np.testing.assert_array_equal(ops.convolve(values, weights, 1, 5000), expected, strict=True)
+    assert calls == {0: [1] * 5, 1: [1] * 5, 2: [2, 2, 1], 4: [4, 1], 5: [5], 100: [5]}[held]
+
+
+def test_weights_that_are_floats_already() -> None:
+    """What a Model prepares gives the same sums."""
+    rng = np.random.default_rng(1)
+    values, weights = rng.integers(-9, 9, (2, 6, 4, 3)), rng.integers(-9, 9, (2, 3, 3, 3))
+    for bound in (5000, 1 << 30):
+        ready = weights.astype(ops.float_type(bound))
+        assert (ops.convolve(values, ready, 2, bound) == ops.convolve(values, weights, 2, bound)).all()
 
 
 def test_sum_conv_by_hand() -> None:
@@ -198,6 +244,13 @@ def test_dot_leaves_float32_before_it_rounds() -> None:
     assert ops.dot(vector, np.ones((1, 3), np.int64), (1 << 25) + 1).tolist() == [[1]]
 
 
+@pytest.mark.parametrize(("bound", "kind"), [((1 << 31) - 1, np.int32), (1 << 31, np.int64), (1 << 40, np.int64)])
+def test_dot_returns_the_type_that_holds_its_bound(bound, kind) -> None:
+    for sign in (1, -1):
+        sums = ops.dot(np.array([[sign * bound]]), np.array([[1]]), bound)
+        assert (sums.dtype, sums.tolist()) == (kind, [[sign * bound]])
+
+
 @pytest.mark.parametrize("bound", [1 << 53, 1 << 60])
 def test_dot_refuses_what_float64_cannot_hold(bound) -> None:
     with pytest.raises(ValueError, match=f"{bound} are not exact"):
@@ -241,6 +294,32 @@ def test_scale(seed, terms, guard, width) -> None:
     assert low <= fast.min() <= fast.max() <= high
     wide = ops.scale(sums[None], sign, shift, guard, 60)
     assert_same(wide, plain.scale(sums.tolist(), sign.tolist(), shift.tolist(), guard))
+
+
+@pytest.mark.parametrize(
+    ("sums", "shift", "total"), [(-1, 31, -(1 << 31)), (1, 30, 1 << 30), (-(1 << 15), 16, -(1 << 31))]
+)
+def test_scale_to_the_last_of_32_bits(sums, shift, total) -> None:
+    result = ops.scale(np.array([[sums]]), np.array([[1]]), np.array([[shift]]), 0, 40, bits=32)
+    assert (result.dtype, result.tolist()) == (np.int32, [[total]])
+
+
+@given(SEEDS, st.integers(1, 4), st.sampled_from([4, 9, 16]))
+@PROPERTY
+def test_narrow_and_wide_are_the_same(seed, terms, width) -> None:
+    """Where every number fits 32 bits, computing in 32 gives what 64 give."""
+    rng = np.random.default_rng(seed)
+    shape = map_shape(rng)
+    sums = numbers(rng, -(1 << 14), 1 << 14, shape)[None]
+    sign, shift = rng.integers(-1, 2, (shape[2], terms)), numbers(rng, 0, 14, (shape[2], terms))
+    for function in (ops.scale, ops.prelu):
+        narrow, wide = (function(sums, sign, shift, 6, width, bits=bits) for bits in (32, 64))
+        assert (narrow.dtype, wide.dtype) == (np.int32, np.int64)
+        np.testing.assert_array_equal(narrow, wide)
+    fields = qprelu_fields(rng, shape[2], width)
+    narrow, wide = (ops.qprelu(sums, *fields, width, bits=bits) for bits in (32, 64))
+    assert (narrow.dtype, wide.dtype) == (np.int32, np.int64)
+    np.testing.assert_array_equal(narrow, wide)
 
 
 def test_add_by_hand() -> None:
@@ -300,6 +379,110 @@ def test_qprelu_covers_the_official_code_and_the_paper(value, first, second, pow
         assert ops.qprelu(np.array([value]), *(np.array([field]) for field in fields), 24).tolist() == [expected]
 
 
+@pytest.mark.parametrize(
+    ("value", "terms", "guard", "expected"),
+    [
+        (5, [(1, 0)], 2, 5),  # positive values pass, whatever the slope
+        (0, [(-1, 6)], 0, 0),
+        (-5, [(1, 0)], 2, -2),  # a quarter, rounded down
+        (-5, [(1, 1), (-1, 0)], 3, -1),  # 1/8
+        (-5, [(-1, 0)], 1, 2),  # a negative slope makes it positive: 2.5 rounded down
+        (-5, [(0, 0), (0, 3)], 1, 0),
+        (-5, [(1, 5)], 0, -128),  # -160 saturates below
+        (-5, [(-1, 5)], 0, 127),
+        (200, [(1, 0)], 0, 127),  # values that pass saturate as well
+        (-200, [(1, 0)], 0, -128),
+    ],
+)
+def test_prelu_by_hand(value, terms, guard, expected) -> None:
+    sign, shift = ([[term[part] for term in terms]] for part in (0, 1))
+    assert plain.prelu([[[value]]], sign, shift, guard, 8) == [[[expected]]]
+    assert ops.prelu(np.array([[[[value]]]]), np.array(sign), np.array(shift), guard, 8).tolist() == [[[[expected]]]]
+
+
+@given(SEEDS, st.integers(1, 4), st.integers(0, 12), st.sampled_from([4, 8, 16, 24]))
+@PROPERTY
+def test_prelu(seed, terms, guard, width) -> None:
+    rng = np.random.default_rng(seed)
+    shape = map_shape(rng)
+    values = numbers(rng, *ops.value_range(width + 2), shape)
+    sign, shift = rng.integers(-1, 2, (shape[2], terms)), numbers(rng, 0, 14, (shape[2], terms))
+    low, high = ops.value_range(width)
+
+    def expected(value, channel):
+        slope = sum(
+            Fraction(int(s) * 2 ** int(k), 2**guard) for s, k in zip(sign[channel], shift[channel], strict=True)
+        )
+        return min(max(value if value >= 0 else floor(slope * value), low), high)
+
+    wanted = [[[expected(v, c) for c, v in enumerate(pixel)] for pixel in row] for row in values.tolist()]
+    # The file's types: int8 and uint8 must not narrow the values.
+    assert_same(
+        ops.prelu(values[None].astype(np.int32), sign.astype(np.int8), shift.astype(np.uint8), guard, width), wanted
+    )
+    assert plain.prelu(values.tolist(), sign.tolist(), shift.tolist(), guard, width) == wanted
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[5]], [[5]]),
+        ([[-7, -9]], [[-7]]),  # padding never wins over negative values
+        ([[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[5, 6], [8, 9]]),
+        ([[9, 0, 0, 0], [0, 0, 0, 8], [0, 0, 0, 0], [0, 0, 0, 7]], [[9, 8], [0, 8]]),
+        ([[0, 0, 0, -5, -1], [0, 0, 0, -3, -2]], [[0, 0, -1]]),
+    ],
+)
+def test_max_pool_by_hand(values, expected) -> None:
+    maps = [[[value] for value in row] for row in values]
+    wanted = [[[value] for value in row] for row in expected]
+    assert plain.max_pool(maps) == wanted
+    assert ops.max_pool(np.array([maps])).tolist() == [wanted]
+
+
+@given(SEEDS, st.sampled_from([np.int8, np.int16, np.int32, np.int64]))
+@PROPERTY
+def test_max_pool(seed, kind) -> None:
+    """Over the pixels at most one row and column away from each second one, the type's ends among them."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = map_shape(rng)
+    values = numbers(rng, np.iinfo(kind).min, np.iinfo(kind).max, (height, width, channels)).astype(kind)
+    expected = [
+        [
+            [
+                max(
+                    int(values[y, x, channel])
+                    for y in range(height)
+                    for x in range(width)
+                    if abs(y - row) <= 1 and abs(x - column) <= 1
+                )
+                for channel in range(channels)
+            ]
+            for column in range(0, width, 2)
+        ]
+        for row in range(0, height, 2)
+    ]
+    fast = ops.max_pool(values[None])
+    assert fast.dtype == kind
+    assert_same(fast, expected)
+    assert plain.max_pool(values.tolist()) == expected
+
+
+@given(SEEDS)
+@PROPERTY
+def test_subsample(seed) -> None:
+    rng = np.random.default_rng(seed)
+    height, width, channels = map_shape(rng)
+    values = rng.integers(-99, 99, (height, width, channels))
+    expected = [[values[row, column].tolist() for column in range(0, width, 2)] for row in range(0, height, 2)]
+    assert_same(ops.subsample(values[None]), expected)
+    assert plain.subsample(values.tolist()) == expected
+
+
+def test_plain_repeat_by_hand() -> None:
+    assert plain.repeat([[[1, 2], [3, 4]]]) == [[[1, 2, 1, 2], [3, 4, 3, 4]]]
+
+
 def test_pool_by_hand() -> None:
     values = [[[1, -1], [2, -1]], [[3, -1], [5, -2]]]
     assert plain.pool(values) == [[[2, -2]]]
@@ -315,9 +498,13 @@ def test_pool(seed, width) -> None:
     assert_same(ops.pool(values[None]), plain.pool(values.tolist()))
 
 
-def test_plain_pool_refuses_an_odd_map() -> None:
+@pytest.mark.parametrize("shape", [(3, 2, 1), (2, 3, 1), (3, 1, 2), (1, 1, 1)])
+def test_pool_refuses_an_odd_map(shape) -> None:
+    values = np.ones(shape, np.int64)
+    with pytest.raises(ValueError, match="reshape"):
+        ops.pool(values[None])
     with pytest.raises(ValueError, match="shorter"):
-        plain.pool([[[1]], [[2]], [[3]]])
+        plain.pool(values.tolist())
 
 
 @given(SEEDS, st.integers(0, 6), st.sampled_from([8, 16, 24]))
@@ -358,6 +545,8 @@ def test_a_batch_is_its_images(seed) -> None:
     weights = rng.integers(0, 2, (3, 3, 3, 2), dtype=np.uint8)
     for operation, batch in (
         (ops.pool, values),
+        (ops.max_pool, values),
+        (ops.subsample, values),
         (lambda v: ops.gap(v, 2), values),
         (lambda b: ops.xnor_conv(b, weights, 2), bits),
         (lambda v: ops.sum_conv(v, 2 * weights.astype(int) - 1, np.array([1, 2, 3]), 1, 1 << 20), values),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from golden.images import read_images
+from golden.images import image_size, read_images
 from tools.pick_images import main as pick_images
 from tools.pick_images import pick
 
@@ -18,10 +18,9 @@ IMAGES = np.random.default_rng(5).integers(0, 256, (12, 32, 32, 3), dtype=np.uin
 LABELS = np.arange(12) % 10
 
 
-def cifar_records(images, labels):
-    return b"".join(
-        bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)
-    )
+def cifar_records(images, labels, before=b""):
+    pairs = zip(images, labels, strict=True)
+    return b"".join(before + bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in pairs)
 
 
 def save_pictures(folder, suffix="png"):
@@ -61,6 +60,22 @@ def test_npz(tmp_path):
     assert labels.dtype == np.int64
     np.savez(tmp_path / "y.npz", images=IMAGES)
     assert read_images(tmp_path / "y.npz")[1] is None
+
+
+def test_image_size(tmp_path):
+    for version in (1, 2):
+        with (tmp_path / "x.npy").open("wb") as file:
+            np.lib.format.write_array(file, IMAGES[:, :24, :16], version=(version, 0))
+        assert image_size(tmp_path / "x.npy") == (24, 16)
+    np.savez(tmp_path / "x.npz", images=IMAGES[:, :24], labels=LABELS)
+    assert image_size(str(tmp_path / "x.npz")) == (24, 32)
+    for array in (IMAGES[0], IMAGES[:0], np.zeros(3), np.array([{}], dtype=object)):
+        np.save(tmp_path / "x.npy", array, allow_pickle=True)
+        assert image_size(tmp_path / "x.npy") is None
+    np.savez(tmp_path / "x.npz", labels=LABELS)
+    (tmp_path / "text.npy").write_text("text")
+    for name in ("x.npz", "text.npy", "gone.npy", "gone", "."):
+        assert image_size(tmp_path / name) is None
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tiff", "ppm"])
@@ -126,6 +141,20 @@ def test_cifar_folder_and_file(tmp_path):
     refused(folder, "test_batch.bin", "0 bytes")
     (folder / "test_batch.bin").write_bytes(cifar_records(IMAGES, [*LABELS[:-1], 10]))
     refused(folder, "test_batch.bin", "label 10 of image 11")
+
+
+def test_cifar100_folder_and_file(tmp_path):
+    """Two label bytes: the coarse class, 19 here, and the fine one, which counts."""
+    folder = tmp_path / "data" / "cifar-100-binary"
+    folder.mkdir(parents=True)
+    refused(folder, "test.bin", "missing")
+    (folder / "test.bin").write_bytes(cifar_records(IMAGES, LABELS + 88, b"\x13"))
+    for path in (folder, folder.parent, folder / "test.bin"):
+        images, labels = read_images(path)
+        np.testing.assert_array_equal(images, IMAGES)
+        np.testing.assert_array_equal(labels, LABELS + 88)
+    (folder / "test.bin").write_bytes(cifar_records(IMAGES, [*LABELS[:-1], 100], b"\x13"))
+    refused(folder, "test.bin", "label 100 of image 11")
 
 
 @pytest.mark.parametrize(

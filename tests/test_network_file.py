@@ -4,13 +4,14 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from random_network import random_network
+from random_network import random_network, random_structure
 from safetensors.numpy import save, save_file
 
 from golden.network import (
@@ -22,9 +23,11 @@ from golden.network import (
     serialize,
     to_tensors,
 )
-from golden.structure import reactnet
+from golden.structure import RESNET_STEM, STRIDED_STEM, StemForm, member
 
-SMALL = reactnet("small", (3, 5), (1, 2), image=8, stem_stride=2, classes=4)
+SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
+PRELUS = member("prelus", (3, 5), (1, 2), family="xnornet", image=32, stem=RESNET_STEM, classes=4)
+PAIRED = member("paired", (2, 4, 8), (0, 1, 2), family="reactneta", image=8, classes=3)
 Tensors = dict[str, NDArray[Any]]
 Metadata = dict[str, Any]
 Edit = Callable[[Tensors, Metadata], object]
@@ -33,6 +36,12 @@ Edit = Callable[[Tensors, Metadata], object]
 @pytest.fixture(scope="module")
 def network() -> IntegerNetwork:
     return random_network(SMALL, 1, terms=2)
+
+
+@pytest.fixture(scope="module")
+def prelus() -> IntegerNetwork:
+    """With the tensors that `network` lacks: stem.prelu and block02.prelu."""
+    return random_network(PRELUS, 1)
 
 
 def assert_equal_parts(left: Any, right: Any) -> None:
@@ -55,9 +64,12 @@ def assert_equal_parts(left: Any, right: Any) -> None:
     ("structure", "options"),
     [
         (SMALL, {}),
-        (reactnet("free", (4, 6), (2, 1), image=8, stem_kernel=7), {"scales": "free"}),
-        (reactnet("odd", (3,), (2,), image=7, classes=1), {"terms": 4, "stem_planes": 2, "head_planes": 15}),
-        (reactnet("no_block", (4,), (0,), image=4), {"value_width": 20, "fraction_bits": 10}),
+        (member("free", (4, 6), (2, 1), image=8, stem=StemForm(7, 1)), {"scales": "free"}),
+        (member("odd", (3,), (2,), image=7, classes=1), {"terms": 4, "stem_planes": 2, "head_planes": 15}),
+        (member("bireal", (4, 6), (1, 2), family="birealnet", image=8), {"terms": 2}),
+        (PRELUS, {"scales": "free", "terms_of": {"stem.prelu": 1, "block02.prelu": 5}}),
+        (PAIRED, {"value_width": 20, "fraction_bits": 10}),
+        *((random_structure(seed), {}) for seed in range(12)),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -74,8 +86,9 @@ def test_round_trip(structure, options, tmp_path) -> None:
 
 
 def test_the_source_is_kept(network, tmp_path) -> None:
-    save_network(network, tmp_path / "n.safetensors")
-    assert load_network(tmp_path / "n.safetensors").source == {"scales": "pow2", "alpha": 0.25}
+    source = {"alpha": 0.25, "mean": [0.5, 0.4, 0.3], "step": "Qaw", "best": None}
+    save_network(replace(network, source=source), tmp_path / "n.safetensors")
+    assert load_network(tmp_path / "n.safetensors").source == source
 
 
 def test_stored_as_documented(network) -> None:
@@ -97,6 +110,7 @@ def test_stored_as_documented(network) -> None:
     assert kinds["block00.scale.sign"] == kinds["block00.activation.exponent"] == "int8"
     assert kinds["block00.scale.shift"] == kinds["block00.bits"] == "uint8"
     assert kinds["block00.threshold"] == kinds["block00.activation.add_before"] == "int32"
+    assert metadata["version"] == 2
     assert metadata["planes"] == {"stem": 8, "block01.shortcut": 1, "head": 8}
     assert set(metadata["guards"]) == {"stem.scale"} | {
         f"{name}.scale" for name in ("block00", "block01", "block01.shortcut", "block02")
@@ -132,6 +146,30 @@ def test_an_unwritable_place_leaves_nothing(network, tmp_path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["n.safetensors"]
 
 
+def test_which_tensors_there_are(network, prelus) -> None:
+    """Activations, slopes and shortcuts exactly where the structure has them."""
+    activation = {f"activation.{key}" for key in ("threshold", "add_positive", "add_before", "exponent", "add_after")}
+    scale, shortcut = {"scale.sign", "scale.shift"}, {"bits", "bias", "scale.sign", "scale.shift"}
+    slopes = {"prelu.sign", "prelu.shift"}
+
+    def parts(tensors: Tensors, prefix: str) -> set[str]:
+        return {name.removeprefix(f"{prefix}.") for name in tensors if name.startswith(f"{prefix}.")}
+
+    tensors = to_tensors(network)[0]
+    assert parts(tensors, "stem") == {"weights", "bias"} | scale
+    assert parts(tensors, "block00") == {"threshold", "bits"} | scale | activation
+    assert parts(tensors, "block01.shortcut") == shortcut
+    tensors, metadata = to_tensors(prelus)
+    assert parts(tensors, "stem") == {"weights", "bias"} | scale | slopes
+    assert parts(tensors, "block00") == {"threshold", "bits"} | scale
+    assert parts(tensors, "block01.shortcut") == shortcut
+    assert parts(tensors, "block02") == {"threshold", "bits"} | scale | slopes
+    assert {"stem.prelu", "block02.prelu"} <= set(metadata["guards"])
+    tensors = to_tensors(random_network(PAIRED, 1))[0]
+    for index, block in enumerate(PAIRED.blocks):
+        assert parts(tensors, f"block{index:02d}") == {"threshold", "bits"} | scale | activation, block.shortcut
+
+
 def refused(path: Path, culprit: str) -> None:
     """load_network raises ValueError with one line that names the file and the culprit."""
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
@@ -158,9 +196,11 @@ def test_an_edit_of_nothing_is_accepted(network, tmp_path) -> None:
     assert serialize(load_network(path)) == serialize(network)
 
 
-def test_every_tensor_is_needed_in_its_shape_and_type(network, tmp_path) -> None:
+@pytest.mark.parametrize(("fixture", "count"), [("network", 38), ("prelus", 27)])
+def test_every_tensor_is_needed_in_its_shape_and_type(fixture, count, tmp_path, request) -> None:
+    network = request.getfixturevalue(fixture)
     names = sorted(to_tensors(network)[0])
-    assert len(names) > 30
+    assert len(names) == count
     for name in names:
         refused_when(network, tmp_path, lambda t, m, n=name: t.pop(n), f"tensor {name} is missing")
         refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n][:-1]}), name)
@@ -213,7 +253,8 @@ def describe(key: str, value: Any, inner: str | None = None) -> Edit:
         (put("head.bias", -(1 << 62)), "head.bias"),
         (lambda t, m: [t.update({f"stem.scale.{k}": np.zeros((3, 0), d)}) for k, d in SCALE_TYPES], "stem.scale"),
         (lambda t, m: [t.update({f"stem.scale.{k}": np.zeros((3, 9), d)}) for k, d in SCALE_TYPES], "stem.scale"),
-        (describe("version", 2), "version"),
+        (describe("version", 1), "version 2"),
+        (describe("version", 3), "version 2"),
         (describe("version", "1"), "version"),
         (describe("format", "something-else"), "abbnn-integer-network"),
         (lambda t, m: m.pop("format"), "abbnn-integer-network"),
@@ -244,7 +285,32 @@ def describe(key: str, value: Any, inner: str | None = None) -> Edit:
         (lambda t, m: m.pop("source"), "source"),
         (describe("source", 4), "source"),
         (describe("structure", "small"), "structure"),
+        (lambda t, m: t.update({"stem.prelu.sign": t["stem.scale.sign"]}), "stem.prelu.sign does not belong"),
+        (lambda t, m: t.update({"block00.prelu.shift": t["block00.scale.shift"]}), "block00.prelu.shift does not"),
         (lambda t, m: m["structure"].update(height=9), "block00"),
+        (lambda t, m: m["structure"].update(family="resnet"), "family is 'resnet'"),
+        (lambda t, m: m["structure"].update(family=None), "family is None"),
+        (lambda t, m: m["structure"].pop("family"), "family"),
+        (lambda t, m: m["structure"]["stem"].update(prelu=True), "stem.prelu"),
+        (lambda t, m: m["structure"]["stem"].update(prelu="yes"), "stem.prelu is 'yes'"),
+        (lambda t, m: m["structure"]["stem"].update(max_pool=2), "stem.max_pool is 2"),
+        (lambda t, m: m["structure"]["stem"].update(max_pool=True), "block00"),
+        (lambda t, m: m["structure"]["stem"].pop("stride"), "stride"),
+        (lambda t, m: m["structure"]["blocks"][0].update(shortcut="none"), "block00.shortcut is 'none'"),
+        (lambda t, m: m["structure"]["blocks"][0].update(shortcut=["identity"]), "block00.shortcut"),
+        (lambda t, m: m["structure"]["blocks"][0].update(shortcut="repeat"), "block00"),
+        (lambda t, m: m["structure"]["blocks"][1].update(shortcut="identity"), "block01"),
+        (lambda t, m: m["structure"]["blocks"][1].update(shortcut="pool"), "block01"),
+        (lambda t, m: m["structure"]["blocks"][0].update(activation="relu"), "block00.activation is 'relu'"),
+        (lambda t, m: m["structure"]["blocks"][0].update(activation=None), "block00.activation is None"),
+        (lambda t, m: m["structure"]["blocks"][0].update(activation="none"), "block00.activation"),
+        (lambda t, m: m["structure"]["blocks"][0].update(activation="prelu"), "block00.prelu"),
+        (lambda t, m: m["structure"]["blocks"][2].update(biased=None), "block02.biased is None"),
+        (lambda t, m: m["structure"]["blocks"][2].update(variance_steps=-1), "block02.variance_steps is -1"),
+        (lambda t, m: m["structure"]["blocks"][2].update(kernel=5), "kernel of 5"),
+        (lambda t, m: m["structure"]["blocks"][2].update(kernel=1), "block02.bits"),
+        (lambda t, m: m["structure"]["blocks"][2].pop("shortcut"), "shortcut"),
+        (lambda t, m: m["structure"]["blocks"][2].update(dilation=2), "dilation"),
         (lambda t, m: m["structure"].update(classes=5), "head"),
         (lambda t, m: m["structure"].update(classes=0), "small"),
         (lambda t, m: m["structure"].update(classes="4"), "classes"),
@@ -262,6 +328,33 @@ def describe(key: str, value: Any, inner: str | None = None) -> Edit:
 )
 def test_illegal_content(network, tmp_path, edit, culprit) -> None:
     refused_when(network, tmp_path, edit, culprit)
+
+
+@pytest.mark.parametrize(
+    ("edit", "culprit"),
+    [
+        (put("stem.prelu.sign", 2), "stem.prelu.sign"),
+        (put("stem.prelu.shift", 41), "stem.prelu.shift"),
+        (put("block02.prelu.sign", -2), "block02.prelu.sign"),
+        (put("block02.prelu.shift", 255), "block02.prelu.shift"),
+        (lambda t, m: [t.update({f"stem.prelu.{k}": np.zeros((3, 9), d)}) for k, d in SCALE_TYPES], "stem.prelu has 9"),
+        (lambda t, m: [t.update({f"block02.prelu.{k}": np.zeros((5, 0), d)}) for k, d in SCALE_TYPES], "block02.prelu"),
+        (lambda t, m: t.update({"stem.prelu.shift": t["stem.prelu.shift"][:, :1]}), "stem.prelu.shift"),
+        (lambda t, m: m["guards"].pop("stem.prelu"), "guards of stem.prelu"),
+        (lambda t, m: m["guards"].pop("block02.prelu"), "guards of block02.prelu"),
+        (describe("guards", 41, "block02.prelu"), "guards of block02.prelu"),
+        (describe("guards", 2.0, "stem.prelu"), "guards of stem.prelu"),
+        (lambda t, m: t.update({"block00.prelu.sign": t["block02.prelu.sign"]}), "block00.prelu.sign does not belong"),
+        (lambda t, m: m["structure"]["stem"].update(prelu=1), "stem.prelu is 1"),
+        (lambda t, m: m["structure"]["blocks"][2].update(biased=1), "block02.biased is 1"),
+        (lambda t, m: m["structure"]["stem"].update(prelu=False), "stem.prelu.shift does not belong"),
+        (lambda t, m: m["structure"]["blocks"][2].update(activation="none"), "block02.prelu.shift does not belong"),
+        (lambda t, m: m["structure"]["blocks"][2].update(activation="qprelu"), "block02.activation.threshold"),
+        (lambda t, m: m["structure"]["blocks"][0].update(activation="prelu"), "block00.prelu.sign is missing"),
+    ],
+)
+def test_illegal_slopes(prelus, tmp_path, edit, culprit) -> None:
+    refused_when(prelus, tmp_path, edit, culprit)
 
 
 SCALE_TYPES = (("sign", np.int8), ("shift", np.uint8))
