@@ -1,4 +1,4 @@
-"""What `train.checkpoint` reads, and what it refuses."""
+"""What `train.checkpoint` writes and reads, and what it refuses."""
 
 import pickle
 from pathlib import Path
@@ -8,18 +8,104 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from golden.structure import RESNET_STEM, STRIDED_STEM, member  # noqa: E402
 from train import checkpoint  # noqa: E402
+from train.tensors import canonical_shapes, official_shapes, to_official  # noqa: E402
+from train.variant import Variant  # noqa: E402
+
+TINY = member("tiny", (4, 6), (1, 1), stem=STRIDED_STEM, classes=3)
 
 
-def test_a_saved_model_reads_back_with_its_metadata(tmp_path: Path) -> None:
-    model = torch.nn.Linear(3, 2)
-    checkpoint.save(tmp_path / "model.pt", model, {"step": "Qaw", "mean": [0.5], "structure": {"blocks": ({"a": 1},)}})
-    arrays, metadata = checkpoint.read(tmp_path / "model.pt")
-    assert metadata == {"step": "Qaw", "mean": [0.5], "structure": {"blocks": ({"a": 1},)}}
-    assert list(arrays) == ["weight", "bias"]
-    assert arrays["weight"].dtype == np.float32
-    np.testing.assert_array_equal(arrays["weight"], model.weight.detach().numpy())
-    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+def random_tensors(structure, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in canonical_shapes(structure).items()}
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        TINY,
+        member("reactnet34", (4, 6), (2, 1), image=40, stem=RESNET_STEM, classes=7),
+        member("xnornet18", (4, 6), (2, 1), family="xnornet", image=8),
+        member("reactneta", (3, 6, 12), (0, 2, 1), family="reactneta", image=16, stem=STRIDED_STEM),
+    ],
+    ids=lambda structure: structure.name,
+)
+def test_a_saved_network_loads_as_it_was(tmp_path: Path, structure) -> None:
+    variant = Variant("Qa", 0.125, "pow2", "paper", (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    tensors, path = random_tensors(structure), tmp_path / "model.pt"
+    checkpoint.save(path, tensors, structure, variant.to_dict() | {"seed": 3, "log": ["a"]})
+    loaded = checkpoint.load(path, structure.name)
+    assert loaded.structure == structure
+    assert loaded.variant == variant
+    assert (loaded.metadata["seed"], loaded.metadata["log"]) == (3, ["a"])
+    assert (loaded.metadata["network"], loaded.metadata["image"]) == (structure.name, structure.height)
+    assert loaded.tensors.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert loaded.tensors[name].dtype == np.float32
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt"]
+    assert list(checkpoint.read(path)[0]) == list(official_shapes(structure))
+
+
+def official_file(path: Path, structure) -> dict[str, "torch.Tensor"]:
+    state = {name: torch.from_numpy(t) for name, t in to_official(random_tensors(structure), structure).items()}
+    torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    return state
+
+
+def test_an_official_file_has_the_official_variant(tmp_path: Path) -> None:
+    structure = member("reactnet18", (4, 6), (1, 1), classes=3)
+    official_file(tmp_path / "official.h5", structure)
+    loaded = checkpoint.load(tmp_path / "official.h5", "reactnet18")
+    assert (loaded.structure, loaded.variant, loaded.metadata) == (structure, Variant(), {})
+
+
+def test_whose_word_counts_for_the_images_side(tmp_path: Path) -> None:
+    official, ours = tmp_path / "official.h5", tmp_path / "model.pt"
+    structure = member("reactnet18", (4, 6), (1, 1), image=16)
+    official_file(official, structure)
+    checkpoint.save(ours, random_tensors(structure), structure, {})
+
+    def side(path: Path, *image: int, **assumed: int) -> int:
+        return checkpoint.load(path, "reactnet18", *image, **assumed).structure.height
+
+    assert side(official) == 32
+    assert side(official, assumed_image=24) == 24
+    assert side(official, 8, assumed_image=24) == 8
+    assert side(ours, assumed_image=24) == 16
+    assert side(ours, 8) == 8
+
+
+@pytest.mark.parametrize(
+    ("network", "metadata", "complaint"),
+    [
+        ("tiny", {"network": "small"}, "holds small, not tiny"),
+        ("small", {}, "holds tiny, not small"),
+        ("tiny", {"step": "Qx"}, "step is 'Qx'"),
+        ("tiny", {"alpha": -1.0}, "alpha is -1.0"),
+        ("tiny", {"alpha": "x"}, "alpha is 'x'"),
+        ("tiny", {"scales": None}, "scales is None"),
+        ("tiny", {"form": 3}, "form is 3"),
+        ("tiny", {"mean": [1.0]}, "mean"),
+        ("tiny", {"std": 0}, "std 0"),
+        ("tiny", {"image": "32"}, "'32' as image"),
+        ("tiny", {"image": True}, "True as image"),
+        ("tiny", {"image": 30}, "odd map of 15x15"),
+        ("tiny", {"stem_stride": 0}, "0 as stem_stride"),
+        ("tiny", {"note": float("nan")}, "metadata"),
+        ("tiny", {"note": torch.zeros(1)}, "metadata"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(
+    tmp_path: Path, network: str, metadata: dict[str, object], complaint: str
+) -> None:
+    path = tmp_path / "model.pt"
+    checkpoint.save(path, random_tensors(TINY), TINY, metadata)
+    with pytest.raises(ValueError, match=complaint) as error:
+        checkpoint.load(path, network)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
 
 
 def test_an_official_state_dict_loses_its_prefix(tmp_path: Path) -> None:
@@ -32,11 +118,11 @@ def test_an_official_state_dict_loses_its_prefix(tmp_path: Path) -> None:
 
 
 def test_channels_last_weights_come_back_in_the_official_order(tmp_path: Path) -> None:
-    model = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
-    checkpoint.save(tmp_path / "model.pt", model, {})
-    weight = checkpoint.read(tmp_path / "model.pt")[0]["weight"]
-    assert weight.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(weight, model.weight.detach().numpy())
+    weight = torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last)
+    torch.save({"weight": weight}, tmp_path / "model.pt")
+    array = checkpoint.read(tmp_path / "model.pt")[0]["weight"]
+    assert array.flags["C_CONTIGUOUS"]
+    np.testing.assert_array_equal(array, weight.numpy())
 
 
 class Intruder:
@@ -54,6 +140,8 @@ class Intruder:
         ({"fc.bias": torch.tensor([1.0, float("nan")])}, "fc.bias holds"),
         ({"fc.bias": torch.tensor([float("inf")])}, "fc.bias holds"),
         ({"fc.bias": torch.tensor([1])}, "int64"),
+        ({"fc.bias": torch.zeros(2, device="meta")}, "plain tensor"),
+        ({"fc.bias": torch.eye(2).to_sparse()}, "plain tensor"),
         ({"module.a": torch.zeros(1), "a": torch.zeros(1)}, "twice"),
         ({"state": {"a": torch.zeros(1)}, "metadata": 3}, "dicts"),
         ({"state": 3, "metadata": {}}, "dicts"),

@@ -1,36 +1,48 @@
 """The command line: what it writes, and bad input as one line and exit code 2."""
 
+import json
+import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from golden.structure import NETWORKS, reactnet  # noqa: E402
+from golden.structure import DECLARATIONS, STRIDED_STEM, Declaration, declared_network  # noqa: E402
 from train import checkpoint, data  # noqa: E402
 from train.command import main  # noqa: E402
+from train.model import Network  # noqa: E402
+from train.tensors import to_official  # noqa: E402
+from train.variant import Variant  # noqa: E402
 
-SMALL = reactnet("small", (4, 6), (1, 1), stem_stride=2)
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ROOT / "models" / "tiny.pt"
+SHIPPED_IMAGES = ROOT / "models" / "cifar10_test100.npz"
+COUNT = 12  # images in each of CIFAR's files
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A CIFAR-10 folder with 12 images a file, and a network to match."""
-    monkeypatch.setattr(data, "BATCH_IMAGES", 12)
-    monkeypatch.setitem(NETWORKS, "small", SMALL)
+    """A folder with a CIFAR-10 of 12 images a file, and "small" as narrow and shallow as can be."""
+    monkeypatch.setattr(data, "BATCH_IMAGES", COUNT)
+    monkeypatch.setitem(DECLARATIONS, "small", Declaration("reactnet", (4, 6), (1, 1), STRIDED_STEM))
     random = np.random.default_rng(0)
     cifar = tmp_path / "cifar-10-batches-bin"
     cifar.mkdir()
-    for name in (*data.TRAIN_BATCHES, data.TEST_BATCH):
-        records = random.integers(0, 256, (12, 3073), dtype=np.uint8)
+    for name in ("test_batch", *(f"data_batch_{number}" for number in range(1, 6))):
+        records = random.integers(0, 256, (COUNT, 3073), dtype=np.uint8)
         records[:, 0] %= 10
         (cifar / f"{name}.bin").write_bytes(records.tobytes())
     return tmp_path
 
 
-def command(folder: Path, *more: str) -> int:
-    words = ["--network", "small", "--data", str(folder), "--out", str(folder / "out"), "--batch-size", "30"]
+def command(folder: Path, *more: str, out: str = "out") -> int:
+    words = ["--network", "small", "--data", str(folder), "--out", str(folder / out), "--batch-size", "30"]
     return main([*words, *more])
 
 
@@ -41,23 +53,113 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, complaint: str) -> No
     assert complaint in lines[0]
 
 
+def small_tensors(classes: int = 10) -> dict[str, np.ndarray]:
+    torch.manual_seed(0)
+    return Network(declared_network("small", classes=classes), Variant()).tensors()
+
+
 def test_train_then_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(folder, "--epochs", "3") == 0
     out = folder / "out"
     assert "seed 2023" in capsys.readouterr().out
-    metadata = checkpoint.read(out / "model.pt")[1]
+    metadata = checkpoint.load(out / "model.pt", "small").metadata
     assert metadata["epochs"] == {"Qa": 1, "Qaw": 2}
+    assert (metadata["data"], metadata["chosen"]) == ("CIFAR-10", "last epoch")
 
     words = ["evaluate", str(out / "model.pt"), "--network", "small", "--out", str(out / "logits.npy"), "--images"]
-    assert main([*words, str(folder / "cifar-10-batches-bin")]) == 0
+    assert main([*words, str(folder / "cifar-10-batches-bin"), "--threads", "1"]) == 0
     assert f"{metadata['test_top1']:.2f}% of 12 images" in capsys.readouterr().out
     logits = np.load(out / "logits.npy")
     assert logits.dtype == np.float32
     assert logits.shape == (12, 10)
 
-    np.save(out / "images.npy", data.read_test(folder).images[:5])
-    assert main([*words, str(out / "images.npy")]) == 0
-    np.testing.assert_allclose(np.load(out / "logits.npy"), logits[:5], rtol=1e-4, atol=1e-5)
+    np.save(out / "images.npy", data.read(folder).test.images[:5])
+    assert main([*words, str(out / "images.npy"), "--threads", "1"]) == 0
+    assert "top-1" not in capsys.readouterr().out
+    np.testing.assert_allclose(np.load(out / "logits.npy"), logits[:5], rtol=1e-6)
+
+
+def test_the_shipped_network_knows_the_shipped_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(TINY), "--network", "tiny", "--images", str(SHIPPED_IMAGES), "--threads", "1"]
+    assert main([*words, "--out", str(tmp_path / "logits.npy")]) == 0
+    assert "top-1 92.00% of 100 images" in capsys.readouterr().out
+    assert np.load(tmp_path / "logits.npy").shape == (100, 10)
+
+
+def test_options_reach_the_run(folder: Path) -> None:
+    words = ["--preset", "paper-cifar", "--epochs-qa", "1", "--epochs-qaw", "2", "--alpha", "0.125", "--slope", "-3"]
+    words += ["--form", "paper", "--scales", "pow2", "--validation", "20", "--seed", "5", "--rate", "0.01"]
+    words += ["--weight-decay", "0", "--agc", "0.02", "--evaluate-every", "2", "--bfloat16", "--classes", "12"]
+    assert command(folder, *words) == 0
+    loaded = checkpoint.load(folder / "out" / "model.pt", "small")
+    assert loaded.structure.classes == 12
+    assert loaded.variant == Variant("Qaw", 0.125, "pow2", "paper")
+    expected = {"epochs_qa": 1, "epochs_qaw": 2, "batch_size": 30, "rate": 0.01, "weight_decay": 0.0, "agc": 0.02}
+    expected |= {"slope": -3, "validation": 20, "seed": 5, "evaluate_every": 2, "bfloat16": True, "device": "cpu"}
+    assert loaded.metadata["options"].items() >= expected.items()
+    assert loaded.metadata["chosen"] == "best of 20 held-out training images"
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [
+        (["--epochs", "7"], (2, 5)),
+        (["--epochs", "7", "--preset", "paper-cifar"], (3, 4)),
+        (["--epochs", "1"], (0, 1)),
+        (["--epochs", "3", "--epochs-qa", "2"], (2, 1)),
+        (["--epochs", "2", "--steps", "Qa"], (2, 0)),
+        (["--epochs", "2", "--steps", "Qaw"], (0, 2)),
+        (["--epochs-qaw", "1", "--steps", "Qaw"], (0, 1)),
+        (["--epochs-qa", "1", "--epochs-qaw", "0"], (1, 0)),
+    ],
+)
+def test_epochs_of_the_steps(folder: Path, words: list[str], epochs: tuple[int, int]) -> None:
+    assert command(folder, *words) == 0
+    metadata = checkpoint.load(folder / "out" / "model.pt", "small").metadata
+    assert (metadata["epochs"]["Qa"], metadata["epochs"]["Qaw"]) == epochs
+
+
+def test_step_two_alone_from_step_ones_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(folder, "--epochs", "2", "--epochs-qa", "1", out="both") == 0
+    assert command(folder, "--epochs", "1", "--steps", "Qa", out="qa") == 0
+    init = ["--epochs", "1", "--steps", "Qaw", "--init", str(folder / "qa" / "model.pt")]
+    assert command(folder, *init, out="qaw") == 0
+    both, alone = (checkpoint.load(folder / out / "model.pt", "small").tensors for out in ("both", "qaw"))
+    for name, tensor in both.items():
+        np.testing.assert_array_equal(tensor, alone[name])
+    capsys.readouterr()
+    refused(capsys, command(folder, *init, "--classes", "11", out="more"), "qa/model.pt: its small has other widths")
+    refused(capsys, command(folder, "--init", str(TINY), out="more"), "tiny.pt: holds tiny, not small")
+    refused(capsys, command(folder, "--init", str(folder / "no.pt"), out="more"), "no.pt: no such file")
+    assert not (folder / "more").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+def test_teachers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teach = ["--epochs", "2", "--epochs-qa", "1", "--teacher"]
+    ours, script = folder / "teacher.pt", folder / "teacher.ts"
+    checkpoint.save(ours, small_tensors(), declared_network("small"), Variant("Qa").to_dict())
+    assert command(folder, *teach, str(ours), "--teacher-network", "small", out="a") == 0
+    options = checkpoint.load(folder / "a" / "model.pt", "small").metadata["options"]
+    assert len(options["teacher"]) == 64
+
+    layers = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 10))
+    torch.jit.script(layers).save(script)
+    assert command(folder, *teach, str(script), "--teacher-torchscript", out="b") == 0
+    capsys.readouterr()
+
+    refused(capsys, command(folder, *teach, str(script), out="c"), "--teacher needs --teacher-network or")
+    refused(capsys, command(folder, "--teacher-torchscript", out="c"), "tell what the file of --teacher is")
+    refused(capsys, command(folder, *teach, str(ours), "--teacher-torchscript", out="c"), "not a TorchScript archive")
+    refused(capsys, command(folder, *teach, str(script), "--teacher-network", "small", out="c"), "teacher.ts: ")
+    refused(capsys, command(folder, *teach, str(TINY), "--teacher-network", "small", out="c"), "holds tiny, not small")
+    refused(capsys, command(folder, *teach, str(folder / "no"), "--teacher-torchscript", out="c"), "no such file")
+    refused(capsys, command(folder, "--preset", "paper-imagenet", out="c"), "preset paper-imagenet distils")
+    wrong = ["--teacher-torchscript", "--classes", "11"]
+    refused(capsys, command(folder, *teach, str(script), *wrong, out="c"), "logits of shape (2, 10)")
+    assert not (folder / "c").exists()
+    quiet = ["--preset", "paper-imagenet", "--no-distillation", "--epochs", "1"]
+    assert command(folder, *quiet, out="c") == 0
 
 
 def test_resume_and_the_refusal_to_overwrite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,53 +173,158 @@ def test_resume_and_the_refusal_to_overwrite(folder: Path, capsys: pytest.Captur
 
 
 def test_bad_training_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, command(folder, "--epochs", "2", "--epochs-qa", "2"), "leaves nothing")
-    refused(capsys, command(folder, "--resume"), "resume.pt: no such file")
-    refused(capsys, command(folder, "--device", "nothing"), "--device nothing")
+    for words, complaint in (
+        (["--epochs", "2", "--epochs-qa", "2"], "leaves nothing"),
+        (["--epochs", "2", "--epochs-qaw", "1"], "contradict"),
+        (["--epochs", "2", "--epochs-qa", "1", "--steps", "Qaw"], "contradict"),
+        (["--epochs-qa", "0", "--steps", "Qa"], "no epochs"),
+        (["--resume"], "resume.pt: no such file"),
+        (["--device", "nothing"], "--device nothing"),
+        (["--classes", "9"], "--classes 9 is less than the 10"),
+        (["--image", "64"], "32 pixels wide, not 64"),
+        (["--validation", "60"], "60 images held out leave nothing of 60"),
+    ):
+        refused(capsys, command(folder, *words), complaint)
     (folder / "cifar-10-batches-bin" / "data_batch_2.bin").unlink()
     refused(capsys, command(folder), "data_batch_2.bin: missing")
     refused(capsys, main(["--network", "tiny", "--data", str(folder / "no"), "--out", str(folder / "out")]), "no such")
     assert not (folder / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["--epochs", "0"], ["--rate", "nan"], ["--seed", "-1"], ["--network", "huge"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "0"],
+        ["--rate", "nan"],
+        ["--rate", "0"],
+        ["--seed", "-1"],
+        ["--network", "huge"],
+        ["--slope", "-20"],
+        ["--weight-decay", "-1"],
+        ["--preset", "best"],
+        ["--teacher-network", "tiny", "--teacher-torchscript"],
+    ],
+)
 def test_bad_options_exit_with_2(folder: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         command(folder, *words)
     assert error.value.code == 2
 
 
-def test_bad_evaluation_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = folder / "logits.npy"
-    model, images = folder / "model.pt", folder / "images.npy"
+def test_torchrun_trains_on_folders_of_pictures(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("ant", "bee", "cat"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = random.integers(0, 256, (48, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.JPEG")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
+    words = ["--network", "tiny", "--data", str(tmp_path), "--image", "32", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*torchrun, *words, "--epochs", "2", "--epochs-qa", "1", "--batch-size", "4", "--workers", "1"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("model.pt: test top-1 ") == 1
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [(record["step"], record["epoch"]) for record in log] == [("Qa", 1), ("Qaw", 1)]
+    loaded = checkpoint.load(tmp_path / "out" / "model.pt", "tiny")
+    assert (loaded.structure.classes, loaded.structure.height) == (3, 32)
 
-    def evaluate(*, network: str = "small") -> int:
-        return main(
-            ["evaluate", str(model), "--network", network, "--images", str(images), "--out", str(out), "--threads", "1"]
-        )
 
-    refused(capsys, evaluate(), "images.npy")
-    images.write_bytes(b"junk")
-    refused(capsys, evaluate(), "images.npy")
-    for bad in (np.zeros((2, 32, 32, 3)), np.zeros((2, 3, 32, 32), np.uint8), np.zeros((0, 32, 32, 3), np.uint8)):
-        np.save(images, bad)
-        refused(capsys, evaluate(), "images.npy")
+class Intruder:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('ran')",)
+
+
+def official_state() -> dict[str, "torch.Tensor"]:
+    official = to_official(small_tensors(), declared_network("small"))
+    return {f"module.{name}": torch.from_numpy(tensor) for name, tensor in official.items()}
+
+
+def evaluate(folder: Path, model: Path, images: Path, *more: str, network: str = "small") -> int:
+    words = ["evaluate", str(model), "--network", network, "--images", str(images), "--threads", "1"]
+    return main([*words, "--out", str(folder / "logits.npy"), *more])
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        ({"module.fc.bias": None}, "tensor fc.bias of small is missing"),
+        ({"module.layer2.0.downsample.1.gain": None}, "layer2.0.downsample.1.gain of small is missing"),
+        ({"module.extra": torch.zeros(1)}, "extra does not belong to small"),
+        ({"module.fc.bias": torch.zeros(3)}, "fc.bias has shape (3,), small has (10,)"),
+        ({"module.conv1.gain": torch.zeros(4)}, "conv1.gain has shape (4,), small has (4, 1, 1, 1)"),
+        ({"module.fc.bias": torch.full((10,), torch.nan)}, "fc.bias holds"),
+        ({"module.fc.bias": torch.full((10,), torch.inf)}, "fc.bias holds"),
+        ({"module.fc.bias": torch.full((10,), 1e300, dtype=torch.float64)}, "fc.bias holds NaN or infinity"),
+        ({"module.fc.bias": torch.zeros(10, dtype=torch.int64)}, "fc.bias is torch.int64"),
+        ({"module.fc.bias": Intruder()}, "not run"),
+    ],
+)
+def test_bad_checkpoints_are_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], damage: dict[str, object], complaint: str
+) -> None:
+    model, images = folder / "model.h5", folder / "images.npy"
     np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
-    refused(capsys, evaluate(), "model.pt: no such file")
+    state = official_state() | damage
+    torch.save({name: value for name, value in state.items() if value is not None}, model)
+    refused(capsys, evaluate(folder, model, images), complaint)
+    assert not (folder / "logits.npy").exists()
 
-    from train.model import ReActNet
 
-    state = ReActNet(SMALL).state_dict()
-    for damage, complaint in (
-        ({}, "fc.bias is missing"),
-        ({"fc.bias": torch.zeros(3)}, "fc.bias has shape (3,), expected (10,)"),
-        ({"fc.bias": torch.zeros(10), "extra": torch.zeros(1)}, "extra is no parameter"),
+@pytest.mark.parametrize("network", sorted(set(DECLARATIONS) - {"small"}))
+def test_a_checkpoint_of_another_network_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], network: str
+) -> None:
+    """Every other family lacks tensors or has foreign ones; within the family, our metadata tell."""
+    official, ours, images = folder / "model.h5", folder / "model.pt", folder / "images.npy"
+    np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
+    torch.save(official_state(), official)
+    checkpoint.save(ours, small_tensors(), declared_network("small"), Variant().to_dict())
+    refused(capsys, evaluate(folder, ours, images, network=network), f"holds small, not {network}")
+    related = DECLARATIONS[network].family == "reactnet"
+    if not related:
+        refused(capsys, evaluate(folder, official, images, network=network), "model.h5: tensor ")
+    assert not (folder / "logits.npy").exists()
+
+
+def test_bad_files_and_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, images = folder / "model.h5", folder / "images.npy"
+    np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
+    refused(capsys, evaluate(folder, model, images), "model.h5: no such file")
+    model.write_bytes(pickle.dumps(Intruder()))
+    refused(capsys, evaluate(folder, model, images), "model.h5: ")
+    torch.save(official_state(), model)
+    whole = model.read_bytes()
+    for size in (0, 100, len(whole) // 2, len(whole) - 1):
+        model.write_bytes(whole[:size])
+        refused(capsys, evaluate(folder, model, images), "model.h5: not a checkpoint")
+    model.write_bytes(whole)
+
+    images.unlink()
+    refused(capsys, evaluate(folder, model, images), "images.npy: no such file")
+    images.write_bytes(b"junk")
+    refused(capsys, evaluate(folder, model, images), "images.npy: ")
+    for bad, complaint in (
+        (np.zeros((2, 32, 32, 3)), "float64"),
+        (np.zeros((2, 3, 32, 32), np.uint8), "shape"),
+        (np.zeros((0, 32, 32, 3), np.uint8), "no images"),
+        (np.zeros((2, 32, 30, 3), np.uint8), "shape (2, 32, 30, 3), expected (N, 32, 32, 3)"),
+        (np.zeros((2, 30, 30, 3), np.uint8), "model.h5: small: block01 halves an odd map of 15x15"),
     ):
-        torch.save({key: value for key, value in state.items() if key != "fc.bias"} | damage, model)
-        refused(capsys, evaluate(), complaint)
-    for metadata in ({"structure": SMALL.to_dict() | {"classes": 9}}, {"step": "Qx"}, {"alpha": "x"}, {"alpha": -1.0}):
-        torch.save({"state": state, "metadata": metadata}, model)
-        refused(capsys, evaluate(), "model.pt: ")
-    assert not out.exists()
-    torch.save({f"module.{key}": value for key, value in state.items()}, model)
-    assert evaluate() == 0
+        np.save(images, bad)
+        refused(capsys, evaluate(folder, model, images), complaint)
+    np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
+    refused(capsys, evaluate(folder, model, images, "--image", "64"), "expected (N, 64, 64, 3)")
+    refused(capsys, evaluate(folder, model, images, "--device", "nothing"), "--device nothing")
+    assert sorted(path.name for path in folder.iterdir()) == ["cifar-10-batches-bin", "images.npy", "model.h5"]
+    assert evaluate(folder, model, images) == 0
+    (folder / "logits.npy").unlink()
+    (folder / "logits.npy").mkdir()
+    refused(capsys, evaluate(folder, model, images), "logits.npy")

@@ -1,61 +1,82 @@
-"""The CIFAR-10 readers on made files, and augmentation against numpy.pad."""
+"""Readers on made files, augmentation against numpy.pad and Pillow, and what several processes share."""
 
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from train import data
-from train.data import Cifar, augmented_batches, read_test, read_train
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from train import data  # noqa: E402
+from train.data import ArrayImages, Batch, LabelledImages, read  # noqa: E402
+from train.ranks import Ranks  # noqa: E402
+
+torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
+
+ALONE = Ranks()
+COUNT = 7
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "BATCH_IMAGES", 7)
+    monkeypatch.setattr(data, "BATCH_IMAGES", COUNT)
 
 
-def made(seed: int, count: int = 7) -> Cifar:
+def made(seed: int, count: int = COUNT, classes: int = 10) -> ArrayImages:
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    return Cifar(images, random.integers(0, 10, count))
+    return ArrayImages(images, random.integers(0, classes, count))
 
 
-def planes(cifar: Cifar) -> np.ndarray:
+def planes(cifar: ArrayImages) -> np.ndarray:
     return cifar.images.transpose(0, 3, 1, 2).reshape(len(cifar.images), -1)
 
 
-def write_binary(folder: Path, name: str, cifar: Cifar) -> None:
-    folder.mkdir(exist_ok=True)
-    records = np.concatenate([cifar.labels[:, None].astype(np.uint8), planes(cifar)], axis=1)
-    (folder / f"{name}.bin").write_bytes(records.tobytes())
+def write_binary(path: Path, cifar: ArrayImages, coarse: bool) -> None:
+    labels = cifar.labels[:, None].astype(np.uint8)
+    columns = [labels // 5, labels] if coarse else [labels]
+    path.with_name(f"{path.name}.bin").write_bytes(np.concatenate([*columns, planes(cifar)], axis=1).tobytes())
 
 
-def write_pickle(folder: Path, name: str, cifar: Cifar) -> None:
-    folder.mkdir(exist_ok=True)
-    content = {b"data": planes(cifar), b"labels": cifar.labels.tolist(), b"batch_label": b"made"}
-    (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+def write_pickle(path: Path, cifar: ArrayImages, coarse: bool) -> None:
+    content = {b"data": planes(cifar), b"batch_label": b"made"}
+    content[b"fine_labels" if coarse else b"labels"] = cifar.labels.tolist()
+    path.write_bytes(pickle.dumps(content, protocol=2))
 
 
-def write_all(parent: Path, layout: str) -> tuple[Path, list[Cifar]]:
-    batches = [made(seed) for seed in range(6)]
-    folder = parent / ("cifar-10-batches-bin" if layout == "binary" else "cifar-10-batches-py")
-    for name, cifar in zip([*data.TRAIN_BATCHES, data.TEST_BATCH], batches, strict=True):
-        (write_binary if layout == "binary" else write_pickle)(folder, name, cifar)
+def write_all(parent: Path, layout: str, name: str = "CIFAR-10") -> tuple[Path, list[ArrayImages]]:
+    """Every file of a CIFAR, training first."""
+    write = write_binary if layout == "binary" else write_pickle
+    if name == "CIFAR-10":
+        folder = parent / ("cifar-10-batches-bin" if layout == "binary" else "cifar-10-batches-py")
+        names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+        batches = [made(seed) for seed in range(6)]
+    else:
+        folder = parent / ("cifar-100-binary" if layout == "binary" else "cifar-100-python")
+        names = ["train", "test"]
+        batches = [made(0, 5 * COUNT, 100), made(1, COUNT, 100)]
+    folder.mkdir()
+    for file, batch in zip(names, batches, strict=True):
+        write(folder / file, batch, name == "CIFAR-100")
     return folder, batches
 
 
 @pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("layout", ["binary", "pickle"])
-def test_both_layouts_read_back(tmp_path: Path, layout: str) -> None:
-    folder, batches = write_all(tmp_path, layout)
+@pytest.mark.parametrize(("name", "classes"), [("CIFAR-10", 10), ("CIFAR-100", 100)])
+def test_every_layout_reads_back(tmp_path: Path, layout: str, name: str, classes: int) -> None:
+    folder, batches = write_all(tmp_path, layout, name)
     for where in (folder, tmp_path):
-        train, test = read_train(where), read_test(where)
-        assert train.images.dtype == np.uint8
-        np.testing.assert_array_equal(train.images, np.concatenate([batch.images for batch in batches[:5]]))
-        np.testing.assert_array_equal(train.labels, np.concatenate([batch.labels for batch in batches[:5]]))
-        np.testing.assert_array_equal(test.images, batches[5].images)
-        np.testing.assert_array_equal(test.labels, batches[5].labels)
+        found = read(where)
+        assert (found.name, found.classes, found.train.side) == (name, classes, 32)
+        for part, wanted in ((found.train, batches[:-1]), (found.test, batches[-1:])):
+            assert part.images.dtype == np.uint8
+            np.testing.assert_array_equal(part.images, np.concatenate([batch.images for batch in wanted]))
+            np.testing.assert_array_equal(part.labels, np.concatenate([batch.labels for batch in wanted]))
+    with pytest.raises(ValueError, match="32 pixels wide, not 64"):
+        read(folder, side=64)
 
 
 def test_a_python_2_pickle_of_numpy_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +86,9 @@ def test_a_python_2_pickle_of_numpy_reads_back(tmp_path: Path, monkeypatch: pyte
     dtype = b"cnumpy\ndtype\np6\n(S'u1'\np7\nI0\nI1\ntp8\nRp9\n(I3\nS'|'\np10\nNNNI-1\nI-1\nI0\ntp11\nb"
     array = b"cnumpy.core.multiarray\n_reconstruct\np1\n(cnumpy\nndarray\n" + shape + dtype
     array += b"I00\nS'" + b"\\x07" * 3072 + b"'\np12\ntp13\nb"
-    (tmp_path / "test_batch").write_bytes(b"(dS'data'\n" + array + b"sS'labels'\n(lp14\nI4\nas.")
-    test = read_test(tmp_path)
+    for name in ("test_batch", *(f"data_batch_{number}" for number in range(1, 6))):
+        (tmp_path / name).write_bytes(b"(dS'data'\n" + array + b"sS'labels'\n(lp14\nI4\nas.")
+    test = read(tmp_path).test
     assert (test.images == 7).all()
     assert test.images.shape == (1, 32, 32, 3)
     assert test.labels.tolist() == [4]
@@ -92,40 +114,47 @@ class Intruder:
     ],
 )
 def test_a_bad_pickle_is_one_line_and_runs_nothing(tmp_path: Path, content: bytes, complaint: str) -> None:
-    (tmp_path / "test_batch").write_bytes(content)
+    folder, _ = write_all(tmp_path, "pickle")
+    damaged = folder / "test_batch"
+    damaged.write_bytes(content)
     with pytest.raises(ValueError, match=complaint) as error:
-        read_test(tmp_path)
-    assert str(tmp_path / "test_batch") in str(error.value)
+        read(tmp_path)
+    assert str(damaged) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.usefixtures("small_batches")
 def test_missing_and_damaged_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such folder"):
-        read_train(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="neither"):
-        read_train(tmp_path)
+        read(tmp_path)
     folder, _ = write_all(tmp_path, "binary")
     third = folder / "data_batch_3.bin"
     content = third.read_bytes()
     third.write_bytes(content[:-1])
     with pytest.raises(ValueError, match=r"data_batch_3\.bin: 21510 bytes, expected 21511"):
-        read_train(tmp_path)
+        read(tmp_path)
     third.write_bytes(b"\x0a" + content[1:])
     with pytest.raises(ValueError, match=r"data_batch_3\.bin: label 10"):
-        read_train(tmp_path)
+        read(tmp_path)
     third.unlink()
     with pytest.raises(ValueError, match=r"data_batch_3\.bin: missing"):
-        read_train(tmp_path)
+        read(tmp_path)
+
+
+def epoch(images: LabelledImages, size: int, seed: tuple[int, ...] | None, ranks: Ranks = ALONE) -> list[Batch]:
+    return list(images.batches(size, ranks, seed))
 
 
 def test_each_augmented_image_is_a_crop_of_its_reflected_original() -> None:
     cifar = made(1, 40)
     count = np.zeros(40, dtype=int)
     flipped = 0
-    for images, labels in augmented_batches(cifar, 16, (3, 0, 0)):
-        assert images.dtype == np.uint8
-        for image, label in zip(images, labels, strict=True):
+    for batch in epoch(cifar, 16, (3, 0, 0)):
+        assert batch.images.dtype == torch.uint8
+        assert batch.light is None
+        for image, label in zip(batch.images.numpy(), batch.labels.tolist(), strict=True):
             matches = []
             for index, original in enumerate(cifar.images):
                 padded = np.pad(original, ((4, 4), (4, 4), (0, 0)), mode="reflect")
@@ -144,9 +173,146 @@ def test_each_augmented_image_is_a_crop_of_its_reflected_original() -> None:
     assert 8 <= flipped <= 32
 
 
+def test_plain_batches_come_in_order() -> None:
+    cifar = made(3, 20)
+    batches = epoch(cifar, 8, None)
+    assert [(len(batch.labels), batch.total) for batch in batches] == [(8, 8), (8, 8), (4, 4)]
+    np.testing.assert_array_equal(torch.cat([batch.images for batch in batches]).numpy(), cifar.images)
+    np.testing.assert_array_equal(torch.cat([batch.labels for batch in batches]).numpy(), cifar.labels)
+    part = cifar.subset(np.array([4, 2]))
+    np.testing.assert_array_equal(epoch(part, 8, None)[0].images.numpy(), cifar.images[[4, 2]])
+
+
+PICTURES = {"train": {"ant": [(64, 48), (40, 80)], "bee": [(90, 30), (33, 33), (50, 60)]}, "val": {"bee": [(70, 50)]}}
+
+
+def write_pictures(folder: Path) -> dict[str, Image.Image]:
+    """Smooth pictures of the sizes of PICTURES, as PNG under the official suffix."""
+    random = np.random.default_rng(0)
+    pictures = {}
+    for part, classes in PICTURES.items():
+        for name, sizes in classes.items():
+            (folder / part / name).mkdir(parents=True)
+            for number, size in enumerate(sizes):
+                small = Image.fromarray(random.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+                picture = small.resize(size, Image.Resampling.BICUBIC)
+                picture.save(folder / part / name / f"{number}.JPEG", format="png")
+                pictures[f"{part}/{name}/{number}"] = picture
+    return pictures
+
+
+def test_imagenet_folders_read_back(tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path)
+    (tmp_path / "train" / "bee" / "notes.txt").write_text("no picture")
+    found = read(tmp_path, side=28)
+    assert (found.classes, found.train.side, len(found.train.labels)) == (2, 28, 5)
+    assert found.train.labels.tolist() == [0, 0, 1, 1, 1]
+    assert found.test.labels.tolist() == [1]
+    assert read(tmp_path).train.side == 224
+    (batch,) = epoch(found.test, 4, None)
+    # The shorter side becomes 28 * 256 / 224 = 32, the longer 45; then 28 x 28 from the centre.
+    picture = pictures["val/bee/0"].resize((45, 32), Image.Resampling.BILINEAR).crop((8, 2, 36, 30))
+    np.testing.assert_array_equal(batch.images.numpy(), np.array(picture)[None])
+
+
+def test_augmented_pictures_are_parts_of_theirs_and_lit(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    found = read(tmp_path, side=16)
+    batches = [epoch(found.train, 2, (1, 0, number)) for number in range(40)]
+    for again, first in zip(epoch(found.train, 2, (1, 0, 0)), batches[0], strict=True):
+        for one, other in ((again.images, first.images), (again.labels, first.labels), (again.light, first.light)):
+            assert torch.equal(one, other)
+    assert batches[0][0].images.shape == (2, 16, 16, 3)
+    light = torch.cat([batch.light for epoch_batches in batches for batch in epoch_batches]).numpy()
+    # Krizhevsky et al.: sum of p_i alpha_i lambda_i, alpha normal with deviation 0.1.
+    covariance = data.COLOURS @ np.diag((0.1 * data.COLOUR_VARIANCES) ** 2) @ data.COLOURS.T
+    np.testing.assert_allclose(np.cov(light.T), covariance, atol=0.4 * covariance.max())
+    assert not torch.equal(batches[0][0].images, batches[1][0].images)
+
+
+def test_augmented_pictures_are_cropped_and_flipped(tmp_path: Path) -> None:
+    """Of a picture whose red is the column and whose green is the row, the corners tell which part was taken."""
+    rows, columns = np.mgrid[:200, :240].astype(np.uint8)
+    for part in ("train", "val"):
+        (tmp_path / part / "one").mkdir(parents=True)
+        Image.fromarray(np.stack([columns, rows, rows], axis=2)).save(tmp_path / part / "one" / "x.png")
+    images = read(tmp_path, side=16).train
+    drawn = [epoch(images, 1, (1, 0, number))[0].images[0].numpy().astype(int) for number in range(100)]
+    across = np.array([image[8, -1, 0] - image[8, 0, 0] for image in drawn])
+    down = np.array([image[-1, 8, 1] - image[0, 8, 1] for image in drawn])
+    assert 30 < (across < 0).sum() < 70, "flips"
+    assert (down > 0).all()
+    area = np.abs(across) * down / (240 * 200)
+    assert area.min() < 0.2
+    assert area.max() > 0.7
+    assert len({image[0, 0, 1] for image in drawn}) > 30, "places"
+
+
+def test_workers_load_the_same(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    for seed in (None, (1, 0, 0)):
+        alone, helped = (epoch(read(tmp_path, side=16, workers=workers).train, 2, seed) for workers in (0, 2))
+        for one, other in zip(alone, helped, strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_picture_is_one_line(tmp_path: Path, workers: int) -> None:
+    write_pictures(tmp_path)
+    bad = tmp_path / "train" / "ant" / "0.JPEG"
+    bad.write_bytes(bad.read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"^\S*ant/0\.JPEG: not a readable picture: .*$") as error:
+        epoch(read(tmp_path, side=16, workers=workers).train, 2, (1, 0, 0))
+    assert "\n" not in str(error.value)
+
+
+def test_bad_imagenet_folders(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    (tmp_path / "val" / "cat").mkdir()
+    with pytest.raises(ValueError, match="val/cat: no such class"):
+        read(tmp_path)
+    (tmp_path / "val" / "cat").rmdir()
+    (tmp_path / "val" / "bee" / "0.JPEG").unlink()
+    with pytest.raises(ValueError, match="val: no pictures"):
+        read(tmp_path)
+
+
+def test_random_parts_cover_what_they_should() -> None:
+    random = np.random.default_rng(0)
+    areas, ratios = [], []
+    for _ in range(2000):
+        left, top, right, bottom = data.random_box(400, 300, random)
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 300
+        areas.append((right - left) * (bottom - top) / 120_000)
+        ratios.append((right - left) / (bottom - top))
+    assert 0.07 < min(areas) < 0.1
+    assert 0.9 < max(areas) <= 1.0
+    assert 0.74 < min(ratios) < 0.78
+    assert 1.28 < max(ratios) < 1.36
+    # No part of a shape in between fits in here: the largest central one.
+    assert data.random_box(1000, 10, random) == (493, 0, 506, 10)
+    assert data.random_box(10, 1000, random) == (0, 493, 10, 506)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "pictures"])
+@pytest.mark.parametrize("seed", [None, (5, 0, 1)])
+def test_processes_share_every_batch(tmp_path: Path, kind: str, seed: tuple[int, ...] | None) -> None:
+    write_pictures(tmp_path)
+    images = made(2, 21) if kind == "arrays" else read(tmp_path, side=16).train
+    whole = epoch(images, 4, seed)
+    shares = [epoch(images, 4, seed, Ranks(rank, 3)) for rank in range(3)]
+    assert all(len(share) == len(whole) for share in shares)
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert [part.total for part in parts] == [batch.total] * 3
+        for rank, part in enumerate(parts):
+            assert torch.equal(part.labels, batch.labels[rank::3])
+            assert torch.equal(part.images, batch.images[rank::3])
+
+
 def test_an_epoch_depends_on_its_seed_alone() -> None:
     cifar = made(2, 20)
-    first, again, other = (list(augmented_batches(cifar, 8, seed)) for seed in ((1, 0, 4), (1, 0, 4), (1, 0, 5)))
-    assert [len(batch.labels) for batch in first] == [8, 8, 4]
-    assert all((a.images == b.images).all() for a, b in zip(first, again, strict=True))
-    assert not all((a.images == b.images).all() for a, b in zip(first, other, strict=True))
+    first, again, other = (epoch(cifar, 8, seed) for seed in ((1, 0, 4), (1, 0, 4), (1, 0, 5)))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a.images, b.images) for a, b in zip(first, other, strict=True))

@@ -1,11 +1,16 @@
-"""Float checkpoints: ours ({"state": ..., "metadata": ...}) and official bare state dicts."""
+"""Float checkpoints: ours ({"state": ..., "metadata": ...}) and official bare state dicts.
+
+Both hold the tensors in the official spelling (`train.tensors`). Our metadata are `network`, `image` (side in pixels),
+`stem_stride`, the fields of `train.variant.Variant`, and what is worth knowing of the training.
+"""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +18,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from golden.files import replacing
+from golden.structure import Structure
+from train.tensors import Tensors, infer_structure, to_canonical, to_official
+from train.variant import Variant
 
 PREFIX = "module."  # what DataParallel puts before every official key
+
+
+class Checkpoint(NamedTuple):
+    """A checked checkpoint: canonical float32 tensors of `structure`, used as `variant` says; metadata as in JSON."""
+
+    structure: Structure
+    variant: Variant
+    tensors: Tensors
+    metadata: dict[str, Any]
 
 
 def write_atomically(path: Path, content: object) -> None:
@@ -23,10 +40,55 @@ def write_atomically(path: Path, content: object) -> None:
         torch.save(content, temporary)
 
 
-def save(path: str | Path, model: torch.nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Writes the parameters of `model` and `metadata` (numbers, strings, lists, dicts) to `path`."""
-    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomically(Path(path), {"state": state, "metadata": dict(metadata)})
+def save(
+    path: str | Path, tensors: Mapping[str, NDArray[Any]], structure: Structure, metadata: Mapping[str, Any]
+) -> None:
+    """Writes canonical tensors and `metadata` (numbers, strings, lists, dicts); the geometry that shapes do not tell is
+    added to them.
+    """
+    official = to_official(tensors, structure)
+    geometry = {"network": structure.name, "image": structure.height, "stem_stride": structure.stem.stride}
+    state = {name: torch.from_numpy(np.ascontiguousarray(tensor)) for name, tensor in official.items()}
+    write_atomically(Path(path), {"state": state, "metadata": geometry | dict(metadata)})
+
+
+def load(
+    path: str | Path,
+    network: str,
+    image: int | None = None,
+    *,
+    assumed_image: int | None = None,
+    stem_stride: int | None = None,
+) -> Checkpoint:
+    """The checkpoint at `path`, which must be of the declared network `network`; an official one is of step Qaw.
+
+    The image's side is `image`, else the one that the checkpoint states, else `assumed_image`, else what its stem and
+    classes suggest (`train.tensors.infer_structure`); its stem's stride is found likewise. Raises ValueError with one
+    line that names the file and the fault: those of `read`, and tensors that are missing, foreign, misshapen or of
+    another network.
+    """
+    arrays, metadata = read(path)
+    try:
+        try:
+            metadata = json.loads(json.dumps(metadata, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("its metadata hold more than finite numbers, texts, lists and objects") from None
+        if metadata.get("network", network) != network:
+            raise ValueError(f"holds {metadata['network']}, not {network}")
+        variant = Variant.from_metadata(metadata)
+        side = image or _natural(metadata, "image") or assumed_image
+        stride = stem_stride or _natural(metadata, "stem_stride")
+        structure = infer_structure(arrays, network, image=side, stem_stride=stride)
+        return Checkpoint(structure, variant, to_canonical(arrays, structure), metadata)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _natural(metadata: Mapping[str, Any], key: str) -> int | None:
+    value = metadata.get(key)
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"its metadata name {value!r} as {key}")
+    return value
 
 
 def load_file(path: str | Path) -> Any:
@@ -65,6 +127,8 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise ValueError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor under a name")
+        if value.layout is not torch.strided or value.device.type != "cpu":
+            raise ValueError(f"{path}: {key} is no plain tensor")
         if not value.is_floating_point():
             raise ValueError(f"{path}: {key} is {value.dtype}, not floating point")
         if not bool(torch.isfinite(value).all()):

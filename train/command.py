@@ -3,84 +3,107 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from torch import nn
 
-from golden.images import read_images
-from golden.structure import NETWORKS, Structure
-from train import checkpoint
-from train.data import read_test, read_train
-from train.model import ALPHA, STEPS, ReActNet
-from train.recipe import MODEL_FILE, RESUME_FILE, TrainOptions, accuracy, in_channels_last, predict, train
+from golden.files import replacing
+from golden.images import image_size, read_images
+from golden.network import EXPONENT_RANGE
+from golden.structure import DECLARATIONS, Structure, declared_network
+from train import checkpoint, teachers
+from train.data import DataSet, read
+from train.model import Network
+from train.ranks import joined
+from train.recipe import (
+    DISTILLING_PRESETS,
+    MODEL_FILE,
+    PRESETS,
+    RESUME_FILE,
+    TrainOptions,
+    accuracy,
+    predict,
+    train,
+)
+from train.tensors import Tensors
+from train.variant import Form, Scales
 
-DEFAULTS = TrainOptions()
+DEFAULT_PRESET = "quick"
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
+def _number(kind: Callable[[str], Any], legal: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not (math.isfinite(value) and legal(value)):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return parse
 
 
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0.0):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
+_positive = _number(int, lambda value: value > 0, "a positive number")
+_natural = _number(int, lambda value: value >= 0, "0 or more")
+_rate = _number(float, lambda value: value > 0.0, "a positive number")
+_decay = _number(float, lambda value: value >= 0.0, "0 or more")
+_slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE[1], f"in {EXPONENT_RANGE}")
 
 
 def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train a network on CIFAR-10 in two steps: Qa binarizes activations, Qaw weights too. "
-        "`python -m train evaluate --help` tells how to run a trained one.",
+        description="Train a network in two steps: Qa binarizes activations, Qaw weights too. "
+        "`python -m train evaluate --help` tells how to run a trained one, docs/training.md more.",
     )
-    parser.add_argument("--network", required=True, choices=sorted(NETWORKS), help="what to train")
-    parser.add_argument("--data", required=True, type=Path, help="the folder of CIFAR-10, binary or Python version")
-    parser.add_argument("--out", required=True, type=Path, help="folder for model.pt, resume.pt and log.jsonl")
-    parser.add_argument(
-        "--epochs",
-        type=_positive,
-        default=DEFAULTS.epochs_qa + DEFAULTS.epochs_qaw,
-        help="epochs of both steps together (%(default)s); a third, rounded down, goes to step Qa",
-    )
-    parser.add_argument("--epochs-qa", type=_natural, help="epochs of step Qa, instead of a third of --epochs")
-    parser.add_argument(
-        "--seed", type=_natural, default=DEFAULTS.seed, help="of weights, order and crops (%(default)s)"
-    )
-    parser.add_argument("--resume", action="store_true", help="continue from the resume.pt in --out")
-    parser.add_argument(
-        "--scales",
-        choices=("pow2", "free"),
-        default=DEFAULTS.scales,
-        help="one power of two a channel, or any number (%(default)s)",
-    )
-    parser.add_argument("--batch-size", type=_positive, default=DEFAULTS.batch_size, help="images (%(default)s)")
-    parser.add_argument("--rate", type=_rate, default=DEFAULTS.rate, help="Adam's first learning rate (%(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--network", required=True, choices=sorted(DECLARATIONS), help="what to train")
+    add("--data", required=True, type=Path, help="folder of CIFAR-10 or CIFAR-100, or with train/ and val/ of ImageNet")
+    add("--out", required=True, type=Path, help="folder for model.pt, resume.pt and log.jsonl")
+    add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="%(default)s; what follows overrides it")
+    add("--steps", choices=("Qa", "Qaw", "both"), default="both", help="default %(default)s")
+    add("--epochs", type=_positive, help="of both steps together, shared out as in the preset")
+    add("--epochs-qa", type=_natural, help="of step Qa; 0 leaves it out")
+    add("--epochs-qaw", type=_natural, help="of step Qaw; 0 leaves it out")
+    add("--batch-size", type=_positive, help="images, over all processes")
+    add("--rate", type=_rate, help="Adam's first learning rate; it falls linearly to 0 in each step")
+    add("--weight-decay", type=_decay, help="of convolutions' weights in step Qa")
+    add("--agc", type=_rate, help="limit of the adaptive gradient clipping")
+    add("--alpha", type=_rate, help="factor of the binary convolutions")
+    add("--scales", choices=get_args(Scales), help="one power of two a channel, or any number")
+    add("--form", choices=get_args(Form), help="of the activation: the official code's, or the paper's Eq. 8")
+    add("--slope", type=_slope, help="fixed slopes of 2^SLOPE instead of learned ones")
+    add("--validation", type=_natural, help="training images to hold out and choose each step's epoch with")
+    add("--seed", type=_natural, help="of weights, order and augmentation")
+    add("--evaluate-every", type=_positive, help="epochs")
+    add(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
-        default=DEFAULTS.bfloat16,
-        help="train the binary convolutions in bfloat16, fast on CPUs that have it; evaluation stays float32",
+        help="train the binary convolutions in bfloat16 where the device is fast at it; evaluation does not use it",
     )
-    parser.add_argument(
-        "--evaluate-every", type=_positive, default=DEFAULTS.evaluate_every, help="epochs (%(default)s)"
+    add("--device", help="torch device: cpu, cuda; with torchrun each process takes one GPU")
+    add("--classes", type=_positive, help="classes of the network, at least those of the data, which is the default")
+    add("--image", type=_positive, help="side of the images, for folders of pictures (224)")
+    add(
+        "--init", type=Path, metavar="FILE", help="checkpoint of the same network to start from; step Qaw alone with it"
     )
-    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
-    parser.add_argument("--device", default=DEFAULTS.device, help="torch device (%(default)s)")
+    add("--teacher", type=Path, metavar="FILE", help="float network to distil from instead of learning the labels")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--teacher-network", choices=sorted(DECLARATIONS), help="the teacher is a checkpoint of this")
+    kind.add_argument(
+        "--teacher-torchscript", action="store_true", help="the teacher is a TorchScript file, which is code and runs"
+    )
+    add("--no-distillation", action="store_true", help="for presets that distil: learn the labels all the same")
+    add("--resume", action="store_true", help="continue from the resume.pt in --out")
+    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
+    add("--workers", type=_natural, default=4, help="processes that load pictures (%(default)s)")
     return parser
 
 
@@ -88,81 +111,150 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m train evaluate", description="Run a float checkpoint, and write its logits."
     )
-    parser.add_argument("checkpoint", type=Path, help="model.pt, or an official state dict")
-    parser.add_argument("--network", required=True, choices=sorted(NETWORKS), help="what the checkpoint is of")
-    parser.add_argument("--images", required=True, type=Path, help=".npy, .npz, pictures or CIFAR-10's test batch")
-    parser.add_argument("--out", required=True, type=Path, help="the .npy of logits, float32 (N, classes)")
-    parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
+    add = parser.add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt, or an official state dict")
+    add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint is of")
+    add(
+        "--images",
+        required=True,
+        type=Path,
+        help=".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, or a cifar-10-batches-bin folder",
+    )
+    add("--out", required=True, type=Path, metavar="LOGITS.npy", help="float32 (N, classes)")
+    add(
+        "--image",
+        type=_positive,
+        help="side of the images; default: the checkpoint's, else that of a .npy's or .npz's images, else 32 or 224",
+    )
+    add("--threads", type=_positive, default=os.cpu_count() or 1, help="CPU threads (%(default)s)")
+    add("--device", default="cpu", help="torch device (%(default)s)")
     return parser
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    structure = NETWORKS[arguments.network]
-    epochs_qa = arguments.epochs // 3 if arguments.epochs_qa is None else arguments.epochs_qa
-    if epochs_qa >= arguments.epochs:
-        raise ValueError(f"--epochs-qa {epochs_qa} leaves nothing of {arguments.epochs} epochs to step Qaw")
-    options = TrainOptions(
-        epochs_qa=epochs_qa,
-        epochs_qaw=arguments.epochs - epochs_qa,
-        batch_size=arguments.batch_size,
-        rate=arguments.rate,
-        scales=arguments.scales,
-        seed=arguments.seed,
-        evaluate_every=arguments.evaluate_every,
-        bfloat16=arguments.bfloat16,
-        device=arguments.device,
-    )
+def _options(arguments: argparse.Namespace) -> TrainOptions:
+    """The preset, with what the command line says otherwise."""
+    preset = PRESETS[arguments.preset]
+    names = [option.name for option in fields(TrainOptions) if option.name not in ("init", "teacher")]
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    epochs_qa, epochs_qaw = _epochs(arguments, preset)
+    return replace(preset, **given | {"epochs_qa": epochs_qa, "epochs_qaw": epochs_qaw})
+
+
+def _epochs(arguments: argparse.Namespace, preset: TrainOptions) -> tuple[int, int]:
+    """Epochs of Qa and of Qaw; 0 for a step that is left out."""
+    epochs, qa, qaw = arguments.epochs, arguments.epochs_qa, arguments.epochs_qaw
+    if epochs is None:
+        qa = preset.epochs_qa if qa is None else qa
+        qaw = preset.epochs_qaw if qaw is None else qaw
+    elif qaw is not None or (qa is not None and arguments.steps != "both"):
+        raise ValueError("--epochs and the epochs of a step contradict each other")
+    elif arguments.steps == "both":
+        qa = epochs * preset.epochs_qa // (preset.epochs_qa + preset.epochs_qaw) if qa is None else qa
+        qaw = epochs - qa
+        if qaw < 1:
+            raise ValueError(f"--epochs-qa {qa} leaves nothing of {epochs} epochs to step Qaw")
+    else:
+        qa = qaw = epochs
+    qa, qaw = (0 if arguments.steps == "Qaw" else qa), (0 if arguments.steps == "Qa" else qaw)
+    if qa + qaw == 0:
+        raise ValueError("there are no epochs to train")
+    return qa, qaw
+
+
+def _check_device(device: str) -> None:
     try:
-        torch.empty(1, device=options.device)
+        kind = torch.empty(1, device=device).device.type
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {options.device}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"--device {device}: there are cpu and cuda")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _structure(arguments: argparse.Namespace, data: DataSet) -> Structure:
+    classes = arguments.classes or data.classes
+    if classes < data.classes:
+        raise ValueError(f"--classes {classes} is less than the {data.classes} of {arguments.data}")
+    return declared_network(arguments.network, classes=classes, image=data.train.side)
+
+
+def _init(path: Path, structure: Structure) -> Tensors:
+    loaded = checkpoint.load(path, structure.name, structure.height)
+    if loaded.structure != structure:
+        raise ValueError(f"{path}: its {structure.name} has other widths, depths, classes or strides")
+    return loaded.tensors
+
+
+def _load_teacher(arguments: argparse.Namespace, structure: Structure) -> nn.Module | None:
+    path, network = arguments.teacher, arguments.teacher_network
+    if path is None:
+        if network or arguments.teacher_torchscript:
+            raise ValueError("--teacher-network and --teacher-torchscript tell what the file of --teacher is")
+        if arguments.preset in DISTILLING_PRESETS and not arguments.no_distillation:
+            raise ValueError(f"preset {arguments.preset} distils: give --teacher, or --no-distillation")
+        return None
+    if arguments.teacher_torchscript:
+        return teachers.load_torchscript(path)
+    if network:
+        return teachers.load_network(path, network, structure.height)
+    raise ValueError("--teacher needs --teacher-network or --teacher-torchscript")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    options = _options(arguments)
+    _check_device(options.device)
     if (arguments.out / RESUME_FILE).exists() and not arguments.resume:
         raise ValueError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
-    train_data, test_data = read_train(arguments.data), read_test(arguments.data)
-    metadata = train(structure, train_data, test_data, arguments.out, options, resume=arguments.resume)
+    data = read(arguments.data, side=arguments.image, workers=arguments.workers)
+    structure = _structure(arguments, data)
+    init, teacher = None, _load_teacher(arguments, structure)
+    if arguments.init is not None:
+        init, options = _init(arguments.init, structure), replace(options, init=_sha256(arguments.init))
+    with joined(options.device) as ranks:
+        if teacher is not None:
+            options = replace(options, teacher=_sha256(arguments.teacher))
+            teacher = teachers.prepared(
+                teacher,
+                arguments.teacher,
+                classes=structure.classes,
+                image=structure.height,
+                device=ranks.device,
+            )
+        metadata = train(
+            structure,
+            data,
+            arguments.out,
+            options,
+            resume=arguments.resume,
+            init=init,
+            teacher=teacher,
+            ranks=ranks,
+        )
     assert metadata is not None
-    print(f"{arguments.out / MODEL_FILE}: test top-1 {metadata['test_top1']:.2f}% after the last epoch")
+    if ranks.first:
+        print(f"{arguments.out / MODEL_FILE}: test top-1 {metadata['test_top1']:.2f}%, {metadata['chosen']}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    structure = NETWORKS[arguments.network]
+    _check_device(arguments.device)
+    size = image_size(arguments.images)
+    # Of images that are no squares, reading them complains.
+    assumed = size[0] if size is not None and size[0] == size[1] else None
+    loaded = checkpoint.load(arguments.checkpoint, arguments.network, arguments.image, assumed_image=assumed)
+    structure = loaded.structure
     images, labels = read_images(arguments.images, structure.height, structure.width)
-    model = load_model(arguments.checkpoint, structure)
-    logits = predict(model, images)
-    with arguments.out.open("wb") as file:
+    model = Network(structure, loaded.variant)
+    model.load(loaded.tensors)
+    logits = predict(model, images, arguments.device)
+    with replacing(arguments.out) as temporary, temporary.open("wb") as file:
         np.save(file, logits)
+    print(f"{arguments.out}: logits of {len(images)} images")
     if labels is not None:
         print(f"{arguments.checkpoint}: top-1 {accuracy(logits, labels):.2f}% of {len(labels)} images")
-
-
-def load_model(path: Path, structure: Structure) -> ReActNet:
-    """The network of a checkpoint; a bare state dict counts as the official code's: step Qaw with free scales.
-
-    Raises ValueError with one line where the file and `structure` do not fit.
-    """
-    arrays, metadata = checkpoint.read(path)
-    if "structure" in metadata and metadata["structure"] != structure.to_dict():
-        raise ValueError(f"{path}: it is a checkpoint of another network than {structure.name}")
-    step, scales = metadata.get("step", "Qaw"), metadata.get("scales", "free")
-    alpha = metadata.get("alpha", ALPHA)
-    if step not in STEPS or scales not in ("pow2", "free") or not isinstance(alpha, float):
-        raise ValueError(f"{path}: its metadata name step {step!r}, scales {scales!r}, alpha {alpha!r}")
-    try:
-        model = ReActNet(structure, step=step, alpha=alpha, scales=scales)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    for key, shape in wanted.items():
-        if key not in arrays:
-            raise ValueError(f"{path}: {key} is missing")
-        if arrays[key].shape != shape:
-            raise ValueError(f"{path}: {key} has shape {arrays[key].shape}, expected {shape}")
-    for key in arrays:
-        if key not in wanted:
-            raise ValueError(f"{path}: {key} is no parameter of {structure.name}")
-    model.load_state_dict({key: torch.from_numpy(value) for key, value in arrays.items()})
-    in_channels_last(model)
-    return model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -174,6 +266,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _evaluate(arguments) if evaluating else _train(arguments)
     except (ValueError, OSError) as error:
-        print(f"{'evaluate' if evaluating else 'train'}: {error}", file=sys.stderr)
+        print(f"{'evaluate' if evaluating else 'train'}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

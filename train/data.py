@@ -1,40 +1,314 @@
-"""CIFAR-10 from disk, and augmentation. Nothing is downloaded."""
+"""Labelled images from disk, and their augmentation: CIFAR-10, CIFAR-100, ImageNet folders. Nothing is downloaded.
+
+CIFAR lies in memory (on a GPU, in the GPU's) and is augmented a batch at a time; ImageNet's pictures are decoded and
+augmented one by one, in worker processes.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from golden.images import read_images
+from golden.images import PICTURE_SUFFIXES
+from golden.structure import CIFAR_SIDE, IMAGENET_SIDE
+from train.ranks import Ranks
 
-Images = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Indices = NDArray[np.int64]
+Seed = tuple[int, ...]
 
-SIDE = 32
-PIXELS = 3 * SIDE * SIDE
-BATCH_IMAGES = 10_000
-CLASSES = 10
 PAD = 4
-TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-TEST_BATCH = "test_batch"
-BINARY_FOLDER = "cifar-10-batches-bin"
-PICKLE_FOLDER = "cifar-10-batches-py"
+CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
+BATCH_IMAGES = 10_000  # in one of CIFAR's test files
+TRAIN_FILES = 5  # times as many images are for training
 
-# The official CIFAR code normalises with ImageNet's constants.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+CROP_AREA = (0.08, 1.0)  # part of the picture
+CROP_RATIO = (3 / 4, 4 / 3)  # width to height
+CROP_TRIALS = 10
+SHORTER_SIDE = 256 / 224  # of the picture before the central crop, in sides of that
+# Principal components of ImageNet's colours and their variances, pixels from 0 to 1 (Krizhevsky et al., 2012).
+COLOURS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+COLOUR_VARIANCES = np.array([0.2175, 0.0188, 0.0045])
+LIGHTING = 0.1
 
 
-class Cifar(NamedTuple):
-    """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
+class Batch(NamedTuple):
+    """One process's share of a batch: images uint8 (N, H, W, 3) and labels int64 (N,), on the process's device.
 
-    images: Images
+    `total` counts the whole batch's images, over all processes. `light`, float32 (N, 3) where there is any, is to be
+    added to pixels from 0 to 1.
+    """
+
+    images: Tensor
+    labels: Tensor
+    total: int
+    light: Tensor | None = None
+
+
+class LabelledImages(ABC):
+    """Square images of `side` pixels; `labels` int64 (N,) are classes from 0."""
+
     labels: Labels
+    side: int
+
+    @abstractmethod
+    def subset(self, indices: Indices) -> LabelledImages:
+        """The images at `indices`."""
+
+    @abstractmethod
+    def _load(
+        self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Images and lighting, as in `Batch`, of each of the shares in turn; augmented if there is a seed."""
+
+    def batches(self, batch_size: int, ranks: Ranks, seed: Seed | None = None) -> Iterator[Batch]:
+        """All images once, the last short batch too: as they are and in order or, with a seed, augmented and shuffled.
+
+        What happens to an image depends on the seed and its index alone: an epoch can be repeated after a resume, and
+        by any number of processes.
+        """
+        random = None if seed is None else np.random.default_rng(seed)
+        count = len(self.labels)
+        order = np.arange(count) if random is None else random.permutation(count)
+        wholes = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+        shares = [ranks.share(whole) for whole in wholes]
+        loaded = self._load(shares, seed, random, ranks.device)
+        for whole, share, (images, light) in zip(wholes, shares, loaded, strict=True):
+            yield Batch(images, torch.from_numpy(self.labels[share]).to(ranks.device), len(whole), light)
+
+
+class ArrayImages(LabelledImages):
+    """Images uint8 (N, side, side, 3) in memory: reflect-pad 4, random crop, random flip."""
+
+    def __init__(self, images: Pixels, labels: Labels) -> None:
+        self.images = images
+        self.labels = labels
+        self.side = images.shape[1]
+        self._on_device: dict[str, Tensor] = {}
+
+    def subset(self, indices: Indices) -> ArrayImages:
+        return ArrayImages(self.images[indices], self.labels[indices])
+
+    def _load(
+        self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        if device not in self._on_device:
+            self._on_device[device] = torch.from_numpy(self.images).to(device)
+        images = self._on_device[device]
+        if random is None:
+            for share in shares:
+                yield images[torch.from_numpy(share).to(device)], None
+            return
+        count = len(images)
+        tops = random.integers(0, 2 * PAD + 1, (count, 1))
+        lefts = random.integers(0, 2 * PAD + 1, (count, 1))
+        flips = random.random((count, 1)) < 0.5
+        # Pad, crop and flip are one gather: where in the image each pixel of the result comes from.
+        rows = _reflected(np.arange(self.side) + tops - PAD, self.side)
+        columns = np.arange(self.side) + lefts - PAD
+        columns = _reflected(np.where(flips, columns[:, ::-1], columns), self.side)
+        for share in shares:
+            index = share[:, None, None], rows[share][:, :, None], columns[share][:, None, :]
+            yield images[tuple(torch.from_numpy(part).to(device) for part in index)], None
+
+
+def _reflected(index: Indices, size: int) -> Indices:
+    """Positions outside 0 .. size - 1 folded back without repeating the edge, as numpy.pad's "reflect"."""
+    distance = np.abs(index)
+    return np.where(distance >= size, 2 * (size - 1) - distance, distance)
+
+
+@dataclass(frozen=True)
+class PictureImages(LabelledImages):
+    """Picture files of any size, by `workers` processes (0: this one): a random part resized, lighting, random flip.
+
+    Without augmentation, the centre: the shorter side resized to 256 / 224 of `side`, then cropped.
+    """
+
+    files: tuple[Path, ...]
+    labels: Labels
+    side: int
+    workers: int
+
+    def subset(self, indices: Indices) -> PictureImages:
+        files = tuple(self.files[index] for index in indices)
+        return PictureImages(files, self.labels[indices], self.side, self.workers)
+
+    def _load(
+        self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        loader = DataLoader(
+            _Pictures(self.files, self.side, seed),
+            batch_sampler=[share.tolist() for share in shares],
+            num_workers=self.workers,
+            collate_fn=partial(_collate, self.side),
+            pin_memory=device != "cpu",
+            generator=torch.Generator(),  # its own: drawing a seed from torch's would disturb that
+        )
+        try:
+            for images, light in loader:
+                images = images.to(device, non_blocking=True)
+                yield images, None if seed is None else light.to(device, non_blocking=True)
+        except ValueError as error:  # what a worker raised comes with its traceback
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+
+
+class _Pictures(Dataset):
+    """Index -> (uint8 (side, side, 3), lighting float32 (3,)); with a seed, augmented as seed and index say."""
+
+    def __init__(self, files: tuple[Path, ...], side: int, seed: Seed | None) -> None:
+        self.files = files
+        self.side = side
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.float32]]:
+        path = self.files[index]
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB")
+        except Exception as error:  # a damaged picture can raise nearly anything
+            raise ValueError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
+        if self.seed is None:
+            return np.array(centre(picture, self.side)), np.zeros(3, np.float32)
+        random = np.random.default_rng((*self.seed, index))
+        picture = picture.crop(random_box(picture.width, picture.height, random))
+        pixels = np.array(picture.resize((self.side, self.side), Image.Resampling.BILINEAR))
+        if random.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        light = COLOURS @ (random.normal(0.0, LIGHTING, 3) * COLOUR_VARIANCES)
+        return pixels, light.astype(np.float32)
+
+
+def _collate(side: int, items: list[tuple[Pixels, NDArray[np.float32]]]) -> tuple[Tensor, Tensor]:
+    if not items:  # a process without a share in the last batch
+        return torch.zeros((0, side, side, 3), dtype=torch.uint8), torch.zeros((0, 3))
+    images, lights = zip(*items, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(lights))
+
+
+def random_box(width: int, height: int, random: np.random.Generator) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a random part of a picture: uniform in area, log-uniform in shape.
+
+    Where no part of such a shape fits ten times in a row, the largest central one.
+    """
+    low, high = CROP_RATIO
+    for _ in range(CROP_TRIALS):
+        area = width * height * random.uniform(*CROP_AREA)
+        ratio = math.exp(random.uniform(math.log(low), math.log(high)))
+        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < across <= width and 0 < down <= height:
+            left, top = int(random.integers(0, width - across + 1)), int(random.integers(0, height - down + 1))
+            return left, top, left + across, top + down
+    across, down = min(width, round(height * high)), min(height, round(width / low))
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down
+
+
+def centre(picture: Image.Image, side: int) -> Image.Image:
+    """The central `side` x `side` pixels of a picture whose shorter side is resized to 256 / 224 of that."""
+    scale = round(side * SHORTER_SIDE) / min(picture.size)
+    width, height = (max(round(length * scale), side) for length in picture.size)
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return picture.crop((left, top, left + side, top + side))
+
+
+class DataSet(NamedTuple):
+    """What to train on, what to test with, and how many classes there are."""
+
+    name: str
+    train: LabelledImages
+    test: LabelledImages
+    classes: int
+
+
+@dataclass(frozen=True)
+class _Cifar:
+    """How the authors lay a CIFAR out: in records of bytes (the last of `label_bytes` counts), or pickled."""
+
+    name: str
+    classes: int
+    binary_folder: str
+    python_folder: str
+    train_files: tuple[str, ...]
+    test_file: str
+    label_bytes: int
+    label_key: bytes
+
+    def find(self, folder: Path) -> tuple[Path, bool] | None:
+        """The folder that holds the files, and whether they are in the binary layout; None if there is none."""
+        for candidate in (folder, folder / self.binary_folder, folder / self.python_folder):
+            for name in (self.test_file, self.train_files[0]):
+                if (candidate / f"{name}.bin").is_file():
+                    return candidate, True
+                if (candidate / name).is_file():
+                    return candidate, False
+        return None
+
+    def read(self, folder: Path, binary: bool) -> DataSet:
+        train = [
+            self._read(folder, name, BATCH_IMAGES * TRAIN_FILES // len(self.train_files), binary)
+            for name in self.train_files
+        ]
+        images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
+        test = self._read(folder, self.test_file, BATCH_IMAGES, binary)
+        return DataSet(self.name, ArrayImages(images, labels), ArrayImages(*test), self.classes)
+
+    def _read(self, folder: Path, name: str, count: int, binary: bool) -> tuple[Pixels, Labels]:
+        path = folder / (f"{name}.bin" if binary else name)
+        if not path.is_file():
+            raise ValueError(f"{path}: missing")
+        planes, labels = (self._read_binary if binary else self._read_pickle)(path, count)
+        if int(labels.max()) >= self.classes:
+            raise ValueError(f"{path}: label {labels.max()}; {self.name} has {self.classes} classes")
+        images = planes.reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(images), labels.astype(np.int64)
+
+    def _read_binary(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
+        """Records of labels and 3072 bytes: the red, green and blue planes."""
+        size, record = path.stat().st_size, self.label_bytes + CIFAR_PIXELS
+        if size != count * record:
+            raise ValueError(f"{path}: {size} bytes, expected {count * record}")
+        records = np.fromfile(path, np.uint8).reshape(count, record)
+        return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
+
+    def _read_pickle(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
+        """One pickled dict with b"data" uint8 (N, 3072) and a list of labels."""
+        try:
+            with path.open("rb") as file:
+                batch = _ArrayUnpickler(file, encoding="bytes").load()
+        except OSError:
+            raise
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            raise ValueError(f"{path}: not a {self.name} batch: {' '.join(str(error).split())}") from None
+        planes = batch.get(b"data") if isinstance(batch, dict) else None
+        labels = batch.get(self.label_key) if isinstance(batch, dict) else None
+        if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8 or planes.shape != (count, CIFAR_PIXELS):
+            raise ValueError(f'{path}: b"data" is not uint8 of shape ({count}, {CIFAR_PIXELS})')
+        if (
+            not isinstance(labels, list)
+            or len(labels) != count
+            or not all(isinstance(label, int) and 0 <= label < self.classes for label in labels)
+        ):
+            raise ValueError(f"{path}: {self.label_key!r} is not a list of {count} classes")
+        return planes, np.array(labels)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -58,102 +332,66 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _find_folder(folder: Path) -> tuple[Path, bool]:
-    """The folder that holds the batches, and whether they are in the binary layout."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    for candidate in (folder, folder / BINARY_FOLDER, folder / PICKLE_FOLDER):
-        if (candidate / f"{TEST_BATCH}.bin").exists() or (candidate / f"{TRAIN_BATCHES[0]}.bin").exists():
-            return candidate, True
-        if (candidate / TEST_BATCH).exists() or (candidate / TRAIN_BATCHES[0]).exists():
-            return candidate, False
-    raise ValueError(f"{folder}: neither {BINARY_FOLDER} nor {PICKLE_FOLDER} is here")
+CIFARS = (
+    _Cifar(
+        name="CIFAR-10",
+        classes=10,
+        binary_folder="cifar-10-batches-bin",
+        python_folder="cifar-10-batches-py",
+        train_files=tuple(f"data_batch_{number}" for number in range(1, TRAIN_FILES + 1)),
+        test_file="test_batch",
+        label_bytes=1,
+        label_key=b"labels",
+    ),
+    _Cifar(
+        name="CIFAR-100",
+        classes=100,
+        binary_folder="cifar-100-binary",
+        python_folder="cifar-100-python",
+        train_files=("train",),
+        test_file="test",
+        label_bytes=2,
+        label_key=b"fine_labels",
+    ),
+)
 
 
-def _read_binary(path: Path) -> Cifar:
-    """One file of records (label byte, then 3072 bytes: the red, green and blue planes)."""
-    size, expected = path.stat().st_size, BATCH_IMAGES * (1 + PIXELS)
-    if size != expected:
-        raise ValueError(f"{path}: {size} bytes, expected {expected}")
-    images, labels = read_images(path)
-    assert labels is not None
-    return Cifar(images, labels)
-
-
-def _read_pickle(path: Path) -> Cifar:
-    """One pickled dict with b"data" uint8 (10000, 3072) and b"labels", a list."""
-    try:
-        with path.open("rb") as file:
-            batch = _ArrayUnpickler(file, encoding="bytes").load()
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ValueError(f"{path}: not a CIFAR-10 batch: {error}") from None
-    planes = batch.get(b"data") if isinstance(batch, dict) else None
-    labels = batch.get(b"labels") if isinstance(batch, dict) else None
-    if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8 or planes.shape != (BATCH_IMAGES, PIXELS):
-        raise ValueError(f'{path}: b"data" is not uint8 of shape ({BATCH_IMAGES}, {PIXELS})')
-    if (
-        not isinstance(labels, list)
-        or len(labels) != BATCH_IMAGES
-        or not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels)
-    ):
-        raise ValueError(f'{path}: b"labels" is not a list of {BATCH_IMAGES} classes')
-    return _cifar(path, planes, np.array(labels, dtype=np.int64))
-
-
-def _cifar(path: Path, planes: Images, labels: Labels) -> Cifar:
-    if int(labels.max()) >= CLASSES:
-        raise ValueError(f"{path}: label {labels.max()}; there are {CLASSES} classes")
-    return Cifar(np.ascontiguousarray(planes.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels)
-
-
-def _read(folder: Path, names: tuple[str, ...]) -> Cifar:
-    folder, binary = _find_folder(folder)
-    parts = []
-    for name in names:
-        path = folder / (f"{name}.bin" if binary else name)
-        if not path.is_file():
-            raise ValueError(f"{path}: missing")
-        parts.append(_read_binary(path) if binary else _read_pickle(path))
-    return Cifar(np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
-
-
-def read_train(folder: str | Path) -> Cifar:
-    """The 50,000 training images of the official binary or Python folder, or of the folder that holds one.
+def read(folder: str | Path, *, side: int | None = None, workers: int = 0) -> DataSet:
+    """The data set in `folder`: a CIFAR in the binary or the Python version, or the folder that holds one of them;
+    or train/ and val/ with one folder of pictures a class, whose images become `side` pixels (224) wide and high.
 
     Raises ValueError with one line that names what is missing or wrong.
     """
-    return _read(Path(folder), TRAIN_BATCHES)
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    for cifar in CIFARS:
+        found = cifar.find(folder)
+        if found:
+            if side not in (None, CIFAR_SIDE):
+                raise ValueError(f"{folder}: images of {cifar.name} are {CIFAR_SIDE} pixels wide, not {side}")
+            return cifar.read(*found)
+    if not (folder / "train").is_dir() or not (folder / "val").is_dir():
+        raise ValueError(f"{folder}: here is neither a CIFAR nor folders train and val")
+    classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
+    side = side or IMAGENET_SIDE
+    train, test = (_read_pictures(folder / part, classes, side, workers) for part in ("train", "val"))
+    return DataSet(folder.name, train, test, len(classes))
 
 
-def read_test(folder: str | Path) -> Cifar:
-    """The 10,000 test images; as `read_train`."""
-    return _read(Path(folder), (TEST_BATCH,))
-
-
-def augmented_batches(data: Cifar, batch_size: int, seed: tuple[int, ...]) -> Iterator[Cifar]:
-    """One epoch in random order: reflect-pad 4, random crop, random horizontal flip; the last short batch is kept.
-
-    The order, the crops and the flips depend on `seed` alone, so an epoch can be repeated after a resume.
-    """
-    count, height, width, _ = data.images.shape
-    random = np.random.default_rng(seed)
-    order = random.permutation(count)
-    tops = random.integers(0, 2 * PAD + 1, (count, 1))
-    lefts = random.integers(0, 2 * PAD + 1, (count, 1))
-    flips = random.random((count, 1)) < 0.5
-    # Pad, crop and flip are one gather: where in the image each pixel of the result comes from.
-    rows = _reflected(np.arange(height) + tops - PAD, height)
-    columns = np.arange(width) + lefts - PAD
-    columns = _reflected(np.where(flips, columns[:, ::-1], columns), width)
-    for start in range(0, count, batch_size):
-        batch = order[start : start + batch_size]
-        index = batch[:, None, None], rows[batch][:, :, None], columns[batch][:, None, :]
-        yield Cifar(data.images[index], data.labels[batch])
-
-
-def _reflected(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Positions outside 0 .. size - 1 folded back without repeating the edge, as numpy.pad's "reflect"."""
-    distance = np.abs(index)
-    return np.where(distance >= size, 2 * (size - 1) - distance, distance)
+def _read_pictures(folder: Path, classes: list[str], side: int, workers: int) -> PictureImages:
+    """The class of a picture is the place of its folder in `classes`."""
+    strangers = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in classes)
+    if strangers:
+        raise ValueError(f"{folder / strangers[0]}: no such class among the training images")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        if not (folder / name).is_dir():
+            continue
+        found = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        files += found
+        labels += [label] * len(found)
+    if not files:
+        raise ValueError(f"{folder}: no pictures in folders of classes")
+    return PictureImages(tuple(files), np.array(labels, np.int64), side, workers)

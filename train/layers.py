@@ -1,23 +1,24 @@
 """The layers of A&B BNN with their training gradients (Ma et al., CVPR 2024, Section 3).
 
 The element-wise chains between two convolutions are each one autograd function: on a CPU they, not the convolutions,
-would set the pace. Maps are (N, C, H, W), kept in channels_last memory.
+would set the pace. Maps are (N, C, H, W), kept in channels_last memory; what belongs to channels is (C,).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Scales = Literal["pow2", "free"]
+from train.variant import Scales
 
 MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
 STANDARDIZE_EPS = 1e-5
 INITIAL_L_ALPHA = -3.0  # slope 1/8
+INITIAL_SLOPE = 0.25  # of a PReLU with free slopes
 
 
 def channel_sum(x: Tensor) -> Tensor:
@@ -25,30 +26,45 @@ def channel_sum(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
 
 
+def by_channel(x: Tensor) -> Tensor:
+    """(C,) as (C, 1, 1), to meet maps (N, C, H, W)."""
+    return x.reshape(-1, 1, 1)
+
+
+def _before_sign(x: Tensor, bias: Tensor | None, beta: float) -> Tensor:
+    return torch.mul(x, beta) if bias is None else torch.add(by_channel(bias), x, alpha=beta)
+
+
+def _signs(u: Tensor, dtype: torch.dtype) -> Tensor:
+    # 2 * (u >= 0) - 1 in whole passes: torch.where on two scalars is several times slower.
+    return torch.ge(u, 0.0, out=torch.empty_like(u)).mul_(2.0).sub_(1.0).to(dtype)
+
+
 class _BiasedSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor, beta: float, dtype: torch.dtype) -> Tensor:
-        u = torch.add(bias, x, alpha=beta)
-        # 2 * (u >= 0) - 1 in whole passes: torch.where on two scalars is several times slower.
-        signs = torch.ge(u, 0.0, out=torch.empty_like(u)).mul_(2.0).sub_(1.0).to(dtype)
+    def forward(ctx: Any, x: Tensor, bias: Tensor | None, beta: float, dtype: torch.dtype) -> Tensor:
+        u = _before_sign(x, bias, beta)
+        signs = _signs(u, dtype)
         ctx.save_for_backward(u.mul_(MASK_DELTA).sigmoid_())
         ctx.beta = beta
         return signs
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (sigmoid,) = ctx.saved_tensors
         # aten's backward of the sigmoid is grad * s (1 - s) in one pass; 2 * delta completes the mask's derivative.
         grad = torch.ops.aten.sigmoid_backward(grads[0].to(sigmoid.dtype), sigmoid)
-        grad_bias = channel_sum(grad).mul_(2.0 * MASK_DELTA).reshape(1, -1, 1, 1)
+        grad_bias = channel_sum(grad).mul_(2.0 * MASK_DELTA) if ctx.needs_input_grad[1] else None
         return grad.mul_(2.0 * MASK_DELTA * ctx.beta), grad_bias, None, None
 
 
-def biased_sign(x: Tensor, bias: Tensor, beta: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    """sign(beta * x + bias) with sign(0) = 1: x (N, C, H, W), bias (1, C, 1, 1); -1 and 1 out, as `dtype`.
+def biased_sign(x: Tensor, bias: Tensor | None, beta: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """sign(beta * x + bias) with sign(0) = 1: x (N, C, H, W), bias (C,) or none; -1 and 1 out, as `dtype`.
 
     Backward it is 2 * sigmoid(3 u), that is 6 s (1 - s): the mask layer of the paper.
     """
+    if not torch.is_grad_enabled():
+        return _signs(_before_sign(x, bias, beta), dtype)
     result: Tensor = _BiasedSign.apply(x, bias, beta, dtype)  # type: ignore[no-untyped-call]
     return result
 
@@ -56,32 +72,43 @@ def biased_sign(x: Tensor, bias: Tensor, beta: float, dtype: torch.dtype = torch
 class _BiasedQPReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
-        z = torch.add(x, residual).add_(before)
+        z = torch.add(x, residual).add_(by_channel(before))
         slope = torch.exp2(torch.round(l_alpha))
         ctx.save_for_backward(z, slope)
-        return functional.prelu(z, slope).add_(after)
+        return functional.prelu(z, slope).add_(by_channel(after))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         z, slope = ctx.saved_tensors
         grad = grads[0]
-        grad_after = channel_sum(grad).reshape(1, -1, 1, 1)
+        grad_after = channel_sum(grad)
         # Where z > 0 the gradient passes whole, elsewhere slope times: grad + (1 - slope) * (positive part - grad).
         positive = torch.ops.aten.threshold_backward(grad, z, 0.0)
-        grad_z = torch.lerp(grad, positive, 1.0 - slope.reshape(1, -1, 1, 1))
-        # d slope / d L_alpha = ln 2 * slope once round() is passed straight through
+        grad_z = torch.lerp(grad, positive, 1.0 - by_channel(slope))
+        # d slope / d l_alpha = ln 2 * slope once round() is passed straight through
         grad_slope = channel_sum(grad.sub(positive).mul_(z))
         grad_l_alpha = grad_slope.mul_(slope).mul_(math.log(2.0))
-        return grad_z, grad_z, channel_sum(grad_z).reshape(1, -1, 1, 1), grad_l_alpha, grad_after
+        return grad_z, grad_z, channel_sum(grad_z), grad_l_alpha, grad_after
 
 
 def biased_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
-    """QPReLU(x + residual + before) + after: maps (N, C, H, W), biases (1, C, 1, 1), l_alpha (C,).
+    """QPReLU(x + residual + before) + after: maps (N, C, H, W), the others (C,).
 
     QPReLU multiplies what is negative by 2^round(l_alpha); round() passes the gradient straight through.
     """
     result: Tensor = _BiasedQPReLU.apply(x, residual, before, l_alpha, after)  # type: ignore[no-untyped-call]
     return result
+
+
+def one_sided_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
+    """Eq. 8 of the paper on y = x + residual: y >= 0 ? y : 2^round(l_alpha) * (y + before) + after.
+
+    Shapes and the gradient of round() as in `biased_qprelu`.
+    """
+    y = x + residual
+    # The second factor is exactly 1 forward; backward it stands for d slope / d l_alpha = ln 2 * slope.
+    slope = torch.exp2(torch.round(l_alpha.detach())) * (1.0 + math.log(2.0) * (l_alpha - l_alpha.detach()))
+    return torch.where(y >= 0, y, by_channel(slope) * (y + by_channel(before)) + by_channel(after))
 
 
 def standardize(weight: Tensor) -> Tensor:
@@ -99,10 +126,10 @@ def nearest_power_of_two(x: Tensor) -> Tensor:
 
 
 class ScaledConv(nn.Module):
-    """A convolution without bias; its `weight` (out, in, k, k) is standardized, then times `gain` (out, 1, 1, 1).
+    """A convolution without bias; its `weight` (out, in, k, k) is standardized, then times `gain` (out,).
 
-    `binary` replaces the standardized weights by sign * mean magnitude a filter. `scales` "pow2" then rounds
-    multiplier * gain * mean magnitude to a power of two; "free" leaves it.
+    `binary` replaces the standardized weights by sign * mean magnitude a filter; a standardized weight of 0 has the
+    sign +1. `scales` "pow2" then rounds multiplier * gain * mean magnitude to a power of two; "free" leaves it.
     """
 
     def __init__(
@@ -118,27 +145,33 @@ class ScaledConv(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel))
-        self.gain = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+        self.gain = nn.Parameter(torch.ones(out_channels))
         nn.init.kaiming_normal_(self.weight)
         self.stride = stride
         self.padding = kernel // 2
         self.multiplier = multiplier
         self.binary = binary
         self.scales = scales
+        self.fixed: tuple[Tensor, Tensor | None] | None = None
 
     def effective_weight(self) -> Tensor:
-        """What the convolution multiplies with, (out, in, k, k); a standardized weight of 0 has the sign +1."""
+        """What the convolution multiplies with, (out, in, k, k)."""
         w_hat = standardize(self.weight)
+        gain = self.gain.reshape(-1, 1, 1, 1)
         if not self.binary:
-            return w_hat * (self.gain * self.multiplier)
-        signs = torch.where(w_hat.detach() >= 0, 1.0, -1.0)
-        scale = self.gain * self._unit_scale(w_hat)
-        if self.scales == "pow2":
-            scale = nearest_power_of_two(scale)
+            return w_hat * (gain * self.multiplier)
+        signs, scale = self._signs_and_scale(w_hat)
         # The latent weights learn through clamp(w_hat, -1, 1) times the gain, without the (detached) mean magnitude;
         # the added term is exactly zero forward.
         through = w_hat.clamp(-1.0, 1.0)
-        return torch.addcmul(signs * scale, through - through.detach(), self.gain.detach() * self.multiplier)
+        return torch.addcmul(signs * scale, through - through.detach(), gain.detach() * self.multiplier)
+
+    def _signs_and_scale(self, w_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """+-1 (out, in, k, k) and the filters' factors (out, 1, 1, 1) of a binary convolution."""
+        scale = self.gain.reshape(-1, 1, 1, 1) * self._unit_scale(w_hat)
+        if self.scales == "pow2":
+            scale = nearest_power_of_two(scale)
+        return torch.where(w_hat.detach() >= 0, 1.0, -1.0), scale
 
     def _unit_scale(self, w_hat: Tensor) -> Tensor:
         """The scale of each filter at gain 1, (out, 1, 1, 1), detached."""
@@ -152,26 +185,26 @@ class ScaledConv(nn.Module):
         the scale to another integer.
         """
         if self.binary and self.scales == "pow2":
-            unit_scale = self._unit_scale(standardize(self.weight))
+            unit_scale = self._unit_scale(standardize(self.weight)).flatten()
             self.gain.copy_(nearest_power_of_two(self.gain * unit_scale) / unit_scale)
 
+    @torch.no_grad()
+    def fix(self) -> None:
+        """Computes the weights once for all calls to come; they no longer follow the parameters, nor learn.
+
+        A binary convolution then multiplies with +-1 and scales its sums, which are exact on inputs of +-1. Its signs
+        are those of float32 whatever the parameters' type: where a weight is its filter's mean but for rounding, the
+        official code's logits depend on them.
+        """
+        if self.binary:
+            _, scale = self._signs_and_scale(standardize(self.weight))
+            signs, _ = self._signs_and_scale(standardize(self.weight.float().contiguous()))
+            self.fixed = signs, scale.reshape(-1, 1, 1)
+        else:
+            self.fixed = self.effective_weight(), None
+
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution in the type of x, (N, in, H, W); float32 out."""
-        weight = self.effective_weight().to(x.dtype)
-        return functional.conv2d(x, weight, stride=self.stride, padding=self.padding).float()
-
-
-class Bias(nn.Module):
-    """One learned `bias` (1, C, 1, 1); the neighbouring function adds it."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
-
-
-class QPReLU(nn.Module):
-    """The exponents `L_alpha` (C,) of the slopes 2^round(L_alpha); `biased_qprelu` applies them."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.L_alpha = nn.Parameter(torch.full((channels,), INITIAL_L_ALPHA))
+        """The convolution in the type of x, (N, in, H, W); the parameters' type out."""
+        weight, scale = (self.effective_weight(), None) if self.fixed is None else self.fixed
+        out = functional.conv2d(x, weight.to(x.dtype), stride=self.stride, padding=self.padding).to(self.gain.dtype)
+        return out if scale is None else out.mul_(scale)

@@ -1,11 +1,12 @@
-"""The CIFAR recipe: two steps ("Qa", then "Qaw"), Adam, adaptive gradient clipping, a rate that falls to 0."""
+"""The recipe: two steps ("Qa", then "Qaw"), Adam, adaptive gradient clipping, a rate that falls to 0."""
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm  # type: ignore[import-untyped]
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 from golden.structure import Structure
 from train import checkpoint
-from train.data import MEAN, STD, Cifar, Images, augmented_batches
-from train.layers import Scales
-from train.model import ALPHA, STEPS, ReActNet, Step
+from train.data import DataSet, LabelledImages
+from train.model import Network
+from train.ranks import Ranks
+from train.tensors import Tensors
+from train.variant import ALPHA, STEPS, Form, Scales, Step, Variant
 
 AGC_EPS = 1e-3  # the norm that stands in for that of an all but zero parameter
-EVALUATION_BATCH = 500
+EVALUATION_VALUES = {"cpu": 2**22, "cuda": 2**26}  # of the stem's output, an evaluation batch
+POSTFIX_EVERY = 20  # batches: reading the loss waits for a GPU
 
 MODEL_FILE = "model.pt"
+QA_FILE = "model_qa.pt"
 RESUME_FILE = "resume.pt"
 LOG_FILE = "log.jsonl"
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What one run depends on. The defaults are those of the shipped `tiny`."""
+    """What one run depends on. The defaults are those of the shipped `tiny`.
+
+    A step of 0 epochs is left out. `slope` fixes all QPReLUs' slopes at 2^slope. `validation` training images are held
+    out to choose each step's epoch with; with 0 it is the last. `teacher` and `init` are the sha256 of the files that a
+    run distils from and starts with, empty for none.
+    """
 
     epochs_qa: int = 32
     epochs_qaw: int = 64
@@ -43,6 +54,11 @@ class TrainOptions:
     agc: float = 1e-3
     alpha: float = ALPHA
     scales: Scales = "pow2"
+    form: Form = "code"
+    slope: float | None = None
+    teacher: str = ""
+    init: str = ""
+    validation: int = 0
     seed: int = 2023
     evaluate_every: int = 5
     bfloat16: bool = True
@@ -51,29 +67,55 @@ class TrainOptions:
     def epochs(self, step: Step) -> int:
         return self.epochs_qa if step == "Qa" else self.epochs_qaw
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return tuple(step for step in STEPS if self.epochs(step))
+
+    def variant(self, step: Step) -> Variant:
+        return Variant(step, self.alpha, self.scales, self.form)
+
+
+PRESETS: dict[str, TrainOptions] = {
+    "quick": TrainOptions(),
+    "paper-cifar": TrainOptions(
+        epochs_qa=256, epochs_qaw=256, batch_size=256, rate=1e-3, scales="free", evaluate_every=1, bfloat16=False
+    ),
+    "paper-imagenet": TrainOptions(
+        epochs_qa=128,
+        epochs_qaw=128,
+        batch_size=256,
+        rate=1e-3,
+        agc=2e-2,
+        scales="free",
+        evaluate_every=1,
+        bfloat16=False,
+    ),
+}
+DISTILLING_PRESETS = ("paper-imagenet",)
+
 
 @dataclass
 class Position:
-    """Where a run stands: `epoch` epochs of `step` are done; `log` holds one record for each epoch so far."""
+    """Where a run stands: `epoch` epochs of `step` are done; `log` holds one record for each epoch so far.
+
+    `best` is the record of the step's epoch that knows most held-out images, where there are any.
+    """
 
     step: Step
     epoch: int
     log: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
 
 
-def in_channels_last(model: nn.Module) -> None:
-    """Lays the filters out as the maps are: (out, k, k, in) in memory."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def normalise(images: Images, device: str = "cpu") -> Tensor:
-    """uint8 (N, H, W, 3) to float32 (N, 3, H, W), channels_last, with the constants of the official CIFAR code."""
-    std = torch.tensor(STD, device=device)
-    mean = torch.tensor(MEAN, device=device)
-    x = torch.from_numpy(images).to(device).float()
-    return (x.mul_(1.0 / (255.0 * std)).sub_(mean / std)).permute(0, 3, 1, 2)
+def normalise(
+    images: Tensor, variant: Variant, *, light: Tensor | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """uint8 (N, H, W, 3) to (N, 3, H, W), channels_last; `light` (N, 3) is added to pixels from 0 to 1."""
+    std = torch.tensor(variant.std, device=images.device, dtype=dtype)
+    offset = torch.tensor(variant.mean, device=images.device, dtype=dtype) / std
+    if light is not None:
+        offset = offset - (light / std)[:, None, None, :]
+    return images.to(dtype).mul_(1.0 / (255.0 * std)).sub_(offset).permute(0, 3, 1, 2)
 
 
 def unitwise_norm(x: Tensor) -> Tensor:
@@ -84,13 +126,17 @@ def unitwise_norm(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> None:
-    """Adaptive gradient clipping (Brock et al., 2021): unit by unit, |gradient| <= limit * max(|parameter|, 1e-3)."""
-    for parameter in parameters:
+def clip_gradients(parameters: Iterable[tuple[str, nn.Parameter]], limit: float) -> None:
+    """Adaptive gradient clipping (Brock et al., 2021): unit by unit, |gradient| <= limit * max(|parameter|, 1e-3).
+
+    A gain is a factor of one filter, so each is a unit; of the other vectors, each is one as a whole.
+    """
+    for name, parameter in parameters:
         if parameter.grad is None:
             continue
-        largest = unitwise_norm(parameter).clamp_min_(AGC_EPS).mul_(limit)
-        norm = unitwise_norm(parameter.grad).clamp_min_(1e-6)
+        norm_of = torch.abs if name.endswith(".gain") else unitwise_norm
+        largest = norm_of(parameter).clamp_min_(AGC_EPS).mul_(limit)
+        norm = norm_of(parameter.grad).clamp_min_(1e-6)
         parameter.grad.mul_((largest / norm).clamp_max_(1.0))
 
 
@@ -98,9 +144,9 @@ def make_optimizer(model: nn.Module, step: Step, options: TrainOptions) -> torch
     """Adam; only step Qa decays weights, and only those of convolutions."""
     convolutions: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_convolution = parameter.ndim == 4 and name.endswith(".weight")
-        (convolutions if is_convolution else others).append(parameter)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            (convolutions if parameter.ndim == 4 else others).append(parameter)
     groups = [
         {"params": convolutions, "weight_decay": options.weight_decay if step == "Qa" else 0.0},
         {"params": others, "weight_decay": 0.0},
@@ -108,13 +154,32 @@ def make_optimizer(model: nn.Module, step: Step, options: TrainOptions) -> torch
     return torch.optim.Adam(groups, lr=options.rate, fused=True)
 
 
-@torch.no_grad()
-def predict(model: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float32]:
-    """Logits (N, classes) of images (N, H, W, 3) uint8, in evaluation mode."""
-    model.eval()
-    batches = range(0, len(images), EVALUATION_BATCH)
-    logits = [model(normalise(images[start : start + EVALUATION_BATCH], device)).cpu() for start in batches]
-    return torch.cat(logits).numpy().astype(np.float32, copy=False)
+def summed_loss(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+    """Cross-entropy with the labels or, with a teacher, with its softmax (Eq. 3), summed over the images."""
+    target = labels if teacher_logits is None else functional.softmax(teacher_logits.float(), dim=1)
+    return functional.cross_entropy(logits, target, reduction="sum")
+
+
+def evaluation_batch(structure: Structure, device: str) -> int:
+    """Images a batch, so that memory stays bounded whatever the network."""
+    height, width = structure.stem_conv_output
+    values = EVALUATION_VALUES[torch.device(device).type]
+    return max(1, values // (height * width * structure.stem.out_channels))
+
+
+@torch.inference_mode()
+def predict(model: Network, images: NDArray[np.uint8], device: str = "cpu") -> NDArray[np.float32]:
+    """Logits (N, classes) of images (N, H, W, 3) uint8, as `Network.for_evaluation` computes them."""
+    evaluated = model.for_evaluation().to(device)
+    size = evaluation_batch(model.structure, device)
+    logits = np.empty((len(images), model.structure.classes), np.float32)
+    with tqdm(total=len(images), unit="img", disable=None) as bar:
+        for start in range(0, len(images), size):
+            batch = torch.from_numpy(images[start : start + size]).to(device)
+            x = normalise(batch, model.variant, dtype=torch.float64)
+            logits[start : start + size] = evaluated(x).float().cpu().numpy()
+            bar.update(len(batch))
+    return logits
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -122,156 +187,257 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float(100.0 * (logits.argmax(axis=1) == labels).mean())
 
 
-def train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    data: Cifar,
-    position: Position,
-    options: TrainOptions,
-    description: str,
-) -> dict[str, float]:
-    """One pass over the training images; returns the mean loss, the top-1 (%) and the seconds it took."""
-    model.train()
-    clipped = [parameter for name, parameter in model.named_parameters() if not name.startswith("fc.")]
-    batches = -(-len(data.labels) // options.batch_size)
-    total, iteration = options.epochs(position.step) * batches, position.epoch * batches
-    seed = (options.seed, STEPS.index(position.step), position.epoch)
-    loss_sum, correct, seen, start = 0.0, 0, 0, time.perf_counter()
-    every = 0.5 if sys.stderr.isatty() else 30.0  # a log file needs no line a second
-    with tqdm(total=len(data.labels), desc=description, unit="img", unit_scale=True, mininterval=every) as bar:
-        for images, labels in augmented_batches(data, options.batch_size, seed):
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * (1.0 - iteration / total)
-            target = torch.from_numpy(labels).to(options.device)
-            logits = model(normalise(images, options.device))
-            loss = functional.cross_entropy(logits, target)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip_gradients(clipped, options.agc)
-            optimizer.step()
-            iteration += 1
-            seen += len(labels)
-            loss_sum += float(loss.detach()) * len(labels)
-            correct += int((logits.detach().argmax(1) == target).sum())
-            bar.set_postfix(loss=f"{loss_sum / seen:.3f}", top1=f"{100 * correct / seen:.1f}%", refresh=False)
-            bar.update(len(labels))
-    if not np.isfinite(loss_sum):
-        raise ValueError(f"{description}: the loss is not finite")
-    seconds = time.perf_counter() - start
-    return {"train_loss": loss_sum / seen, "train_top1": 100 * correct / seen, "seconds": seconds}
+@torch.inference_mode()
+def top1(model: Network, data: LabelledImages, ranks: Ranks) -> float:
+    """Top-1 (%) of `predict`'s arithmetic on `data`; the processes share the work."""
+    evaluated = model.for_evaluation()
+    right = torch.zeros((), dtype=torch.int64, device=ranks.device)
+    size = evaluation_batch(model.structure, ranks.device) * ranks.world
+    for batch in data.batches(size, ranks):
+        if len(batch.labels):
+            x = normalise(batch.images, model.variant, dtype=torch.float64)
+            right += (evaluated(x).argmax(1) == batch.labels).sum()
+    return 100.0 * int(ranks.total(right)) / len(data.labels)
 
 
-def metadata_of(structure: Structure, position: Position, options: TrainOptions) -> dict[str, Any]:
-    """What a checkpoint says about itself; `test_top1` is that of the last epoch, None if it was not measured."""
-    return {
-        "structure": structure.to_dict(),
-        "step": position.step,
-        "alpha": options.alpha,
-        "scales": options.scales,
-        "mean": list(MEAN),
-        "std": list(STD),
-        "seed": options.seed,
-        "epochs": {"Qa": options.epochs_qa, "Qaw": options.epochs_qaw},
-        "test_top1": position.log[-1]["test_top1"] if position.log else None,
-        "options": asdict(options),
-    }
+def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImages, LabelledImages | None]:
+    """`data` without `count` images that `seed` draws, and those."""
+    if not count:
+        return data, None
+    if count >= len(data.labels):
+        raise ValueError(f"{count} images held out leave nothing of {len(data.labels)} to train on")
+    order = np.random.default_rng((seed, len(STEPS))).permutation(len(data.labels))
+    return data.subset(np.sort(order[count:])), data.subset(np.sort(order[:count]))
 
 
 def train(
     structure: Structure,
-    train_data: Cifar,
-    test_data: Cifar,
+    data: DataSet,
     out: Path,
     options: TrainOptions,
     *,
     resume: bool = False,
+    init: Tensors | None = None,
+    teacher: nn.Module | None = None,
+    ranks: Ranks | None = None,
     report: Callable[[str], None] = print,
     stop_after: int | None = None,
 ) -> dict[str, Any] | None:
     """Both steps; writes model.pt, resume.pt and log.jsonl into `out`, and returns the metadata of model.pt.
 
-    With `resume` it continues from resume.pt, bit for bit as if it had not stopped. After `stop_after` epochs it stops
-    as an interrupted run would, and returns None. Raises ValueError if resume.pt does not fit.
+    Where another step follows, step Qa's result goes to model_qa.pt. `init` holds canonical tensors to start from,
+    `teacher` takes the same normalised images and gives logits. With `resume` the run continues from resume.pt, bit for
+    bit as if it had not stopped. After `stop_after` epochs it stops as an interrupted run would, and returns None.
+    Raises ValueError if resume.pt does not fit.
     """
-    saved = _read_resume(out / RESUME_FILE, structure, options) if resume else None
-    position = Position(STEPS[0], 0) if saved is None else Position(saved["step"], saved["epoch"], list(saved["log"]))
-    model, optimizer = _prepare(structure, position.step, options)
-    if saved is not None:
-        try:
-            model.load_state_dict(saved["state"])
-            optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{out / RESUME_FILE}: not a file to resume from: {_first_line(error)}") from None
-
-    out.mkdir(parents=True, exist_ok=True)
-    _write_log(out / LOG_FILE, position.log)
-    report(f"{structure.name}: seed {options.seed}, {options}")
-    done = 0
-    while True:
-        while position.epoch < options.epochs(position.step):
-            if done == stop_after:
-                return None
-            record = _run_epoch(model, optimizer, train_data, test_data, position, options)
-            done += 1
-            content = {
-                "state": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "structure": structure.to_dict(),
-            }
-            content |= {"options": asdict(options), **asdict(position)}
-            checkpoint.write_atomically(out / RESUME_FILE, content)
-            _write_log(out / LOG_FILE, position.log)
-            report(_describe(record))
-        if position.step == STEPS[-1]:
-            break
-        position.step, position.epoch = STEPS[STEPS.index(position.step) + 1], 0
-        state = model.state_dict()
-        model, optimizer = _prepare(structure, position.step, options)
-        model.load_state_dict(state)
-    model.settle_gains()
-    metadata = metadata_of(structure, position, options)
-    checkpoint.save(out / MODEL_FILE, model, metadata)
-    return metadata
+    run = Run(structure, data, out, options, teacher, ranks or Ranks(device=options.device), report)
+    run.start(init, resume)
+    return run.finish(stop_after)
 
 
-def _prepare(structure: Structure, step: Step, options: TrainOptions) -> tuple[ReActNet, torch.optim.Adam]:
-    """A model with the seed's initial weights, and its optimizer."""
-    torch.manual_seed(options.seed)
-    model = ReActNet(structure, step=step, alpha=options.alpha, scales=options.scales)
-    model.to(device=options.device)
-    in_channels_last(model)
-    if options.bfloat16:
-        model.train_in_bfloat16()
-    return model, make_optimizer(model, step, options)
+class Run:
+    """The state of one `train`: the model, its optimizer, and where it stands."""
 
+    def __init__(
+        self,
+        structure: Structure,
+        data: DataSet,
+        out: Path,
+        options: TrainOptions,
+        teacher: nn.Module | None,
+        ranks: Ranks,
+        report: Callable[[str], None],
+    ) -> None:
+        self.structure = structure
+        self.data = data
+        self.images, self.held_out = hold_out(data.train, options.validation, options.seed)
+        self.out = out
+        self.options = options
+        self.teacher = teacher
+        self.ranks = ranks
+        self.report = report if ranks.first else lambda line: None
+        self.position = Position(options.steps[0], 0)
+        self.best_state: dict[str, Tensor] | None = None
 
-def _run_epoch(
-    model: ReActNet,
-    optimizer: torch.optim.Adam,
-    train_data: Cifar,
-    test_data: Cifar,
-    position: Position,
-    options: TrainOptions,
-) -> dict[str, Any]:
-    """One epoch, and the test images when it is their turn; moves `position` on and returns the new record."""
-    epochs = options.epochs(position.step)
-    rate = options.rate * (1.0 - position.epoch / epochs)
-    name = f"{position.step} {position.epoch + 1}/{epochs}"
-    record: dict[str, Any] = {"step": position.step, "epoch": position.epoch + 1, "rate": rate}
-    record |= train_epoch(model, optimizer, train_data, position, options, name)
-    position.epoch += 1
-    record["test_top1"] = None
-    if position.epoch == epochs or position.epoch % options.evaluate_every == 0:
-        record["test_top1"] = accuracy(predict(model, test_data.images, options.device), test_data.labels)
-    position.log.append(record)
-    return record
+    def start(self, init: Tensors | None, resume: bool) -> None:
+        """The model and its optimizer as they are before the first epoch to come; then `out` and its log."""
+        path = self.out / RESUME_FILE
+        saved = _read_resume(path, self.structure, self.options) if resume else None
+        if saved is not None:
+            self.position = Position(saved["step"], saved["epoch"], list(saved["log"]), saved["best"])
+        self._prepare(init)
+        if saved is not None:
+            try:
+                self.model.load_state_dict(saved["state"])
+                self.optimizer.load_state_dict(saved["optimizer"])
+                if saved["best_state"] is not None:
+                    self.best_state = {name: value.to(self.ranks.device) for name, value in saved["best_state"].items()}
+                    copy.deepcopy(self.model).load_state_dict(self.best_state)
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{path}: not a file to resume from: {_first_line(error)}") from None
+        if self.ranks.first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._write_log()
+        self.report(f"{self.structure.name}: seed {self.options.seed}, {self.options}")
+
+    def _prepare(self, tensors: Mapping[str, NDArray[Any]] | None) -> None:
+        """The position's model, with these tensors or the seed's initial weights, and its optimizer."""
+        torch.manual_seed(self.options.seed)
+        self.model = Network(self.structure, self.options.variant(self.position.step))
+        if tensors is not None:
+            self.model.load(tensors)
+        if self.options.slope is not None:
+            self.model.fix_slopes(self.options.slope)
+        if self.options.bfloat16:
+            self.model.train_in_bfloat16()
+        self.model.to(self.ranks.device)
+        self.optimizer = make_optimizer(self.model, self.position.step, self.options)
+        self.trained: nn.Module = self.model
+        if self.ranks.world > 1:
+            device_ids = None if self.ranks.device == "cpu" else [self.ranks.device]
+            self.trained = DistributedDataParallel(self.model, device_ids=device_ids)
+
+    def finish(self, stop_after: int | None) -> dict[str, Any] | None:
+        """The epochs that are left, and the files of each step's result."""
+        position, done = self.position, 0
+        while True:
+            while position.epoch < self.options.epochs(position.step):
+                if done == stop_after:
+                    return None
+                record = self._run_epoch()
+                done += 1
+                if self.ranks.first:
+                    self._write_resume()
+                    self._write_log()
+                self.report(_describe(record))
+            metadata = self._close_step()
+            if position.step == self.options.steps[-1]:
+                return metadata
+            tensors = self.model.tensors()
+            position.step, position.epoch, position.best, self.best_state = self.options.steps[-1], 0, None, None
+            self._prepare(tensors)
+
+    def _close_step(self) -> dict[str, Any]:
+        """Writes the step's result, and leaves it in `model`."""
+        position, options = self.position, self.options
+        if self.best_state is not None:
+            self.model.load_state_dict(self.best_state)
+        record = position.best or position.log[-1]
+        chosen = f"best of {options.validation} held-out training images" if position.best else "last epoch"
+        metadata = self.model.variant.to_dict() | {
+            "data": self.data.name,
+            "seed": options.seed,
+            "epochs": {step: options.epochs(step) for step in STEPS},
+            "chosen": chosen,
+            "epoch": record["epoch"],
+            "test_top1": record["test_top1"],
+            "options": asdict(options),
+        }
+        if self.ranks.first:
+            # The gains settle in a copy: training goes on with those that it has.
+            result = copy.deepcopy(self.model)
+            result.settle_gains()
+            name = MODEL_FILE if position.step == options.steps[-1] else QA_FILE
+            checkpoint.save(self.out / name, result.tensors(), self.structure, metadata)
+        return metadata
+
+    def _run_epoch(self) -> dict[str, Any]:
+        """One epoch, and the test images when it is their turn; moves the position on and returns the new record."""
+        position, options = self.position, self.options
+        epochs = options.epochs(position.step)
+        rate = options.rate * (1.0 - position.epoch / epochs)
+        record: dict[str, Any] = {"step": position.step, "epoch": position.epoch + 1, "rate": rate}
+        record |= self._train_epoch(f"{position.step} {position.epoch + 1}/{epochs}")
+        position.epoch += 1
+        measured = position.epoch == epochs or position.epoch % options.evaluate_every == 0
+        record["test_top1"] = top1(self.model, self.data.test, self.ranks) if measured else None
+        if self.held_out is not None:
+            record["validation_top1"] = top1(self.model, self.held_out, self.ranks) if measured else None
+            if measured and (position.best is None or record["validation_top1"] > position.best["validation_top1"]):
+                position.best = record
+                self.best_state = {name: value.clone() for name, value in self.model.state_dict().items()}
+        position.log.append(record)
+        return record
+
+    def _train_epoch(self, description: str) -> dict[str, float]:
+        """One pass over the training images; the mean loss, the top-1 (%) and the seconds it took."""
+        position, options, device = self.position, self.options, self.ranks.device
+        self.trained.train()
+        clipped = [(name, p) for name, p in self.model.named_parameters() if not name.startswith("head.")]
+        batches = -(-len(self.images.labels) // options.batch_size)
+        total, iteration = options.epochs(position.step) * batches, position.epoch * batches
+        # Summed over this process's images: the loss, how many are right, how many there were.
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        start = time.perf_counter()
+        with self._bar(description) as bar:
+            for index, batch in enumerate(self._batches()):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = options.rate * (1.0 - (iteration + index) / total)
+                x = normalise(batch.images, self.model.variant, light=batch.light)
+                logits = self.trained(x)
+                loss = summed_loss(logits, batch.labels, self._teach(x))
+                self.optimizer.zero_grad(set_to_none=True)
+                # DistributedDataParallel averages over the processes what is to be the mean over the whole batch.
+                loss.mul(self.ranks.world / batch.total).backward()
+                clip_gradients(clipped, options.agc)
+                self.optimizer.step()
+                right = (logits.detach().argmax(1) == batch.labels).sum()
+                sums += torch.stack((loss.detach(), right, torch.full_like(right, len(batch.labels)))).double()
+                if index % POSTFIX_EVERY == 0:
+                    seen = float(sums[2]) or 1.0
+                    text = {"loss": f"{float(sums[0]) / seen:.3f}", "top1": f"{100 * float(sums[1]) / seen:.1f}%"}
+                    bar.set_postfix(text, refresh=False)
+                bar.update(batch.total)
+        loss_sum, correct, seen = self.ranks.total(sums).tolist()
+        if not np.isfinite(loss_sum):
+            raise ValueError(f"{description}: the loss is not finite")
+        seconds = time.perf_counter() - start
+        return {"train_loss": loss_sum / seen, "train_top1": 100 * correct / seen, "seconds": seconds}
+
+    def _batches(self) -> Iterator[Any]:
+        seed = (self.options.seed, STEPS.index(self.position.step), self.position.epoch)
+        return self.images.batches(self.options.batch_size, self.ranks, seed)
+
+    @torch.no_grad()
+    def _teach(self, x: Tensor) -> Tensor | None:
+        return None if self.teacher is None else self.teacher(x)
+
+    def _bar(self, description: str) -> Any:
+        every = 0.5 if sys.stderr.isatty() else 30.0  # a log file needs no line a second
+        return tqdm(
+            total=len(self.images.labels),
+            desc=description,
+            unit="img",
+            unit_scale=True,
+            mininterval=every,
+            disable=not self.ranks.first,
+        )
+
+    def _write_resume(self) -> None:
+        content = {
+            "state": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_state": self.best_state,
+            "structure": self.structure.to_dict(),
+            "options": asdict(self.options),
+            **asdict(self.position),
+        }
+        checkpoint.write_atomically(self.out / RESUME_FILE, content)
+
+    def _write_log(self) -> None:
+        text = "".join(json.dumps(record) + "\n" for record in self.position.log)
+        (self.out / LOG_FILE).write_text(text)
 
 
 def _describe(record: dict[str, Any]) -> str:
-    test = "" if record["test_top1"] is None else f", test top-1 {record['test_top1']:.2f}%"
+    measured = "".join(
+        f", {name} top-1 {record[f'{name}_top1']:.2f}%"
+        for name in ("validation", "test")
+        if record.get(f"{name}_top1") is not None
+    )
     return (
         f"{record['step']} epoch {record['epoch']}: loss {record['train_loss']:.4f}, "
-        f"train top-1 {record['train_top1']:.2f}%{test}, {record['seconds']:.0f} s"
+        f"train top-1 {record['train_top1']:.2f}%{measured}, {record['seconds']:.0f} s"
     )
 
 
@@ -279,13 +445,9 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
 
 
-def _write_log(path: Path, log: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(record) + "\n" for record in log))
-
-
 def _read_resume(path: Path, structure: Structure, options: TrainOptions) -> dict[str, Any]:
     content = checkpoint.load_file(path)
-    wanted = {"state", "optimizer", "step", "epoch", "log", "structure", "options"}
+    wanted = {"state", "optimizer", "best_state", "structure", "options", "step", "epoch", "log", "best"}
     if (
         not isinstance(content, dict)
         or set(content) != wanted
@@ -293,6 +455,7 @@ def _read_resume(path: Path, structure: Structure, options: TrainOptions) -> dic
         or not isinstance(content["epoch"], int)
         or not isinstance(content["log"], list)
         or not isinstance(content["options"], dict)
+        or not isinstance(content["best"], dict | None)
     ):
         raise ValueError(f"{path}: not a file to resume from")
     if content["structure"] != structure.to_dict():
