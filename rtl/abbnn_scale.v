@@ -11,6 +11,7 @@
 //   out = (sum over terms of (enable ? (negate ? -x : x) << shift : 0)) >>> GUARD
 //
 // saturated to M_WIDTH bits; all values are signed. -x is made once a lane, each term chooses from x, -x and 0.
+// PRELU = 1: x >= 0 passes with the factor 1 instead, as the single term x << GUARD.
 //
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES entries,
 // lane 0 lowest; an entry holds TERMS fields, term 0 lowest; a field from bit 0: shift[SHIFT_WIDTH], negate, enable.
@@ -33,6 +34,8 @@ module abbnn_scale #(
     parameter integer SUM_WIDTH = 24,
     // Bits of an output value, at least 2.
     parameter integer M_WIDTH = 16,
+    // 0: the channel's factor for every value. 1: only for negative ones; SUM_WIDTH is then at least S_WIDTH + GUARD.
+    parameter integer PRELU = 0,
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = ""
 ) (
@@ -69,6 +72,11 @@ generate
     if (SUM_WIDTH < S_WIDTH) begin : gen_check_sum_width
         SUM_WIDTH_must_be_at_least_S_WIDTH param_error ();
     end
+    if (PRELU != 0 && PRELU != 1) begin : gen_check_prelu
+        PRELU_must_be_0_or_1 param_error ();
+    end else if (PRELU == 1 && SUM_WIDTH < S_WIDTH + GUARD) begin : gen_check_prelu_sum_width
+        SUM_WIDTH_must_be_at_least_S_WIDTH_plus_GUARD param_error ();
+    end
     if (M_WIDTH < 2) begin : gen_check_m_width
         M_WIDTH_must_be_at_least_2 param_error ();
     end
@@ -81,6 +89,8 @@ localparam integer WORD_WIDTH = LANES * TERMS * FIELD_WIDTH;
 // Bits that hold x and -x, where the sum has room for them.
 localparam integer X_WIDTH = SUM_WIDTH > S_WIDTH ? S_WIDTH + 1 : S_WIDTH;
 localparam integer RESULT_WIDTH = SUM_WIDTH - GUARD;
+// Bits that hold GUARD and, with a zero on top, a shift amount.
+localparam integer AMOUNT_WIDTH = $clog2(GUARD + 1) > SHIFT_WIDTH ? $clog2(GUARD + 1) : SHIFT_WIDTH + 1;
 
 reg [STAGES-1:0] valid_reg;
 
@@ -138,17 +148,20 @@ generate
         wire [TERMS*SUM_WIDTH-1:0] chain;
         wire [SUM_WIDTH-1:0]       sum;
         wire [M_WIDTH-1:0]         result_next;
+        wire                       passes = PRELU == 1 && !plus_reg[X_WIDTH-1];
         // The sum's GUARD lowest bits are dropped.
         wire                       unused_guard = &{1'b0, sum};
 
         for (t = 0; t < TERMS; t = t + 1) begin : gen_term
-            wire [FIELD_WIDTH-1:0] field  = entry_reg[(i*TERMS+t)*FIELD_WIDTH +: FIELD_WIDTH];
-            wire                   negate = field[SHIFT_WIDTH];
-            wire                   enable = field[SHIFT_WIDTH+1];
-            wire [X_WIDTH-1:0]     chosen = {X_WIDTH{enable}} & (negate ? minus_reg : plus_reg);
+            wire [FIELD_WIDTH-1:0]  field  = entry_reg[(i*TERMS+t)*FIELD_WIDTH +: FIELD_WIDTH];
+            wire [AMOUNT_WIDTH-1:0] shift  = {{AMOUNT_WIDTH-SHIFT_WIDTH{1'b0}}, field[SHIFT_WIDTH-1:0]};
+            wire [AMOUNT_WIDTH-1:0] amount = (passes && t == 0) ? GUARD[AMOUNT_WIDTH-1:0] : shift;
+            wire                    negate = field[SHIFT_WIDTH] && !passes;
+            wire                    enable = passes ? t == 0 : field[SHIFT_WIDTH+1];
+            wire [X_WIDTH-1:0]      chosen = {X_WIDTH{enable}} & (negate ? minus_reg : plus_reg);
+            wire [SUM_WIDTH-1:0]    value  = {{SUM_WIDTH-X_WIDTH+1{chosen[X_WIDTH-1]}}, chosen[X_WIDTH-2:0]};
 
-            assign terms_next[t*SUM_WIDTH +: SUM_WIDTH] =
-                {{SUM_WIDTH-X_WIDTH+1{chosen[X_WIDTH-1]}}, chosen[X_WIDTH-2:0]} << field[SHIFT_WIDTH-1:0];
+            assign terms_next[t*SUM_WIDTH +: SUM_WIDTH] = value << amount;
 
             if (t < 2) begin : gen_chain_start
                 assign chain[t*SUM_WIDTH +: SUM_WIDTH] = terms_reg[t*SUM_WIDTH +: SUM_WIDTH];

@@ -100,41 +100,22 @@ generate
         assign s_axis_tready = m_axis_tready;
         assign m_axis_tdata  = s_axis_tdata;
         assign m_axis_tvalid = s_axis_tvalid;
-    end else if (KERNEL == 1) begin : gen_pick
-        localparam integer LAST_GROUP = GROUPS - 1;
-        localparam integer LAST_COLUMN = WIDTH - 1;
-        localparam integer LAST_ROW = HEIGHT - 1;
-
-        reg [GROUP_WIDTH-1:0] group_reg;
-        reg [STEP_WIDTH-1:0]  column_reg;
-        reg [ROW_WIDTH-1:0]   row_reg;
-
-        wire take = s_axis_tvalid && s_axis_tready;
-        wire group_last = group_reg == LAST_GROUP[GROUP_WIDTH-1:0];
-        wire column_last = column_reg == LAST_COLUMN[STEP_WIDTH-1:0];
-        wire row_last = row_reg == LAST_ROW[ROW_WIDTH-1:0];
-        wire pick = !column_reg[0] && !row_reg[0];
-
-        assign s_axis_tready = m_axis_tready || !pick;
-        assign m_axis_tdata  = s_axis_tdata;
-        assign m_axis_tvalid = s_axis_tvalid && pick;
-
-        always @(posedge clk) begin
-            if (take) begin
-                group_reg <= group_last ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
-                if (group_last) begin
-                    column_reg <= column_last ? {STEP_WIDTH{1'b0}} : column_reg + 1'b1;
-                end
-                if (group_last && column_last) begin
-                    row_reg <= row_last ? {ROW_WIDTH{1'b0}} : row_reg + 1'b1;
-                end
-            end
-            if (rst) begin
-                group_reg  <= {GROUP_WIDTH{1'b0}};
-                column_reg <= {STEP_WIDTH{1'b0}};
-                row_reg    <= {ROW_WIDTH{1'b0}};
-            end
-        end
+    end else if (KERNEL == 1) begin : gen_subsample
+        abbnn_subsample #(
+            .DATA_WIDTH(BEAT_WIDTH),
+            .GROUPS(GROUPS),
+            .HEIGHT(HEIGHT),
+            .WIDTH(WIDTH)
+        ) subsample_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(s_axis_tdata),
+            .s_axis_tvalid(s_axis_tvalid),
+            .s_axis_tready(s_axis_tready),
+            .m_axis_tdata(m_axis_tdata),
+            .m_axis_tvalid(m_axis_tvalid),
+            .m_axis_tready(m_axis_tready)
+        );
     end else begin : gen_window
         localparam integer LAST_GROUP = GROUPS - 1;
         localparam integer LAST_STEP = STEPS - 1;

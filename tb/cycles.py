@@ -22,6 +22,7 @@ async def every_beat_in_its_cycle(dut):
     given = {prefix: bench.transfers(prefix) for prefix in bench.outputs}
     bench.send_all()
     await bench.check_all()
+    await bench.silent()
     start = next(iter(taken.values()))[0]
     for prefix, cycles in taken.items():
         assert_equal(np.array(cycles) - start, bench.case["entries"], f"cycle of {prefix} beat")
