@@ -38,7 +38,7 @@ else
 endif
 
 test: lint setup-train ## everything: lint, all tests, the core on both simulators
-	@$(pytest) $(parallel) tests golden export train
+	@$(pytest) $(parallel) tests golden export train report
 	@SIM=icarus $(pytest) $(parallel) tb
 	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
@@ -56,7 +56,7 @@ setup-train: ## the same, and torch for training
 
 clean: ## remove all that was built but .venv
 	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find golden export train tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find golden export train report tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check-sim:
 	@: $(if $(filter icarus verilator,$(SIM)),,$(error SIM=$(SIM): icarus and verilator are supported))

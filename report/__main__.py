@@ -1,0 +1,203 @@
+"""Command line: operations of a network, accuracy against precision, the README's table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from tqdm import tqdm
+
+from export.freeze import calibration_images
+from golden.files import replacing
+from golden.images import read_images
+from golden.network import load_network
+from golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
+from report import networks, operations, scale
+from train.random_checkpoint import random_checkpoint
+from train.variant import Variant
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+RANDOM_IMAGES = 32
+WIDTH = 100
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "operations",
+        help="multiplications, additions, binary operations and shifts of every layer",
+        description="Operations of one image, a layer and in all, for the BN, BN-Free and A&B forms of the paper and "
+        "for this project's hardware.",
+    )
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("--network", choices=sorted(DECLARATIONS), help="a declared network")
+    which.add_argument("--file", type=Path, metavar="FILE.safetensors", help="a frozen network")
+    command.add_argument("--image", type=_natural, metavar="SIDE", help="pixels, with --network; default 32")
+    command.add_argument(
+        "--classes", type=_natural, metavar="N", help="with --network; default 10, 1000 above 100 pixels"
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the same numbers there, too")
+
+    command = commands.add_parser(
+        "scale",
+        help="accuracy against T, W and the stem's weight bits (needs torch)",
+        description="Freeze a checkpoint with T, W and the stem's weight bits varied one at a time, run each network, "
+        "and compare it with the float one: a table, scale.csv, scale.json and scale.png.",
+    )
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="model.pt, or an official one")
+    what.add_argument("--random", type=int, metavar="SEED", help="random weights with the statistics of trained ones")
+    command.add_argument("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
+    command.add_argument(
+        "--images",
+        type=Path,
+        metavar="IMAGES",
+        help=f"as for python -m golden; with --random they may be left out: {RANDOM_IMAGES} images of noise",
+    )
+    command.add_argument("--count", type=_natural, metavar="N", help="the first N images only")
+    command.add_argument("--image", type=_natural, metavar="SIDE", help="pixels, where the checkpoint does not tell")
+    command.add_argument("--classes", type=_natural, metavar="N", help="with --random; default as for operations")
+    command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the three files")
+
+    command = commands.add_parser(
+        "networks",
+        help="the README's table of networks, in Markdown",
+        description="Rows of the declared networks, and of every frozen one in --models.",
+    )
+    command.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default %(default)s")
+    command.add_argument("--images", type=Path, metavar="IMAGES", help="labelled: measure the integer networks on them")
+    return parser
+
+
+def _declared(arguments: argparse.Namespace) -> Structure:
+    side = arguments.image or 32
+    classes = arguments.classes or (1000 if side > CIFAR_SIDE_MAX else 10)
+    return declared_network(arguments.network, classes=classes, image=side)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+
+
+def _operations(arguments: argparse.Namespace) -> None:
+    if arguments.file:
+        for option in ("image", "classes"):
+            if getattr(arguments, option):
+                raise ValueError(f"--{option}: {arguments.file} has its own")
+        network = load_network(arguments.file)
+        structure, precision = network.structure, operations.Precision.of(network)
+    else:
+        structure, precision = _declared(arguments), operations.Precision()
+    if arguments.json:
+        with replacing(arguments.json) as temporary:
+            temporary.write_text(json.dumps(operations.to_json(structure, precision), indent=1) + "\n")
+    console = _console()
+    for table in operations.tables(structure, precision):
+        console.print(table)
+    for note in operations.footnotes(structure, precision):
+        console.print(note, highlight=False)
+
+
+def _images(path: Path, structure: Structure, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    images, labels = read_images(path, structure.height, structure.width)
+    if count is not None and count > len(images):
+        raise ValueError(f"{path}: {len(images)} images, not {count}")
+    return images[:count], None if labels is None else labels[:count]
+
+
+def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
+    """The float network with its logits, and where it came from."""
+    if arguments.random is not None:
+        structure, variant = _declared(arguments), Variant()
+        if arguments.random < 0:
+            raise ValueError(f"--random {arguments.random} is negative")
+        tensors = random_checkpoint(structure, np.random.default_rng(arguments.random))
+        if arguments.images:
+            images = _images(arguments.images, structure, arguments.count)[0]
+        else:
+            images = calibration_images(structure, arguments.count or RANDOM_IMAGES, arguments.random)
+        labels = None
+    else:
+        from train.checkpoint import load
+
+        if arguments.classes:
+            raise ValueError(f"--classes: {arguments.checkpoint} has its own")
+        if not arguments.images:
+            raise ValueError("a checkpoint wants --images")
+        structure, variant, tensors, _ = load(arguments.checkpoint, arguments.network, arguments.image)
+        images, labels = _images(arguments.images, structure, arguments.count)
+    if labels is not None and labels.max() >= structure.classes:
+        raise ValueError(f"{arguments.images}: label {labels.max()}; {structure.name} has {structure.classes} classes")
+    if len(images) < 2:
+        raise ValueError("one image tells nothing of a correlation; 2 are needed at least")
+    logits = scale.float_logits(structure, variant, tensors, images)
+    source = {
+        "network": structure.to_dict(),
+        "checkpoint": None if arguments.checkpoint is None else str(arguments.checkpoint),
+        "random": arguments.random,
+    }
+    return scale.Case(structure, variant, tensors, images, logits, labels), source
+
+
+def _scale(arguments: argparse.Namespace) -> None:
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ValueError(f"{arguments.out}: not a folder")
+    try:
+        case, source = _case(arguments)
+        with tqdm(total=scale.runs() * len(case.images), unit="img", disable=None) as progress:
+            try:
+                rows = scale.sweep(case, progress.update)
+            except ValueError as error:
+                raise ValueError(f"{arguments.checkpoint or arguments.network}: {error}") from None
+        written = scale.write(case, rows, source, arguments.out)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "matplotlib"):
+            raise
+        raise ValueError(f"this report needs {error.name}: make setup-train") from None
+    _console().print(scale.table(case, rows))
+    print(f"written: {', '.join(map(str, written))}")
+
+
+def _networks(arguments: argparse.Namespace) -> None:
+    if not arguments.models.is_dir():
+        raise ValueError(f"{arguments.models}: no such folder")
+    rows = networks.declared_rows()
+    for path in sorted(arguments.models.glob("*.safetensors")):
+        images = labels = None
+        if arguments.images:
+            structure = load_network(path).structure
+            images, labels = _images(arguments.images, structure, None)
+            if labels is None:
+                raise ValueError(f"{arguments.images}: no labels")
+        rows.append(networks.frozen_row(path, images, labels))
+    print(networks.markdown(rows))
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        {"operations": _operations, "scale": _scale, "networks": _networks}[arguments.command](arguments)
+    except (ValueError, OSError) as error:
+        print(f"python -m report {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
