@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
-from export.freeze import DEFAULT_TERMS, FreezeOptions
+from export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
 from golden.network import IntegerNetwork
 from golden.structure import Block, Structure, block_name
 
@@ -63,8 +63,8 @@ class Precision:
     `FreezeOptions.terms_of`.
     """
 
-    stem_planes: int = FreezeOptions.stem_planes
-    head_planes: int = FreezeOptions.head_planes
+    stem_planes: int = DEFAULT_STEM_PLANES
+    head_planes: int = DEFAULT_HEAD_PLANES
     terms: int = DEFAULT_TERMS
     terms_of: Mapping[str, int] = field(default_factory=dict)
 

@@ -47,7 +47,7 @@ def test_a_row_says_what_was_measured(case) -> None:
     seen = []
     row = scale.measure(case, FreezeOptions(), "terms", seen.append)
     assert sum(seen) == 16
-    assert (row.terms, row.value_width, row.stem_planes) == (3, 16, 8)
+    assert (row.terms, row.value_width, row.stem_planes) == (3, 16, 12)
     assert (row.top1, row.agreement, row.error) == (75.0, 100.0, 0.0)
     assert row.correlation == pytest.approx(1.0, abs=1e-12)
     # Logits moved by a constant: all classes as before, and an error of that constant in standard deviations.
@@ -69,7 +69,7 @@ def test_one_quantity_varies_at_a_time(case) -> None:
     rows = scale.sweep(case, seen.append)
     assert sum(seen) == scale.runs() * 16 == len(rows) * 16
     columns = ("terms", "value_width", "stem_planes")
-    default = dict(zip(columns, (3, 16, 8), strict=True))
+    default = dict(zip(columns, (3, 16, 12), strict=True))
     for field, values in scale.SWEEPS.items():
         varied = [row for row in rows if row.varied == field]
         assert [getattr(row, field) for row in varied] == list(values)

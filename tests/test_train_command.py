@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -237,11 +236,6 @@ def test_torchrun_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     assert (loaded.structure.classes, loaded.structure.height) == (3, 32)
 
 
-class Intruder:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return exec, ("raise SystemExit('ran')",)
-
-
 def official_state() -> dict[str, "torch.Tensor"]:
     official = to_official(small_tensors(), declared_network("small"))
     return {f"module.{name}": torch.from_numpy(tensor) for name, tensor in official.items()}
@@ -250,32 +244,6 @@ def official_state() -> dict[str, "torch.Tensor"]:
 def evaluate(folder: Path, model: Path, images: Path, *more: str, network: str = "small") -> int:
     words = ["evaluate", str(model), "--network", network, "--images", str(images), "--threads", "1"]
     return main([*words, "--out", str(folder / "logits.npy"), *more])
-
-
-@pytest.mark.parametrize(
-    ("damage", "complaint"),
-    [
-        ({"module.fc.bias": None}, "tensor fc.bias of small is missing"),
-        ({"module.layer2.0.downsample.1.gain": None}, "layer2.0.downsample.1.gain of small is missing"),
-        ({"module.extra": torch.zeros(1)}, "extra does not belong to small"),
-        ({"module.fc.bias": torch.zeros(3)}, "fc.bias has shape (3,), small has (10,)"),
-        ({"module.conv1.gain": torch.zeros(4)}, "conv1.gain has shape (4,), small has (4, 1, 1, 1)"),
-        ({"module.fc.bias": torch.full((10,), torch.nan)}, "fc.bias holds"),
-        ({"module.fc.bias": torch.full((10,), torch.inf)}, "fc.bias holds"),
-        ({"module.fc.bias": torch.full((10,), 1e300, dtype=torch.float64)}, "fc.bias holds NaN or infinity"),
-        ({"module.fc.bias": torch.zeros(10, dtype=torch.int64)}, "fc.bias is torch.int64"),
-        ({"module.fc.bias": Intruder()}, "not run"),
-    ],
-)
-def test_bad_checkpoints_are_one_line(
-    folder: Path, capsys: pytest.CaptureFixture[str], damage: dict[str, object], complaint: str
-) -> None:
-    model, images = folder / "model.h5", folder / "images.npy"
-    np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
-    state = official_state() | damage
-    torch.save({name: value for name, value in state.items() if value is not None}, model)
-    refused(capsys, evaluate(folder, model, images), complaint)
-    assert not (folder / "logits.npy").exists()
 
 
 @pytest.mark.parametrize("network", sorted(set(DECLARATIONS) - {"small"}))
@@ -298,8 +266,6 @@ def test_bad_files_and_images(folder: Path, capsys: pytest.CaptureFixture[str]) 
     model, images = folder / "model.h5", folder / "images.npy"
     np.save(images, np.zeros((2, 32, 32, 3), np.uint8))
     refused(capsys, evaluate(folder, model, images), "model.h5: no such file")
-    model.write_bytes(pickle.dumps(Intruder()))
-    refused(capsys, evaluate(folder, model, images), "model.h5: ")
     torch.save(official_state(), model)
     whole = model.read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
