@@ -1,4 +1,4 @@
-"""The shipped files belong together: freezing the checkpoint gives the frozen network, byte for byte."""
+"""The shipped files belong together: freezing a checkpoint gives the frozen network, byte for byte."""
 
 from pathlib import Path
 
@@ -10,19 +10,22 @@ from golden.model import forward
 from golden.network import load_network
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
+NAMES = ("tiny", "small")
 
 
-def test_frozen_tiny_is_the_checkpoints(tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_frozen_network_is_the_checkpoints(name, tmp_path):
     pytest.importorskip("torch", reason="reading a checkpoint needs torch")
     from export.__main__ import main
 
-    out = tmp_path / "tiny.safetensors"
-    assert main(["freeze", str(MODELS / "tiny.pt"), "--network", "tiny", "--out", str(out)]) == 0
-    assert out.read_bytes() == (MODELS / "tiny.safetensors").read_bytes()
+    out = tmp_path / f"{name}.safetensors"
+    assert main(["freeze", str(MODELS / f"{name}.pt"), "--network", name, "--out", str(out)]) == 0
+    assert out.read_bytes() == (MODELS / f"{name}.safetensors").read_bytes()
 
 
-def test_tiny_knows_the_shipped_images():
-    """92 of the 100, as models/README.md says."""
+@pytest.mark.parametrize(("name", "right"), list(zip(NAMES, (89, 83), strict=True)))
+def test_the_network_knows_the_shipped_images(name, right):
+    """As many of the 100 as models/README.md says."""
     images, labels = read_images(MODELS / "cifar10_test100.npz")
-    predicted = forward(load_network(MODELS / "tiny.safetensors"), images)["class"]
-    assert int(np.sum(predicted == labels)) == 92
+    predicted = forward(load_network(MODELS / f"{name}.safetensors"), images)["class"]
+    assert int(np.sum(predicted == labels)) == right
