@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from export.folding import Fold, Folding
 from export.layout import mem_text
 from export.tables import compare_table, qprelu_table, scale_table, sum_array_tables, xnor_array_tables
-from golden.network import IntegerNetwork, Scale
-from golden.ranges import Ranges, SumRange
-from golden.structure import block_name
+from golden.network import Activation, IntegerNetwork, Scale, SumLayer
+from golden.ranges import BlockRange, Ranges, SumRange
+from golden.structure import Activation as ActivationKind
+from golden.structure import Shortcut, block_name
 
 
 @dataclass(frozen=True)
@@ -45,41 +47,54 @@ def _bits(value: int) -> int:
     return max(1, value.bit_length())
 
 
-def _scale(scale: Scale, bounds: SumRange, lanes: int) -> tuple[dict[str, int], Memory]:
-    """Parameters of abbnn_scale (without SUM_WIDTH of its input) and its table."""
+def _scale(
+    prefix: str, scale: Scale | None, bounds: SumRange | None, lanes: int, meaning: str
+) -> tuple[dict[str, int], Memory | None]:
+    """Parameters of an abbnn_scale, each with `prefix`, and its table; of one that is not there, fillers and None."""
+    if scale is None or bounds is None:
+        return {f"{prefix}_{key}": 1 for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH")}, None
     shift_width = _bits(int(scale.shift.max()))
     parameters = {
-        "TERMS": scale.terms,
-        "SHIFT_WIDTH": shift_width,
-        "GUARD": scale.guard,
-        "SCALE_SUM_WIDTH": bounds.products_bits,
+        f"{prefix}_TERMS": scale.terms,
+        f"{prefix}_SHIFT_WIDTH": shift_width,
+        f"{prefix}_GUARD": scale.guard,
+        f"{prefix}_SUM_WIDTH": bounds.products_bits,
     }
     memory = Memory(
         scale_table(scale.sign, scale.shift, lanes, shift_width),
         lanes * scale.terms * (shift_width + 2),
-        "factors as signed powers of two",
+        f"{meaning} as signed powers of two",
         f"{lanes} channels x {scale.terms} terms x (shift[{shift_width}], negate[1], enable[1])",
     )
     return parameters, memory
 
 
-def _sum_memories(words: tuple[list[int], list[int]], fold: Fold, sum_width: int, order: str) -> tuple[Memory, Memory]:
-    weights, bias = words
-    return (
-        Memory(
-            weights, fold.pe * fold.simd, f"weights, 1 for +1; address {order}", f"{fold.pe} PE x {fold.simd} SIMD x 1"
+def _sum_memories(name: str, layer: SumLayer, fold: Fold, sum_width: int) -> dict[str, Memory]:
+    """The tables of an abbnn_sum_array with the prefix `name`."""
+    weights, bias = sum_array_tables(layer.weights, layer.bias, layer.planes, fold.pe, fold.simd, sum_width)
+    order = "fold" if layer.planes == 1 else "(fold * planes + plane from the top)"
+    return {
+        f"{name}_weights.mem": Memory(
+            weights,
+            fold.pe * fold.simd,
+            f"weights, 1 for +1; address {order} * beats + beat",
+            f"{fold.pe} PE x {fold.simd} SIMD x 1",
         ),
-        Memory(bias, fold.pe * sum_width, "bias plus the number of -1 weights", f"{fold.pe} PE x signed[{sum_width}]"),
-    )
+        f"{name}_bias.mem": Memory(
+            bias, fold.pe * sum_width, "bias plus the number of -1 weights", f"{fold.pe} PE x signed[{sum_width}]"
+        ),
+    }
+
+
+def _present(memories: Mapping[str, Memory | None]) -> dict[str, Memory]:
+    return {name: memory for name, memory in memories.items() if memory is not None}
 
 
 def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> StageConfig:
     structure, fold, stem = network.structure, folding["stem"], network.stem
     sum_width = ranges.stem.sum.bits
-    scale, scale_memory = _scale(network.stem_scale, ranges.stem, fold.pe)
-    words = sum_array_tables(stem.weights, stem.bias, stem.planes, fold.pe, fold.simd, sum_width)
-    weights, bias = _sum_memories(words, fold, sum_width, "(fold * planes + plane from the top) * beats + beat")
-    center = sum(int(value) << (8 * channel) for channel, value in enumerate(network.center))
+    scale, scale_memory = _scale("SCALE", network.stem_scale, ranges.stem, fold.pe, "factors")
+    prelu, prelu_memory = _scale("PRELU", network.stem_prelu, ranges.stem_prelu, fold.pe, "slopes")
     parameters = {
         "CHANNELS": structure.stem.in_channels,
         "OUT_CHANNELS": structure.stem.out_channels,
@@ -87,34 +102,87 @@ def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "WIDTH": structure.width,
         "KERNEL": structure.stem.kernel,
         "STRIDE": structure.stem.stride,
-        "CENTER": center,
+        "CENTER": sum(int(value) << (8 * channel) for channel, value in enumerate(network.center)),
         "PE": fold.pe,
         "SIMD": fold.simd,
         "PLANES": stem.planes,
         "SUM_WIDTH": sum_width,
-        "SCALE_TERMS": scale["TERMS"],
-        "SCALE_SHIFT_WIDTH": scale["SHIFT_WIDTH"],
-        "SCALE_GUARD": scale["GUARD"],
-        "SCALE_SUM_WIDTH": scale["SCALE_SUM_WIDTH"],
+        **scale,
+        "PRELU": int(structure.stem.prelu),
+        **prelu,
+        "MAX_POOL": int(structure.stem.max_pool),
         "VALUE_WIDTH": network.value_width,
     }
-    memories = {"stem_weights.mem": weights, "stem_bias.mem": bias, "stem_scale.mem": scale_memory}
+    memories = _sum_memories("stem", stem, fold, sum_width)
+    memories |= _present({"stem_scale.mem": scale_memory, "stem_prelu.mem": prelu_memory})
     return StageConfig("stem", parameters, memories)
+
+
+def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -> tuple[dict[str, int], Memory | None]:
+    """Parameters of abbnn_qprelu and its table; fillers and None for a block without one."""
+    if activation is None:
+        return {"FIELD_WIDTH": 1, "LEFT_MAX": 0, "ACTIVATION_SHIFT_WIDTH": 1}, None
+    width = bounds.field_bits
+    left_max = max(0, int(activation.exponent.max()))
+    shift_width = _bits(left_max - int(activation.exponent.min()))
+    memory = Memory(
+        qprelu_table(
+            activation.threshold,
+            activation.add_positive,
+            activation.add_before,
+            activation.exponent,
+            activation.add_after,
+            lanes,
+            width,
+            left_max,
+            shift_width,
+        ),
+        lanes * (4 * width + shift_width),
+        "QPReLU fields",
+        f"{lanes} channels x (threshold, add_positive, add_before, add_after: signed[{width}] each, "
+        f"shift[{shift_width}] = {left_max} - exponent)",
+    )
+    return {"FIELD_WIDTH": width, "LEFT_MAX": left_max, "ACTIVATION_SHIFT_WIDTH": shift_width}, memory
+
+
+def _shortcut(
+    name: str, layer: SumLayer | None, scale: Scale | None, bounds: SumRange | None, fold: Fold | None
+) -> tuple[dict[str, int], dict[str, Memory]]:
+    """Parameters of abbnn_shortcut and its tables; fillers for a shortcut without weights."""
+    scale_parameters, scale_memory = _scale("SHORTCUT_SCALE", scale, bounds, fold.pe if fold else 1, "factors")
+    if layer is None or bounds is None or fold is None:
+        fillers = {"SHORTCUT_SIMD": 1, "SHORTCUT_SUM_WIDTH": 1, **scale_parameters, "SHORTCUT_SCALED_WIDTH": 1}
+        return fillers, {}
+    parameters = {
+        "SHORTCUT_SIMD": fold.simd,
+        "SHORTCUT_SUM_WIDTH": bounds.sum.bits,
+        **scale_parameters,
+        "SHORTCUT_SCALED_WIDTH": bounds.scaled.bits,
+    }
+    return parameters, _sum_memories(name, layer, fold, bounds.sum.bits) | _present({f"{name}_scale.mem": scale_memory})
 
 
 def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, index: int) -> StageConfig:
     name, numbers, bounds = block_name(index), network.blocks[index], ranges.blocks[index]
     geometry = network.structure.blocks[index]
+    if geometry.kernel < geometry.stride:
+        raise ValueError(f"{name}: abbnn_block has no 1x1 convolution of stride 2")
     fold = folding[name]
     s_lanes = folding[block_name(index - 1) if index else "stem"].pe
     sum_width = bounds.conv.sum.bits
-    words = xnor_array_tables(
+    weights, correction = xnor_array_tables(
         numbers.weights, sum_width, fold.pe, fold.simd, geometry.height, geometry.width, geometry.stride
     )
-    scale, scale_memory = _scale(numbers.scale, bounds.conv, fold.pe)
-    act = numbers.activation
-    left_max = max(0, int(act.exponent.max()))
-    shift_width = _bits(left_max - int(act.exponent.min()))
+    scale, scale_memory = _scale("SCALE", numbers.scale, bounds.conv, fold.pe, "factors")
+    activation, activation_memory = _activation(numbers.activation, bounds, fold.pe)
+    prelu, prelu_memory = _scale("PRELU", numbers.prelu, bounds.prelu, fold.pe, "slopes")
+    shortcut, shortcut_memories = _shortcut(
+        f"{name}_shortcut",
+        numbers.shortcut,
+        numbers.shortcut_scale,
+        bounds.shortcut,
+        folding.get(f"{name}.shortcut"),
+    )
     memories = {
         f"{name}_threshold.mem": Memory(
             compare_table(numbers.threshold, s_lanes, network.value_width),
@@ -123,88 +191,52 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
             f"{s_lanes} channels x signed[{network.value_width}]",
         ),
         f"{name}_weights.mem": Memory(
-            words[0],
+            weights,
             fold.pe * fold.simd,
             "weights, 1 for +1; address fold * beats + beat",
             f"{fold.pe} PE x {fold.simd} SIMD x 1",
         ),
         f"{name}_correction.mem": Memory(
-            words[1],
+            correction,
             fold.pe * sum_width,
             "popcount corrections; address border class * folds + fold",
             f"{fold.pe} PE x signed[{sum_width}]",
         ),
-        f"{name}_scale.mem": scale_memory,
-        f"{name}_activation.mem": Memory(
-            qprelu_table(
-                act.threshold,
-                act.add_positive,
-                act.add_before,
-                act.exponent,
-                act.add_after,
-                fold.pe,
-                bounds.field_bits,
-                left_max,
-                shift_width,
-            ),
-            fold.pe * (4 * bounds.field_bits + shift_width),
-            "QPReLU fields",
-            f"{fold.pe} channels x (threshold, add_positive, add_before, add_after: signed[{bounds.field_bits}] each, "
-            f"shift[{shift_width}] = {left_max} - exponent)",
-        ),
     }
-    shortcut_parameters = dict.fromkeys(
-        ("SIMD", "SUM_WIDTH", "TERMS", "SHIFT_WIDTH", "SCALE_SUM_WIDTH", "SCALED_WIDTH"), 1
+    memories |= _present(
+        {
+            f"{name}_scale.mem": scale_memory,
+            f"{name}_activation.mem": activation_memory,
+            f"{name}_prelu.mem": prelu_memory,
+        }
     )
-    shortcut_parameters["GUARD"] = 0
-    if numbers.shortcut is not None and numbers.shortcut_scale is not None and bounds.shortcut is not None:
-        short, short_fold, short_width = numbers.shortcut, folding[f"{name}.shortcut"], bounds.shortcut.sum.bits
-        short_words = sum_array_tables(
-            short.weights, short.bias, short.planes, short_fold.pe, short_fold.simd, short_width
-        )
-        weights, bias = _sum_memories(short_words, short_fold, short_width, "fold * beats + beat")
-        short_scale, short_memory = _scale(numbers.shortcut_scale, bounds.shortcut, short_fold.pe)
-        shortcut_parameters = {
-            "SIMD": short_fold.simd,
-            "SUM_WIDTH": short_width,
-            **short_scale,
-            "SCALED_WIDTH": bounds.shortcut.scaled.bits,
-        }
-        memories |= {
-            f"{name}_shortcut_weights.mem": weights,
-            f"{name}_shortcut_bias.mem": bias,
-            f"{name}_shortcut_scale.mem": short_memory,
-        }
     parameters = {
         "IN_CHANNELS": geometry.in_channels,
         "OUT_CHANNELS": geometry.out_channels,
         "HEIGHT": geometry.height,
         "WIDTH": geometry.width,
+        "KERNEL": geometry.kernel,
         "STRIDE": geometry.stride,
+        "SHORTCUT": get_args(Shortcut).index(geometry.shortcut),
+        "ACTIVATION": get_args(ActivationKind).index(geometry.activation),
         "S_LANES": s_lanes,
         "PE": fold.pe,
         "SIMD": fold.simd,
         "VALUE_WIDTH": network.value_width,
         "SUM_WIDTH": sum_width,
-        "SCALE_TERMS": scale["TERMS"],
-        "SCALE_SHIFT_WIDTH": scale["SHIFT_WIDTH"],
-        "SCALE_GUARD": scale["GUARD"],
-        "SCALE_SUM_WIDTH": scale["SCALE_SUM_WIDTH"],
+        **scale,
         "SCALED_WIDTH": bounds.conv.scaled.bits,
-        **{f"SHORTCUT_{key}": value for key, value in shortcut_parameters.items()},
-        "FIELD_WIDTH": bounds.field_bits,
-        "LEFT_MAX": left_max,
-        "ACTIVATION_SHIFT_WIDTH": shift_width,
+        **shortcut,
+        **activation,
+        **prelu,
     }
-    return StageConfig(name, parameters, memories)
+    return StageConfig(name, parameters, memories | shortcut_memories)
 
 
 def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> StageConfig:
     structure, fold, head = network.structure, folding["head"], network.head
     height, width, channels = structure.head_input
     score_width = ranges.scores.bits
-    words = sum_array_tables(head.weights, head.bias, head.planes, fold.pe, fold.simd, score_width)
-    weights, bias = _sum_memories(words, fold, score_width, "(fold * planes + plane from the top) * beats + beat")
     last = block_name(len(structure.blocks) - 1) if structure.blocks else "stem"
     parameters = {
         "CHANNELS": channels,
@@ -218,7 +250,7 @@ def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "POOL_SHIFT": network.pool_shift,
         "SCORE_WIDTH": score_width,
     }
-    return StageConfig("head", parameters, {"head_weights.mem": weights, "head_bias.mem": bias})
+    return StageConfig("head", parameters, _sum_memories("head", head, fold, score_width))
 
 
 def pipeline_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> list[StageConfig]:

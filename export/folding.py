@@ -1,7 +1,8 @@
 """Folding: how many outputs (PE) and inputs (SIMD) each stage works on in a cycle, and the cycles that follow.
 
-A stage of PE x SIMD lanes needs positions * ceil(outputs / PE) * ceil(fan-in / SIMD) * weight planes cycles a frame.
-A 3x3 stage's SIMD is 9 * lanes with lanes a divisor of its input channels; every PE divides its output channels.
+A stage of PE x SIMD lanes needs positions * outputs / PE * fan-in / SIMD * weight planes cycles a frame. Its window
+needs a cycle for each beat in and for each column step read: that is more only where there are very many lanes.
+SIMD is the taps of the kernel times a divisor of the input channels; PE divides the outputs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from golden.network import IntegerNetwork
 from golden.structure import Structure, block_name
 
 DEFAULT_CYCLES = 4096
-"""Cycles a frame that `balance` aims at when nobody says otherwise: 24 kFPS at 100 MHz."""
+"""The least that `default_cycles` gives: 24 kFPS at 100 MHz."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class Stage:
     """Weight bit planes, one a cycle."""
     binary: bool
     """XNOR-popcount lanes; else add-subtract lanes."""
-    identity: bool = False
-    """The block's input itself is the residual and is regrouped to PE lanes."""
+    window_steps: int = 0
+    """Cycles a frame and channel group that the window in front takes for beats in, or to read; 0 without a window."""
+    regroups: bool = False
+    """The block's input, or its 2x2 average, is the residual as it is and is regrouped to PE lanes."""
+    parts: int = 1
+    """2 where that residual is given twice: PE divides each half of the outputs."""
 
     @property
     def work(self) -> int:
@@ -58,37 +63,78 @@ Folding = Mapping[str, Fold]
 def stages(network: IntegerNetwork) -> list[Stage]:
     """All matrix-vector stages in pipeline order: stem, blockNN, blockNN.shortcut, head."""
     structure = network.structure
-    stem, (height, width) = structure.stem, structure.stem_output
-    taps = stem.kernel * stem.kernel
-    result = [Stage("stem", height * width, stem.out_channels, stem.in_channels, taps, network.stem.planes, False)]
+    stem, (height, width) = structure.stem, structure.stem_conv_output
+    taps, planes = stem.kernel * stem.kernel, network.stem.planes
+    steps = _window_steps(structure.height, structure.width, stem.kernel, stem.stride)
+    result = [Stage("stem", height * width, stem.out_channels, stem.in_channels, taps, planes, False, steps)]
     for index, block in enumerate(structure.blocks):
-        positions = block.out_height * block.out_width
-        name = block_name(index)
-        identity = not block.downsamples
-        result.append(Stage(name, positions, block.out_channels, block.in_channels, 9, 1, True, identity))
-        if block.downsamples:
+        name, positions, taps = block_name(index), block.out_height * block.out_width, block.kernel * block.kernel
+        result.append(
+            Stage(
+                name,
+                positions,
+                block.out_channels,
+                block.in_channels,
+                taps,
+                1,
+                True,
+                _window_steps(block.height, block.width, block.kernel, block.stride),
+                regroups=not block.projects,
+                parts=2 if block.shortcut == "repeat" else 1,
+            )
+        )
+        if block.projects:
             result.append(Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False))
     channels = structure.head_input[2]
     return [*result, Stage("head", 1, structure.classes, channels, 1, network.head.planes, False)]
 
 
+def window_column_steps(width: int, kernel: int, stride: int) -> int:
+    """Columns that abbnn_window reads for an output row, the padded ones at the right edge among them."""
+    return (-(-width // stride) - 1) * stride + kernel // 2 + 1
+
+
+def _window_steps(height: int, width: int, kernel: int, stride: int) -> int:
+    reads = 0 if kernel == 1 else -(-height // stride) * window_column_steps(width, kernel, stride)
+    return max(height * width, reads)
+
+
 def cycles(stage: Stage, fold: Fold) -> int:
     """Cycles a frame of a legal fold."""
-    return stage.work // (fold.pe * fold.simd)
+    groups = stage.taps * stage.channels // fold.simd
+    return max(stage.work // (fold.pe * fold.simd), stage.window_steps * groups)
+
+
+def floors(network: IntegerNetwork) -> dict[str, int]:
+    """Cycles a frame that no folding undercuts: those of each stage with a lane for every weight, pixels and scores."""
+    structure = network.structure
+    least = {stage.name: cycles(stage, Fold(stage.outputs, stage.taps * stage.channels)) for stage in stages(network)}
+    return {"pixels": structure.height * structure.width, **least, "scores": structure.classes + 1}
+
+
+def default_cycles(network: IntegerNetwork) -> int:
+    """Cycles a frame to aim at when nobody says otherwise: DEFAULT_CYCLES, doubled until it is twice every floor."""
+    result = DEFAULT_CYCLES
+    while result < 2 * max(floors(network).values()):
+        result *= 2
+    return result
 
 
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, Fold]:
+def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fold]:
     """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
 
-    A shortcut takes its block's PE, since both results meet in one adder. ValueError if a stage cannot be fast enough.
+    A shortcut takes its block's PE, since both results meet in one adder. `default_cycles` is the target if there is
+    none. ValueError if a stage cannot be fast enough.
     """
-    pixels = network.structure.height * network.structure.width
-    if target < pixels:
-        raise ValueError(f"{target} cycles a frame: the image alone enters in {pixels}")
+    target = default_cycles(network) if target is None else target
+    least = floors(network)
+    for name, what in (("pixels", "the image alone enters in"), ("scores", "the scores alone leave in")):
+        if target < least[name]:
+            raise ValueError(f"{target} cycles a frame: {what} {least[name]}")
     result: dict[str, Fold] = {}
     entering, leaving = 0, network.structure.stem.in_channels
     for stage in stages(network):
@@ -96,18 +142,17 @@ def balance(network: IntegerNetwork, target: int = DEFAULT_CYCLES) -> dict[str, 
             pes = [leaving]
         else:
             entering = leaving
-            pes = _divisors(stage.outputs)
+            pes = _divisors(stage.outputs // stage.parts)
         options = [
-            Fold(pe, stage.taps * lanes)
+            fold
             for pe in pes
             for lanes in _divisors(stage.channels)
-            if cycles(stage, Fold(pe, stage.taps * lanes)) <= target
-            and _regroups(stage, entering, pe, lanes)
+            if cycles(stage, fold := Fold(pe, stage.taps * lanes)) <= target and _regroups(stage, entering, pe, lanes)
         ]
         if not options:
             raise ValueError(
                 f"{stage.name} cannot be folded to {target} cycles a frame behind {entering} stream lanes; "
-                f"with a lane for every weight it takes {stage.positions * stage.planes}"
+                f"with a lane for every weight it takes {least[stage.name]}"
             )
         result[stage.name] = min(options, key=lambda fold: (fold.pe * fold.simd, -fold.simd))
         leaving = result[stage.name].pe
@@ -120,8 +165,8 @@ def _divides(a: int, b: int) -> bool:
 
 
 def _regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
-    """Whether abbnn_resize can take `entering` stream lanes to a stage's input lanes and identity residual."""
-    return _divides(entering, lanes) and (not stage.identity or _divides(entering, pe))
+    """Whether abbnn_resize can take `entering` stream lanes to a stage's input lanes and a plain residual to its PE."""
+    return _divides(entering, lanes) and (not stage.regroups or _divides(entering, pe))
 
 
 def check(network: IntegerNetwork, folding: Folding) -> None:
@@ -138,8 +183,9 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
         shortcut = name.endswith(".shortcut")
         if not shortcut:
             entering = leaving
-        if fold.pe < 1 or stage.outputs % fold.pe:
-            raise ValueError(f"folding: {name}: PE {fold.pe} does not divide {stage.outputs} outputs")
+        if fold.pe < 1 or stage.outputs // stage.parts % fold.pe:
+            halves = "half of the " if stage.parts == 2 else ""
+            raise ValueError(f"folding: {name}: PE {fold.pe} does not divide {halves}{stage.outputs} outputs")
         if fold.simd < 1 or fold.simd % stage.taps or stage.channels % (fold.simd // stage.taps):
             raise ValueError(
                 f"folding: {name}: SIMD {fold.simd} is not {stage.taps} times a divisor of {stage.channels} channels"

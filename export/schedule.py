@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.folding import Fold, Folding, cycles, stages, stream_beats
+from export.folding import Fold, Folding, cycles, stages, stream_beats, window_column_steps
 from golden.network import IntegerNetwork
 from golden.structure import Block, Structure, block_name
 
@@ -33,8 +33,11 @@ LATENCY: Mapping[str, int] = {
     "compare": 2,
     "scale": 4,
     "add": 1,
+    "saturate": 1,
     "qprelu": 5,
     "pool": 4,
+    "max_pool": 3,
+    "subsample": 0,
     "gap": 3,
     "argmax": 1,
     "drop": 0,
@@ -76,10 +79,14 @@ def replay(times: Times, depth: int, passes: int) -> Times:
 
 
 def window(times: Times, height: int, width: int, groups: int, kernel: int, stride: int) -> Times:
-    """Column steps read one beat a cycle, each as soon as its column of the lowest row needed is written."""
+    """Column steps read one beat a cycle, each as soon as its column of the lowest row needed is written.
+
+    A 1x1 window has neither steps nor memory.
+    """
+    if kernel == 1:
+        return times if stride == 1 else subsample(times, height, width, groups)
     pad = kernel // 2
-    out_height, out_width = -(-height // stride), -(-width // stride)
-    steps = (out_width - 1) * stride + pad + 1
+    out_height, steps = -(-height // stride), window_column_steps(width, kernel, stride)
     written = times.reshape(height, width, groups)
     low = np.minimum(np.arange(out_height) * stride + pad, height - 1)
     column = np.minimum(np.arange(steps), width - 1)
@@ -94,36 +101,68 @@ def folds(times: Times, beats: int, latency: int) -> Times:
     return times[beats - 1 :: beats] + latency
 
 
+def pool(times: Times, height: int, width: int, groups: int) -> Times:
+    """A pixel's average behind the last of its four."""
+    return _paced(times.reshape(height, width, groups)[1::2, 1::2].ravel() + LATENCY["pool"])
+
+
+def subsample(times: Times, height: int, width: int, groups: int) -> Times:
+    return times.reshape(height, width, groups)[::2, ::2].ravel() + LATENCY["subsample"]
+
+
+def max_pool(times: Times, height: int, width: int, groups: int) -> Times:
+    """A pixel's greatest behind the last of its window that lies in the map."""
+    rows = np.minimum(np.arange(1, height + 1, 2), height - 1)
+    columns = np.minimum(np.arange(1, width + 1, 2), width - 1)
+    return _paced(times.reshape(height, width, groups)[rows][:, columns].ravel() + LATENCY["max_pool"])
+
+
+def residual(times: Times, geometry: Block, s_lanes: int, pe: int, shortcut: Fold | None) -> Times:
+    """Transfers on the adder's second input for those on the block's input."""
+    size = geometry.height, geometry.width, geometry.in_channels // s_lanes
+    times = times + LATENCY["fork"]
+    if geometry.shortcut in ("pool", "pool-conv"):
+        times = pool(times, *size)
+    elif geometry.shortcut == "conv":
+        times = subsample(times, *size)
+    times = times + LATENCY["fifo"]
+    if shortcut is None:
+        times = resize(times, s_lanes, pe)
+        return replay(times, geometry.in_channels // pe, 2) if geometry.shortcut == "repeat" else times
+    depth = geometry.in_channels // shortcut.simd
+    replayed = replay(resize(times, s_lanes, shortcut.simd), depth, geometry.out_channels // pe)
+    scaled = folds(replayed, depth, sum_array_latency(shortcut.simd)) + LATENCY["scale"]
+    return scaled + LATENCY["fifo"] if geometry.shortcut == "conv" else scaled
+
+
+ACTIVATIONS: Mapping[str, str] = {"none": "saturate", "qprelu": "qprelu", "prelu": "scale"}
+"""Module behind a block's adder."""
+
+
 def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None) -> Times:
     """Transfers on a block's output for those on its input."""
-    lanes = fold.simd // 9
+    lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     bits = resize(times + LATENCY["fork"] + LATENCY["compare"], s_lanes, lanes)
-    taps = window(bits, geometry.height, geometry.width, groups, 3, geometry.stride)
+    taps = window(bits, geometry.height, geometry.width, groups, geometry.kernel, geometry.stride)
     sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(groups))
-    scaled = sums + LATENCY["scale"]
-    if shortcut is None:
-        residual = resize(times + LATENCY["fork"] + LATENCY["fifo"], s_lanes, fold.pe)
-    else:
-        shape = (geometry.height // 2, 2, geometry.width // 2, 2, geometry.in_channels // s_lanes)
-        pooled = times.reshape(shape)[:, 1, :, 1].ravel() + LATENCY["fork"] + LATENCY["pool"]
-        grouped = resize(_paced(pooled) + LATENCY["fifo"], s_lanes, shortcut.simd)
-        depth = geometry.in_channels // shortcut.simd
-        sums = folds(replay(grouped, depth, passes), depth, sum_array_latency(shortcut.simd))
-        residual = sums + LATENCY["scale"]
-    added = _paced(np.maximum(scaled, residual)) + LATENCY["add"]
-    return added + LATENCY["qprelu"] + LATENCY["framer"]
+    joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
+    return _paced(joined) + LATENCY["add"] + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["framer"]
 
 
 def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     geometry = structure.stem
     lanes = fold.simd // geometry.kernel**2
-    groups = geometry.in_channels // lanes
+    groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
     taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
-    passes = geometry.out_channels // fold.pe * planes
-    sums = folds(replay(taps, groups, passes), groups * planes, sum_array_latency(fold.simd))
-    return sums + LATENCY["scale"] + LATENCY["framer"]
+    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd))
+    values = sums + LATENCY["scale"]
+    if geometry.prelu:
+        values = values + LATENCY["scale"]
+    if geometry.max_pool:
+        values = max_pool(values, *structure.stem_conv_output, passes)
+    return values + LATENCY["framer"]
 
 
 def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fold) -> Times:
@@ -146,7 +185,7 @@ class Timing:
     interval: int
     bottleneck: str
     ideal: Mapping[str, int]
-    """Cycles a frame that each stage's lanes need."""
+    """Cycles a frame that each stage needs by itself."""
 
 
 def timing(network: IntegerNetwork, folding: Folding) -> Timing:
@@ -163,7 +202,7 @@ def timing(network: IntegerNetwork, folding: Folding) -> Timing:
     times = head(times, structure, network.head.planes, lanes, folding["head"])
     latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
     ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
-    busy: dict[str, int] = {**ideal, "pixels": pixels}
+    busy: dict[str, int] = {**ideal, "scores": structure.classes + 1}
     for name, beats in stream_beats(structure, folding).items():
         busy[name] = max(busy[name], beats)
     bottleneck = max(busy, key=lambda name: busy[name])

@@ -1,4 +1,4 @@
-// abbnn_block.v : one binary residual block: sign, 3x3 binary convolution, scale, residual, QPReLU
+// abbnn_block.v : one binary residual block: sign, binary convolution, scale, residual, activation
 // SPDX-FileCopyrightText: 2026 The abbnn authors
 // SPDX-License-Identifier: Apache-2.0
 // Language: Verilog-2005
@@ -6,36 +6,45 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// y = QPReLU(scale * conv3x3(sign(x)) + residual), values in and values out:
+// y = activation(scale * conv(sign(x)) + residual), values in and values out:
 //
 //   s_axis -+- compare - resize - window - replay - xnor_array - scale -+
-//           |                                                          add - qprelu - skid - m_axis
-//           +- STRIDE 1: fifo - resize ---------------------------------+
-//           +- STRIDE 2: abbnn_shortcut --------------------------------+
+//           |                                                          add - activation - skid - m_axis
+//           +- 0 identity: fifo - resize -------------------------------+
+//           +- 1 repeat:   fifo - resize - replay ----------------------+
+//           +- 2 pool:     2x2 average - fifo - resize -----------------+
+//           +- 3, 4:       abbnn_shortcut ------------------------------+
 //
 // In: S_LANES values a beat, HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat, pixels of OUT_CHANNELS.
-// Cycles a frame: positions * (OUT_CHANNELS / PE) * (9 * IN_CHANNELS / SIMD), if OUT_CHANNELS / PE is at least 2.
+// Cycles a frame: positions * (OUT_CHANNELS / PE) * (KERNEL * KERNEL * IN_CHANNELS / SIMD), or what the window needs.
 // Deadlock-free: the residual FIFO holds more beats than the convolution path must see before its first result.
 module abbnn_block #(
     // Prefix of the table files: PREFIX_threshold.mem and so on; "" leaves the tables empty (lint).
     parameter PREFIX = "",
-    // Channels in and out; equal with STRIDE 1.
+    // Channels in and out.
     parameter integer IN_CHANNELS = 4,
     parameter integer OUT_CHANNELS = 4,
     // Input map in pixels; even with STRIDE 2.
     parameter integer HEIGHT = 4,
     parameter integer WIDTH = 4,
-    // 1: identity residual. 2: 2x2 average and 1x1 binary-weight convolution as residual.
+    // Side of the binary kernel, 1 or 3; padding is KERNEL / 2.
+    parameter integer KERNEL = 3,
+    // 1 with the residuals 0 and 1, else 2.
     parameter integer STRIDE = 1,
+    // Residual. 0: the input. 1: the input twice. 2: its 2x2 average. 3: a 1x1 convolution with binary weights of the
+    // average, 4: of the pixels of even rows and columns. OUT_CHANNELS is IN_CHANNELS with 0 and 2, twice that with 1.
+    parameter integer SHORTCUT = 0,
+    // 0: none, the sum only saturates. 1: biases and QPReLU. 2: PReLU.
+    parameter integer ACTIVATION = 1,
     // Lanes of the input stream, divides IN_CHANNELS.
     parameter integer S_LANES = 2,
-    // Output lanes, divides OUT_CHANNELS.
+    // Output lanes, divides OUT_CHANNELS; with SHORTCUT 1 also IN_CHANNELS.
     parameter integer PE = 2,
-    // Binary inputs a cycle: 9 times a divisor of IN_CHANNELS.
+    // Binary inputs a cycle: KERNEL * KERNEL times a divisor of IN_CHANNELS.
     parameter integer SIMD = 18,
     // Bits of a value.
     parameter integer VALUE_WIDTH = 16,
-    // Bits of a convolution sum, holds +-9 * IN_CHANNELS.
+    // Bits of a convolution sum, holds +-KERNEL * KERNEL * IN_CHANNELS.
     parameter integer SUM_WIDTH = 8,
     // abbnn_scale behind the convolution: terms, bits of a shift, guard bits, bits of the terms' sum and of the result.
     parameter integer SCALE_TERMS = 1,
@@ -43,18 +52,23 @@ module abbnn_block #(
     parameter integer SCALE_GUARD = 0,
     parameter integer SCALE_SUM_WIDTH = 15,
     parameter integer SCALED_WIDTH = 15,
-    // abbnn_shortcut (STRIDE 2 only): input lanes, bits of the sum, and its scale as above.
+    // abbnn_shortcut (SHORTCUT 3 and 4): input lanes, bits of the sum, and its scale as above.
     parameter integer SHORTCUT_SIMD = 1,
     parameter integer SHORTCUT_SUM_WIDTH = 20,
-    parameter integer SHORTCUT_SHIFT_WIDTH = 3,
-    parameter integer SHORTCUT_GUARD = 3,
-    parameter integer SHORTCUT_TERMS = 1,
+    parameter integer SHORTCUT_SCALE_TERMS = 1,
+    parameter integer SHORTCUT_SCALE_SHIFT_WIDTH = 3,
+    parameter integer SHORTCUT_SCALE_GUARD = 3,
     parameter integer SHORTCUT_SCALE_SUM_WIDTH = 24,
     parameter integer SHORTCUT_SCALED_WIDTH = 20,
-    // abbnn_qprelu: bits of its fields, greatest left shift, bits of the shift amount.
+    // abbnn_qprelu (ACTIVATION 1): bits of its fields, greatest left shift, bits of the shift amount.
     parameter integer FIELD_WIDTH = 21,
     parameter integer LEFT_MAX = 3,
-    parameter integer ACTIVATION_SHIFT_WIDTH = 4
+    parameter integer ACTIVATION_SHIFT_WIDTH = 4,
+    // abbnn_scale of negative values (ACTIVATION 2): terms and bits as above.
+    parameter integer PRELU_TERMS = 1,
+    parameter integer PRELU_SHIFT_WIDTH = 3,
+    parameter integer PRELU_GUARD = 4,
+    parameter integer PRELU_SUM_WIDTH = 25
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -69,37 +83,55 @@ module abbnn_block #(
     output wire                           m_axis_tlast
 );
 
-localparam integer BIT_LANES = SIMD / 9;
+localparam integer BIT_LANES = SIMD / (KERNEL * KERNEL);
+localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer GROUPS = IN_CHANNELS / BIT_LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer OUT_HEIGHT = HEIGHT / STRIDE;
 localparam integer OUT_WIDTH = WIDTH / STRIDE;
-localparam integer RESIDUAL_WIDTH = (STRIDE == 1) ? VALUE_WIDTH : SHORTCUT_SCALED_WIDTH;
+localparam integer RESIDUAL_WIDTH = (SHORTCUT < 3) ? VALUE_WIDTH : SHORTCUT_SCALED_WIDTH;
 localparam integer ADDED_WIDTH = ((SCALED_WIDTH > RESIDUAL_WIDTH) ? SCALED_WIDTH : RESIDUAL_WIDTH) + 1;
-// The convolution's first result needs one row and two pixels; two more pixels are in the replay buffer, and every
-// register of the path may hold another beat (PATH_BEATS bounds their number). With room for all of that the input is
-// never held back by the residual alone.
+// A 3x3 convolution's first result needs one row and two pixels of the input; two more pixels are in the replay buffer,
+// and every register of the path may hold another beat (PATH_BEATS bounds their number). With room for all of that the
+// input is never held back by the residual alone. Averages come in bursts, every second row, and need room for a row.
 localparam integer PATH_BEATS = 48;
-localparam integer RESIDUAL_DEPTH = (WIDTH + 4) * (IN_CHANNELS / S_LANES) + PATH_BEATS;
+localparam integer RESIDUAL_PIXELS = (SHORTCUT == 2) ? WIDTH / 2 + 4 : (KERNEL == 3) ? WIDTH + 4 : 3;
+localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * S_GROUPS + PATH_BEATS;
 
 generate
-    if (STRIDE != 1 && STRIDE != 2) begin : gen_check_stride
-        STRIDE_must_be_1_or_2 param_error ();
+    if (KERNEL != 1 && KERNEL != 3) begin : gen_check_kernel
+        KERNEL_must_be_1_or_3 param_error ();
     end
-    if (STRIDE == 1 && IN_CHANNELS != OUT_CHANNELS) begin : gen_check_identity
-        STRIDE_1_needs_OUT_CHANNELS_equal_to_IN_CHANNELS param_error ();
+    if (SHORTCUT < 0 || SHORTCUT > 4) begin : gen_check_shortcut
+        SHORTCUT_must_be_0_to_4 param_error ();
+    end
+    if (ACTIVATION < 0 || ACTIVATION > 2) begin : gen_check_activation
+        ACTIVATION_must_be_0_to_2 param_error ();
+    end
+    if (STRIDE != ((SHORTCUT < 2) ? 1 : 2)) begin : gen_check_stride
+        STRIDE_must_be_1_with_SHORTCUT_0_and_1_else_2 param_error ();
+    end
+    if (STRIDE == 2 && KERNEL == 1) begin : gen_check_window
+        STRIDE_2_needs_KERNEL_3 param_error ();
     end
     if (STRIDE == 2 && (HEIGHT % 2 != 0 || WIDTH % 2 != 0)) begin : gen_check_even
         STRIDE_2_needs_an_even_HEIGHT_and_WIDTH param_error ();
     end
+    if ((SHORTCUT == 0 || SHORTCUT == 2) && OUT_CHANNELS != IN_CHANNELS) begin : gen_check_same
+        SHORTCUT_0_and_2_need_OUT_CHANNELS_equal_to_IN_CHANNELS param_error ();
+    end
+    if (SHORTCUT == 1 && OUT_CHANNELS != 2 * IN_CHANNELS) begin : gen_check_twice
+        SHORTCUT_1_needs_OUT_CHANNELS_twice_IN_CHANNELS param_error ();
+    end
     if (IN_CHANNELS < 1 || S_LANES < 1 || IN_CHANNELS % S_LANES != 0) begin : gen_check_s_lanes
         S_LANES_must_divide_IN_CHANNELS param_error ();
     end
-    if (SIMD < 9 || SIMD % 9 != 0 || IN_CHANNELS % (SIMD / 9) != 0) begin : gen_check_simd
-        SIMD_must_be_9_times_a_divisor_of_IN_CHANNELS param_error ();
+    if (SIMD < KERNEL * KERNEL || SIMD % (KERNEL * KERNEL) != 0
+            || IN_CHANNELS % (SIMD / (KERNEL * KERNEL)) != 0) begin : gen_check_simd
+        SIMD_must_be_KERNEL_squared_times_a_divisor_of_IN_CHANNELS param_error ();
     end
-    if (PE < 1 || OUT_CHANNELS % PE != 0) begin : gen_check_pe
-        PE_must_divide_OUT_CHANNELS param_error ();
+    if (PE < 1 || OUT_CHANNELS % PE != 0 || (SHORTCUT == 1 && IN_CHANNELS % PE != 0)) begin : gen_check_pe
+        PE_must_divide_OUT_CHANNELS_and_with_SHORTCUT_1_IN_CHANNELS param_error ();
     end
 endgenerate
 
@@ -184,7 +216,7 @@ abbnn_window #(
     .GROUPS(GROUPS),
     .HEIGHT(HEIGHT),
     .WIDTH(WIDTH),
-    .KERNEL(3),
+    .KERNEL(KERNEL),
     .STRIDE(STRIDE)
 ) window_inst (
     .clk(clk),
@@ -219,7 +251,7 @@ abbnn_xnor_array #(
     .CHANNELS(OUT_CHANNELS),
     .OUT_HEIGHT(OUT_HEIGHT),
     .OUT_WIDTH(OUT_WIDTH),
-    .BORDER(1),
+    .BORDER((KERNEL == 3) ? 1 : 0),
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"})
@@ -262,10 +294,39 @@ wire                         residual_tvalid;
 wire                         residual_tready;
 
 generate
-    if (STRIDE == 1) begin : gen_identity
+    if (SHORTCUT < 3) begin : gen_values
+        wire [S_LANES*VALUE_WIDTH-1:0] kept_tdata;
+        wire                           kept_tvalid;
+        wire                           kept_tready;
         wire [S_LANES*VALUE_WIDTH-1:0] delayed_tdata;
         wire                           delayed_tvalid;
         wire                           delayed_tready;
+        wire [PE*VALUE_WIDTH-1:0]      grouped_tdata;
+        wire                           grouped_tvalid;
+        wire                           grouped_tready;
+
+        if (SHORTCUT == 2) begin : gen_pool
+            abbnn_pool #(
+                .LANES(S_LANES),
+                .CHANNELS(IN_CHANNELS),
+                .VALUE_WIDTH(VALUE_WIDTH),
+                .HEIGHT(HEIGHT),
+                .WIDTH(WIDTH)
+            ) pool_inst (
+                .clk(clk),
+                .rst(rst),
+                .s_axis_tdata(skip_tdata),
+                .s_axis_tvalid(skip_tvalid),
+                .s_axis_tready(skip_tready),
+                .m_axis_tdata(kept_tdata),
+                .m_axis_tvalid(kept_tvalid),
+                .m_axis_tready(kept_tready)
+            );
+        end else begin : gen_all
+            assign kept_tdata  = skip_tdata;
+            assign kept_tvalid = skip_tvalid;
+            assign skip_tready = kept_tready;
+        end
 
         abbnn_fifo #(
             .DATA_WIDTH(S_LANES * VALUE_WIDTH),
@@ -273,9 +334,9 @@ generate
         ) fifo_inst (
             .clk(clk),
             .rst(rst),
-            .s_axis_tdata(skip_tdata),
-            .s_axis_tvalid(skip_tvalid),
-            .s_axis_tready(skip_tready),
+            .s_axis_tdata(kept_tdata),
+            .s_axis_tvalid(kept_tvalid),
+            .s_axis_tready(kept_tready),
             .m_axis_tdata(delayed_tdata),
             .m_axis_tvalid(delayed_tvalid),
             .m_axis_tready(delayed_tready)
@@ -291,13 +352,35 @@ generate
             .s_axis_tdata(delayed_tdata),
             .s_axis_tvalid(delayed_tvalid),
             .s_axis_tready(delayed_tready),
-            .m_axis_tdata(residual_tdata),
-            .m_axis_tvalid(residual_tvalid),
-            .m_axis_tready(residual_tready)
+            .m_axis_tdata(grouped_tdata),
+            .m_axis_tvalid(grouped_tvalid),
+            .m_axis_tready(grouped_tready)
         );
+
+        if (SHORTCUT == 1) begin : gen_repeat
+            abbnn_replay #(
+                .DATA_WIDTH(PE * VALUE_WIDTH),
+                .DEPTH(IN_CHANNELS / PE),
+                .TIMES(2)
+            ) repeat_inst (
+                .clk(clk),
+                .rst(rst),
+                .s_axis_tdata(grouped_tdata),
+                .s_axis_tvalid(grouped_tvalid),
+                .s_axis_tready(grouped_tready),
+                .m_axis_tdata(residual_tdata),
+                .m_axis_tvalid(residual_tvalid),
+                .m_axis_tready(residual_tready)
+            );
+        end else begin : gen_once
+            assign residual_tdata  = grouped_tdata;
+            assign residual_tvalid = grouped_tvalid;
+            assign grouped_tready  = residual_tready;
+        end
     end else begin : gen_shortcut
         abbnn_shortcut #(
             .PREFIX((PREFIX == "") ? "" : {PREFIX, "_shortcut"}),
+            .POOL((SHORTCUT == 3) ? 1 : 0),
             .IN_CHANNELS(IN_CHANNELS),
             .OUT_CHANNELS(OUT_CHANNELS),
             .HEIGHT(HEIGHT),
@@ -307,9 +390,9 @@ generate
             .SIMD(SHORTCUT_SIMD),
             .VALUE_WIDTH(VALUE_WIDTH),
             .SUM_WIDTH(SHORTCUT_SUM_WIDTH),
-            .SCALE_TERMS(SHORTCUT_TERMS),
-            .SCALE_SHIFT_WIDTH(SHORTCUT_SHIFT_WIDTH),
-            .SCALE_GUARD(SHORTCUT_GUARD),
+            .SCALE_TERMS(SHORTCUT_SCALE_TERMS),
+            .SCALE_SHIFT_WIDTH(SHORTCUT_SCALE_SHIFT_WIDTH),
+            .SCALE_GUARD(SHORTCUT_SCALE_GUARD),
             .SCALE_SUM_WIDTH(SHORTCUT_SCALE_SUM_WIDTH),
             .SCALED_WIDTH(SHORTCUT_SCALED_WIDTH)
         ) shortcut_inst (
@@ -352,25 +435,66 @@ abbnn_add #(
     .m_axis_tready(added_tready)
 );
 
-abbnn_qprelu #(
-    .LANES(PE),
-    .CHANNELS(OUT_CHANNELS),
-    .S_WIDTH(ADDED_WIDTH),
-    .M_WIDTH(VALUE_WIDTH),
-    .FIELD_WIDTH(FIELD_WIDTH),
-    .LEFT_MAX(LEFT_MAX),
-    .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
-    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"})
-) qprelu_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(added_tdata),
-    .s_axis_tvalid(added_tvalid),
-    .s_axis_tready(added_tready),
-    .m_axis_tdata(active_tdata),
-    .m_axis_tvalid(active_tvalid),
-    .m_axis_tready(active_tready)
-);
+generate
+    if (ACTIVATION == 0) begin : gen_none
+        abbnn_saturate #(
+            .LANES(PE),
+            .S_WIDTH(ADDED_WIDTH),
+            .M_WIDTH(VALUE_WIDTH)
+        ) saturate_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(added_tdata),
+            .s_axis_tvalid(added_tvalid),
+            .s_axis_tready(added_tready),
+            .m_axis_tdata(active_tdata),
+            .m_axis_tvalid(active_tvalid),
+            .m_axis_tready(active_tready)
+        );
+    end else if (ACTIVATION == 1) begin : gen_qprelu
+        abbnn_qprelu #(
+            .LANES(PE),
+            .CHANNELS(OUT_CHANNELS),
+            .S_WIDTH(ADDED_WIDTH),
+            .M_WIDTH(VALUE_WIDTH),
+            .FIELD_WIDTH(FIELD_WIDTH),
+            .LEFT_MAX(LEFT_MAX),
+            .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"})
+        ) qprelu_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(added_tdata),
+            .s_axis_tvalid(added_tvalid),
+            .s_axis_tready(added_tready),
+            .m_axis_tdata(active_tdata),
+            .m_axis_tvalid(active_tvalid),
+            .m_axis_tready(active_tready)
+        );
+    end else begin : gen_prelu
+        abbnn_scale #(
+            .LANES(PE),
+            .CHANNELS(OUT_CHANNELS),
+            .PRELU(1),
+            .TERMS(PRELU_TERMS),
+            .SHIFT_WIDTH(PRELU_SHIFT_WIDTH),
+            .GUARD(PRELU_GUARD),
+            .S_WIDTH(ADDED_WIDTH),
+            .SUM_WIDTH(PRELU_SUM_WIDTH),
+            .M_WIDTH(VALUE_WIDTH),
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"})
+        ) prelu_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(added_tdata),
+            .s_axis_tvalid(added_tvalid),
+            .s_axis_tready(added_tready),
+            .m_axis_tdata(active_tdata),
+            .m_axis_tvalid(active_tvalid),
+            .m_axis_tready(active_tready)
+        );
+    end
+endgenerate
 
 abbnn_framer #(
     .DATA_WIDTH(PE * VALUE_WIDTH),

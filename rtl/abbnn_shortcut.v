@@ -1,4 +1,4 @@
-// abbnn_shortcut.v : the residual of a downsampling block: 2x2 average, then a 1x1 convolution with binary weights
+// abbnn_shortcut.v : a downsampling block's residual with weights: a 1x1 convolution of every second or averaged pixel
 // SPDX-FileCopyrightText: 2026 The abbnn authors
 // SPDX-License-Identifier: Apache-2.0
 // Language: Verilog-2005
@@ -6,13 +6,18 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// y = scale * sum over input channels of (+-1) * average2x2(x), on values: pool - fifo - resize - replay - sum_array -
-// scale. In: S_LANES values a beat, HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat of SCALED_WIDTH bits,
-// pixels of OUT_CHANNELS. Cycles a frame: positions * (OUT_CHANNELS / PE) * (IN_CHANNELS / SIMD).
-// The FIFO holds a row of averages: they come in bursts, every second input row, and are used evenly.
+// y = scale * sum over input channels of (+-1) * x', on values, with x' the 2x2 average of x, or x at even rows and
+// columns: pool or subsample - fifo - resize - replay - sum_array - scale (- fifo). In: S_LANES values a beat,
+// HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat of SCALED_WIDTH bits, pixels of OUT_CHANNELS.
+// Cycles a frame: positions * (OUT_CHANNELS / PE) * (IN_CHANNELS / SIMD).
+// x' comes in bursts, every second input row, and is used evenly. The FIFO holds a row of averages. A row of picked
+// pixels is complete a row before the convolution beside it can use its first: there the FIFO holds two, and a second
+// FIFO closes the gaps between the results that wait, which would halt the convolution later.
 module abbnn_shortcut #(
     // Prefix of the table files: PREFIX_weights.mem, PREFIX_bias.mem, PREFIX_scale.mem; "" leaves the tables empty.
     parameter PREFIX = "",
+    // 1: 2x2 average in front. 0: the pixels of even rows and columns.
+    parameter integer POOL = 1,
     // Channels in and out.
     parameter integer IN_CHANNELS = 4,
     parameter integer OUT_CHANNELS = 8,
@@ -50,9 +55,18 @@ module abbnn_shortcut #(
 
 localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer SIMD_FOLD = IN_CHANNELS / SIMD;
-localparam integer FIFO_DEPTH = (WIDTH / 2 + 4) * (IN_CHANNELS / S_LANES);
+localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
+localparam integer FIFO_PIXELS = (POOL == 1) ? WIDTH / 2 + 4 : WIDTH + 4;
+// More than the registers of array and scale, each of which may hold a gap.
+localparam integer RESULTS = 32;
 
 generate
+    if (POOL != 0 && POOL != 1) begin : gen_check_pool
+        POOL_must_be_0_or_1 param_error ();
+    end
+    if (HEIGHT < 2 || HEIGHT % 2 != 0 || WIDTH < 2 || WIDTH % 2 != 0) begin : gen_check_even
+        HEIGHT_and_WIDTH_must_be_even param_error ();
+    end
     if (IN_CHANNELS < 1 || S_LANES < 1 || IN_CHANNELS % S_LANES != 0) begin : gen_check_s_lanes
         S_LANES_must_divide_IN_CHANNELS param_error ();
     end
@@ -64,9 +78,9 @@ generate
     end
 endgenerate
 
-wire [S_LANES*VALUE_WIDTH-1:0] pool_tdata;
-wire                           pool_tvalid;
-wire                           pool_tready;
+wire [S_LANES*VALUE_WIDTH-1:0] small_tdata;
+wire                           small_tvalid;
+wire                           small_tready;
 wire [S_LANES*VALUE_WIDTH-1:0] stored_tdata;
 wire                           stored_tvalid;
 wire                           stored_tready;
@@ -79,33 +93,56 @@ wire                           replay_tready;
 wire [PE*SUM_WIDTH-1:0]        sum_tdata;
 wire                           sum_tvalid;
 wire                           sum_tready;
+wire [PE*SCALED_WIDTH-1:0]     scaled_tdata;
+wire                           scaled_tvalid;
+wire                           scaled_tready;
 
-abbnn_pool #(
-    .LANES(S_LANES),
-    .CHANNELS(IN_CHANNELS),
-    .VALUE_WIDTH(VALUE_WIDTH),
-    .HEIGHT(HEIGHT),
-    .WIDTH(WIDTH)
-) pool_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(s_axis_tdata),
-    .s_axis_tvalid(s_axis_tvalid),
-    .s_axis_tready(s_axis_tready),
-    .m_axis_tdata(pool_tdata),
-    .m_axis_tvalid(pool_tvalid),
-    .m_axis_tready(pool_tready)
-);
+generate
+    if (POOL == 1) begin : gen_pool
+        abbnn_pool #(
+            .LANES(S_LANES),
+            .CHANNELS(IN_CHANNELS),
+            .VALUE_WIDTH(VALUE_WIDTH),
+            .HEIGHT(HEIGHT),
+            .WIDTH(WIDTH)
+        ) pool_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(s_axis_tdata),
+            .s_axis_tvalid(s_axis_tvalid),
+            .s_axis_tready(s_axis_tready),
+            .m_axis_tdata(small_tdata),
+            .m_axis_tvalid(small_tvalid),
+            .m_axis_tready(small_tready)
+        );
+    end else begin : gen_subsample
+        abbnn_subsample #(
+            .DATA_WIDTH(S_LANES * VALUE_WIDTH),
+            .GROUPS(S_GROUPS),
+            .HEIGHT(HEIGHT),
+            .WIDTH(WIDTH)
+        ) subsample_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(s_axis_tdata),
+            .s_axis_tvalid(s_axis_tvalid),
+            .s_axis_tready(s_axis_tready),
+            .m_axis_tdata(small_tdata),
+            .m_axis_tvalid(small_tvalid),
+            .m_axis_tready(small_tready)
+        );
+    end
+endgenerate
 
 abbnn_fifo #(
     .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-    .DEPTH(FIFO_DEPTH)
+    .DEPTH(FIFO_PIXELS * S_GROUPS)
 ) fifo_inst (
     .clk(clk),
     .rst(rst),
-    .s_axis_tdata(pool_tdata),
-    .s_axis_tvalid(pool_tvalid),
-    .s_axis_tready(pool_tready),
+    .s_axis_tdata(small_tdata),
+    .s_axis_tvalid(small_tvalid),
+    .s_axis_tready(small_tready),
     .m_axis_tdata(stored_tdata),
     .m_axis_tvalid(stored_tvalid),
     .m_axis_tready(stored_tready)
@@ -178,10 +215,32 @@ abbnn_scale #(
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
     .s_axis_tready(sum_tready),
-    .m_axis_tdata(m_axis_tdata),
-    .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
+    .m_axis_tdata(scaled_tdata),
+    .m_axis_tvalid(scaled_tvalid),
+    .m_axis_tready(scaled_tready)
 );
+
+generate
+    if (POOL == 1) begin : gen_at_once
+        assign m_axis_tdata  = scaled_tdata;
+        assign m_axis_tvalid = scaled_tvalid;
+        assign scaled_tready = m_axis_tready;
+    end else begin : gen_results
+        abbnn_fifo #(
+            .DATA_WIDTH(PE * SCALED_WIDTH),
+            .DEPTH(RESULTS)
+        ) results_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(scaled_tdata),
+            .s_axis_tvalid(scaled_tvalid),
+            .s_axis_tready(scaled_tready),
+            .m_axis_tdata(m_axis_tdata),
+            .m_axis_tvalid(m_axis_tvalid),
+            .m_axis_tready(m_axis_tready)
+        );
+    end
+endgenerate
 
 endmodule
 

@@ -6,12 +6,13 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// y = saturate(scale * (conv(pixel - CENTER) + bias)): resize - window - replay - sum_array - scale - framer.
+// y = saturate(scale * (conv(pixel - CENTER) + bias)), then a PReLU and a 3x3 max-pool of stride 2 where asked for:
+// resize - window - replay - sum_array - scale - (scale of negatives) - (max_pool) - framer.
 // In: one pixel a beat, CHANNELS unsigned bytes, channel 0 lowest. The centre is subtracted in front of the window, so
 // that a padded tap is 0. Out: PE values a beat. Weights come in PLANES planes of +-1, one plane a cycle.
-// Cycles a frame: positions * (OUT_CHANNELS / PE) * PLANES * (KERNEL * KERNEL * CHANNELS / SIMD).
+// Cycles a frame: the convolution's positions * (OUT_CHANNELS / PE) * PLANES * (KERNEL * KERNEL * CHANNELS / SIMD).
 module abbnn_stem #(
-    // Prefix of the table files: PREFIX_weights.mem, PREFIX_bias.mem, PREFIX_scale.mem; "" leaves the tables empty.
+    // Prefix of the table files: PREFIX_weights.mem, _bias.mem, _scale.mem, _prelu.mem; "" leaves the tables empty.
     parameter PREFIX = "",
     // Colour channels of a pixel.
     parameter integer CHANNELS = 3,
@@ -38,6 +39,14 @@ module abbnn_stem #(
     parameter integer SCALE_SHIFT_WIDTH = 3,
     parameter integer SCALE_GUARD = 8,
     parameter integer SCALE_SUM_WIDTH = 28,
+    // 1: a PReLU behind the scale, an abbnn_scale of negative values: its terms and bits, as above.
+    parameter integer PRELU = 0,
+    parameter integer PRELU_TERMS = 1,
+    parameter integer PRELU_SHIFT_WIDTH = 3,
+    parameter integer PRELU_GUARD = 4,
+    parameter integer PRELU_SUM_WIDTH = 24,
+    // 1: a 3x3 max-pool of stride 2, padded by 1, at the end.
+    parameter integer MAX_POOL = 0,
     // Bits of a value.
     parameter integer VALUE_WIDTH = 16
 ) (
@@ -58,10 +67,18 @@ localparam integer PIXEL_WIDTH = 9;
 localparam integer LANES = SIMD / (KERNEL * KERNEL);
 localparam integer GROUPS = CHANNELS / LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
-localparam integer OUT_HEIGHT = (HEIGHT + STRIDE - 1) / STRIDE;
-localparam integer OUT_WIDTH = (WIDTH + STRIDE - 1) / STRIDE;
+localparam integer CONV_HEIGHT = (HEIGHT + STRIDE - 1) / STRIDE;
+localparam integer CONV_WIDTH = (WIDTH + STRIDE - 1) / STRIDE;
+localparam integer OUT_HEIGHT = (MAX_POOL == 1) ? (CONV_HEIGHT + 1) / 2 : CONV_HEIGHT;
+localparam integer OUT_WIDTH = (MAX_POOL == 1) ? (CONV_WIDTH + 1) / 2 : CONV_WIDTH;
 
 generate
+    if (PRELU != 0 && PRELU != 1) begin : gen_check_prelu
+        PRELU_must_be_0_or_1 param_error ();
+    end
+    if (MAX_POOL != 0 && MAX_POOL != 1) begin : gen_check_max_pool
+        MAX_POOL_must_be_0_or_1 param_error ();
+    end
     if (CHANNELS < 1 || SIMD < KERNEL * KERNEL || SIMD % (KERNEL * KERNEL) != 0
             || CHANNELS % (SIMD / (KERNEL * KERNEL)) != 0) begin : gen_check_simd
         SIMD_must_be_KERNEL_squared_times_a_divisor_of_CHANNELS param_error ();
@@ -95,6 +112,12 @@ wire                            replay_tready;
 wire [PE*SUM_WIDTH-1:0]         sum_tdata;
 wire                            sum_tvalid;
 wire                            sum_tready;
+wire [PE*VALUE_WIDTH-1:0]       scaled_tdata;
+wire                            scaled_tvalid;
+wire                            scaled_tready;
+wire [PE*VALUE_WIDTH-1:0]       active_tdata;
+wire                            active_tvalid;
+wire                            active_tready;
 wire [PE*VALUE_WIDTH-1:0]       value_tdata;
 wire                            value_tvalid;
 wire                            value_tready;
@@ -198,10 +221,62 @@ abbnn_scale #(
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
     .s_axis_tready(sum_tready),
-    .m_axis_tdata(value_tdata),
-    .m_axis_tvalid(value_tvalid),
-    .m_axis_tready(value_tready)
+    .m_axis_tdata(scaled_tdata),
+    .m_axis_tvalid(scaled_tvalid),
+    .m_axis_tready(scaled_tready)
 );
+
+generate
+    if (PRELU == 1) begin : gen_prelu
+        abbnn_scale #(
+            .LANES(PE),
+            .CHANNELS(OUT_CHANNELS),
+            .PRELU(1),
+            .TERMS(PRELU_TERMS),
+            .SHIFT_WIDTH(PRELU_SHIFT_WIDTH),
+            .GUARD(PRELU_GUARD),
+            .S_WIDTH(VALUE_WIDTH),
+            .SUM_WIDTH(PRELU_SUM_WIDTH),
+            .M_WIDTH(VALUE_WIDTH),
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"})
+        ) prelu_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(scaled_tdata),
+            .s_axis_tvalid(scaled_tvalid),
+            .s_axis_tready(scaled_tready),
+            .m_axis_tdata(active_tdata),
+            .m_axis_tvalid(active_tvalid),
+            .m_axis_tready(active_tready)
+        );
+    end else begin : gen_no_prelu
+        assign active_tdata  = scaled_tdata;
+        assign active_tvalid = scaled_tvalid;
+        assign scaled_tready = active_tready;
+    end
+    if (MAX_POOL == 1) begin : gen_max_pool
+        abbnn_max_pool #(
+            .LANES(PE),
+            .CHANNELS(OUT_CHANNELS),
+            .VALUE_WIDTH(VALUE_WIDTH),
+            .HEIGHT(CONV_HEIGHT),
+            .WIDTH(CONV_WIDTH)
+        ) max_pool_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(active_tdata),
+            .s_axis_tvalid(active_tvalid),
+            .s_axis_tready(active_tready),
+            .m_axis_tdata(value_tdata),
+            .m_axis_tvalid(value_tvalid),
+            .m_axis_tready(value_tready)
+        );
+    end else begin : gen_no_max_pool
+        assign value_tdata   = active_tdata;
+        assign value_tvalid  = active_tvalid;
+        assign active_tready = value_tready;
+    end
+endgenerate
 
 abbnn_framer #(
     .DATA_WIDTH(PE * VALUE_WIDTH),

@@ -22,14 +22,16 @@ from tqdm import tqdm
 from export.folding import Folding, balance
 from export.layout import unpack
 from export.mem import read_manifest, write
+from export.schedule import timing
 from golden.model import Layers, batches, forward, layer_names
 from golden.network import IntegerNetwork, network_hash
 from golden.ranges import analyse
-from golden.structure import block_name
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
 REPORT_FILE = "report.json"
+PATIENCE = 10
+"""Latencies and intervals without a result after which the core counts as stuck, heavily stalled or not."""
 PROGRESS = "PROGRESS"
 """First word of a line that tells how many results have come out."""
 
@@ -77,7 +79,7 @@ def golden_layers(network: IntegerNetwork, images: NDArray[np.uint8]) -> Layers:
     """Every layer of `golden.model.forward` for all images."""
     ranges = analyse(network)
     parts = [forward(network, batch, ranges) for batch in batches(images)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in layer_names(network)}
+    return {name: np.concatenate([part[name] for part in parts]) for name in layer_names(network.structure)}
 
 
 def simulate_core(
@@ -93,13 +95,14 @@ def simulate_core(
     damage: Mapping[str, int] | None = None,
     idle: float = 0.0,
     back_pressure: float = 0.0,
+    held: int = 0,
 ) -> None:
     """Export `network` into `run_folder`, build the core and run one cocotb test of tb/test_abbnn_core.py on `images`.
 
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
-    to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends. A failing test raises
-    SystemExit.
+    to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends, behind `held` cycles with
+    a closed output. A failing test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -108,6 +111,7 @@ def simulate_core(
         flip_bit(run_folder / MEM_FOLDER, name, bit)
     read_manifest(run_folder / MEM_FOLDER)
     (run_folder / REPORT_FILE).unlink(missing_ok=True)
+    expected = timing(network, folding)
     layers = golden_layers(network, images)
     kept = layers if monitor else {name: layers[name] for name in ("scores", "class")}
     case: dict[str, Any] = {f"layer.{name}": values.astype(np.int32) for name, values in kept.items()}
@@ -118,6 +122,8 @@ def simulate_core(
         "network_id": int(network_hash(network)[:16], 16),
         "network_name": network.structure.name,
         "stalls": [idle, back_pressure],
+        "held": held,
+        "timeout": PATIENCE * (expected.latency + expected.interval),
     }
     simulate(
         "abbnn_core",
@@ -236,21 +242,21 @@ class LayerMonitor:
 def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:
     """One monitor for every layer of `layers` but the scores and the class, which come out of the core itself."""
     monitors = []
-    blocks = sum(name.endswith(".conv") for name in layers)
+    last = "stem"
     for name, values in layers.items():
         if name in ("scores", "class"):
             continue
         shape = values.shape[1:] if values.ndim == 4 else (1, 1, *values.shape[1:])
         stage, _, part = name.partition(".")
-        if name == "stem":
-            entity, prefix, count = dut.stem_inst, "m_axis", lanes["stem"]
-        elif name == "pool":
-            count = lanes[block_name(blocks - 1)] if blocks else lanes["stem"]
+        if stage == "stem":
+            entity, prefix = dut.stem_inst, {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
+        elif stage == "pool":
             entity, prefix = dut.head_inst, "pool"
         else:
-            entity, count = dut.gen_block[int(stage.removeprefix("block"))].block_inst, lanes[stage]
+            entity = dut.gen_block[int(stage.removeprefix("block"))].block_inst
             prefix = {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
-        monitors.append(LayerMonitor(dut, name, entity, prefix, count, shape))
+        last = last if stage == "pool" else stage
+        monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
     return monitors
 
 

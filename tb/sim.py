@@ -6,6 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tb")]
@@ -15,8 +19,29 @@ from pipeline import Report, default_run_folder, logged, run_core  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from golden.images import read_images  # noqa: E402
+from golden.images import CIFAR_CLASSES, CIFAR_SIDE, read_images  # noqa: E402
 from golden.network import load_network  # noqa: E402
+from golden.structure import Structure  # noqa: E402
+
+SHIPPED = ROOT / "models" / "cifar10_test100.npz"
+
+
+def resized(images: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """(N, H, W, C) -> (N, height, width, C) by the nearest pixel."""
+    rows, columns = (
+        (2 * np.arange(wanted) + 1) * had // (2 * wanted)
+        for wanted, had in zip((height, width), images.shape[1:3], strict=True)
+    )
+    return np.ascontiguousarray(images[:, rows[:, None], columns])
+
+
+def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """The images that come with the project in the network's size; their labels, if it has as many classes."""
+    images, labels = read_images(SHIPPED)
+    if (structure.height, structure.width) != (CIFAR_SIDE, CIFAR_SIDE):
+        print(f"{SHIPPED.name}: resized to {structure.height}x{structure.width} by the nearest pixel")
+        images = resized(images, structure.height, structure.width)
+    return images, labels if structure.classes == CIFAR_CLASSES else None
 
 
 def tables(report: Report) -> list[Table]:
@@ -41,11 +66,15 @@ def tables(report: Report) -> list[Table]:
 
 def _run(arguments: argparse.Namespace) -> int:
     network = load_network(arguments.network)
-    images, labels = read_images(arguments.data, network.structure.height, network.structure.width)
+    structure = network.structure
+    if arguments.data is None:
+        images, labels = shipped_images(structure)
+    else:
+        images, labels = read_images(arguments.data, structure.height, structure.width)
     if not 1 <= arguments.images <= len(images):
-        raise ValueError(f"IMAGES={arguments.images}: 1 to {len(images)} can be had from {arguments.data}")
+        raise ValueError(f"IMAGES={arguments.images}: 1 to {len(images)} can be had from {arguments.data or SHIPPED}")
     images, labels = images[: arguments.images], None if labels is None else labels[: arguments.images]
-    folder = default_run_folder(f"sim-{network.structure.name}", default_simulator())
+    folder = default_run_folder(f"sim-{structure.name}", default_simulator())
     console = Console()
     log = folder / "sim.log"
     print(f"building and running abbnn_core for {arguments.network}, log in {log}")
@@ -85,7 +114,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s"
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "models" / "cifar10_test100.npz", metavar="IMAGES")
+    parser.add_argument(
+        "--data", type=Path, metavar="IMAGES", help="of the network's size; default: the shipped ones, resized"
+    )
     arguments = parser.parse_args(argv)
     try:
         return _run(arguments)

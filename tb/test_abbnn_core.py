@@ -6,10 +6,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cocotb
 import numpy as np
 import pytest
+import sim
 from bench import BUILD, Bench, assert_equal, built_headers, default_simulator, load_case, simulate
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
@@ -22,14 +24,12 @@ from export.mem import read_manifest, write
 from export.schedule import timing
 from golden.images import read_images
 from golden.model import forward, layer_names
-from golden.network import load_network
-from golden.structure import reactnet
+from golden.network import load_network, save_network
+from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "tiny.safetensors"
 IMAGES = ROOT / "models" / "cifar10_test100.npz"
-RESULT_TIMEOUT = 200_000
-"""Cycles without a result after which the core counts as stuck: many times the latency of any shipped folding."""
 
 
 def pixel_beats(image):
@@ -65,7 +65,7 @@ class CoreBench(Bench):
 
     async def result(self):
         """(scores, class) of the next frame; AssertionError if none comes in time."""
-        beats = await self.receive(self.classes + 1, cycles=RESULT_TIMEOUT)
+        beats = await self.receive(self.classes + 1, cycles=int(self.case["timeout"]))
         scores = unpack(beats[:-1], 1, 32, signed=True).ravel()
         return scores, beats[-1]
 
@@ -98,6 +98,12 @@ async def stream_images(dut):
     first_cycle = cycle()
     for image in bench.images:
         bench.send(pixel_beats(image))
+    if case["held"]:
+        bench.stall(0, 0)
+        bench.sinks["m_axis"].pause = True
+        await ClockCycles(dut.clk, int(case["held"]))
+        assert int(dut.s_axis_tready.value) == 0, f"{len(entered)} images do not fill the core"
+        bench.stall(*case["stalls"])
     all_scores, all_classes, left = [], [], []
     for index in range(len(bench.images)):
         scores, winner = await bench.result()
@@ -223,7 +229,7 @@ def test_abbnn_core_names_the_first_mismatch():
     blocks = (*network.blocks[:3], replace(block, weights=weights), *network.blocks[4:])
     good, bad = forward(network, images), forward(replace(network, blocks=blocks), images)
     rows, mismatches = [], []
-    for name in layer_names(network):
+    for name in layer_names(network.structure):
         shape = (len(images), *(1,) * (4 - good[name].ndim), *good[name].shape[1:])
         row, mismatch = compare_layer(name, bad[name].reshape(shape), good[name])
         rows.append(row)
@@ -241,21 +247,76 @@ def test_abbnn_core_names_the_first_mismatch():
     assert report.layers == rows
 
 
-@pytest.mark.parametrize(
-    ("widths", "depths", "stem_stride", "cycles", "options"),
-    [
-        ((4, 8), (2, 1), 1, 2048, {"scales": "free", "terms": 3}),
-        ((6, 12, 24), (1, 1, 2), 1, 2304, {"value_width": 12, "fraction_bits": 6, "spread": 2.0}),
-        ((8,), (1,), 2, 400, {"stem_planes": 6, "head_planes": 5}),
-    ],
-)
-def test_abbnn_core_other_networks(widths, depths, stem_stride, cycles, options):
-    """Random networks of other shapes, foldings and widths: every layer, and the cycles that the formulas give."""
-    structure = reactnet("other", widths, depths, classes=7, image=16, stem_stride=stem_stride)
-    network = random_network(structure, seed=len(widths), **options)
-    folding = balance(network, cycles)
-    images = random_images(structure, 9, 5)
-    report = run_core(network, images, None, run_folder(f"other{len(widths)}"), folding=folding)
+class Member(NamedTuple):
+    """A narrow and shallow member of a family; `options` are those of the frozen network."""
+
+    family: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    image: int | tuple[int, int]
+    stem: StemForm
+    classes: int
+    cycles: int
+    options: dict = {}  # noqa: RUF012 (never changed)
+
+
+MIXED_TERMS = {"block00": 1, "block01": 2, "block02": 3, "block03": 4}
+MEMBERS = {
+    # As many blocks in every stage, as in the 18-layer networks. The heads' pools divide by 9, 3, 1, 3, 9, 4 and 9.
+    "reactnet": Member(
+        "reactnet", (4, 6, 8), (2, 2, 2), 12, CIFAR_STEM, 7, 800, {"stem_planes": 4, "terms_of": MIXED_TERMS}
+    ),
+    "reactnet_imagenet": Member(
+        "reactnet", (4, 8), (1, 1), (8, 24), RESNET_STEM, 10, 400, {"stem_planes": 2, "scales": "free", "terms": 3}
+    ),
+    # Unequal ones, as in ReActNet-34, and values that saturate.
+    "reactnet_deep": Member(
+        "reactnet",
+        (6, 6, 12, 12),
+        (1, 2, 3, 1),
+        16,
+        STRIDED_STEM,
+        5,
+        600,
+        {"value_width": 12, "fraction_bits": 6, "spread": 2.0, "stem_planes": 5, "head_planes": 5},
+    ),
+    "birealnet": Member(
+        "birealnet",
+        (4, 8),
+        (2, 2),
+        (24, 8),
+        RESNET_STEM,
+        3,
+        400,
+        {"stem_planes": 2, "terms_of": {**MIXED_TERMS, "stem.prelu": 3, "block03.prelu": 2}},
+    ),
+    "xnornet": Member(
+        "xnornet", (4, 6, 8), (1, 2, 1), 12, CIFAR_STEM, 9, 800, {"stem_planes": 4, "scales": "free", "terms": 2}
+    ),
+    # Few channels: the waiting residuals would keep gaps between them that halt the convolution.
+    "xnornet_narrow": Member("xnornet", (2, 2, 4), (1, 2, 1), 8, CIFAR_STEM, 7, 256, {"stem_planes": 4}),
+    "reactneta": Member(
+        "reactneta", (4, 8, 16), (0, 1, 2), 12, STRIDED_STEM, 11, 400, {"stem_planes": 4, "terms_of": MIXED_TERMS}
+    ),
+}
+
+
+def member_case(name):
+    """The member's random network, and its folding."""
+    case = MEMBERS[name]
+    structure = member(
+        name, case.widths, case.depths, family=case.family, classes=case.classes, image=case.image, stem=case.stem
+    )
+    network = random_network(structure, seed=len(case.widths), **case.options)
+    return network, balance(network, case.cycles)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_abbnn_core_members(name):
+    """Every layer of a random member of each family, and the cycles that the formulas give."""
+    network, folding = member_case(name)
+    report = run_core(network, random_images(network.structure, 9, 5), None, run_folder(name), folding=folding)
+    assert {row["layer"] for row in report.layers} == set(layer_names(network.structure))
     assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
     expected = timing(network, folding)
     left = [row["left"] for row in report.images]
@@ -263,9 +324,48 @@ def test_abbnn_core_other_networks(widths, depths, stem_stride, cycles, options)
     assert left[-1] - left[-2] == expected.interval
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_abbnn_core_members_under_pressure(name):
+    """Filled to the brim behind a closed output, then with random stalls: no residual of any kind gets stuck."""
+    network, folding = member_case(name)
+    expected = timing(network, folding)
+    run_core(
+        network,
+        random_images(network.structure, 7, 10),
+        None,
+        run_folder(name),
+        folding=folding,
+        idle=0.3,
+        back_pressure=0.6,
+        held=expected.latency + 9 * expected.interval,
+    )
+
+
+def test_abbnn_core_resized_images():
+    """The pixel nearest to each centre, up and down."""
+    image = np.arange(8).reshape(1, 2, 4, 1)
+    assert sim.resized(image, 2, 4).tolist() == image.tolist()
+    assert sim.resized(image, 4, 2)[0, :, :, 0].tolist() == [[1, 3], [1, 3], [5, 7], [5, 7]]
+    assert sim.resized(image, 1, 6)[0, :, :, 0].tolist() == [[4, 5, 5, 6, 7, 7]]
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(10, True), (3, False)])
+def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
+    """`make sim` takes the shipped images for any network; they have labels for those of ten classes."""
+    network = random_network(
+        member(f"sim{classes}", (2,), (1,), classes=classes, image=(12, 8), stem=STRIDED_STEM), 1, stem_planes=2
+    )
+    save_network(network, tmp_path / "net.safetensors")
+    assert sim.main(["--network", str(tmp_path / "net.safetensors"), "--images", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "cifar10_test100.npz: resized to 12x8 by the nearest pixel" in said
+    assert ("of 2 images classified as labelled" in said) == labels
+    assert "every value of every layer equals the golden model" in said
+
+
 def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
     """The same network's files for another folding have another header: the simulation stops before the first pixel."""
-    network = random_network(reactnet("small", (4,), (1,), classes=3, image=8), seed=1)
+    network = random_network(member("small", (4,), (1,), classes=3, image=8), seed=1)
     write(network, balance(network, 640), tmp_path / "built" / MEM_FOLDER)
     write(network, balance(network, 1280), tmp_path / "run" / MEM_FOLDER)
     images = random_images(network.structure, 1, 3)
@@ -276,7 +376,7 @@ def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
             "test_abbnn_core",
             includes=[tmp_path / "built" / MEM_FOLDER],
             defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
-            case={"images": images, "layer.scores": layers["scores"], "layer.class": layers["class"]},
+            case={"images": images, "layer.scores": layers["scores"], "layer.class": layers["class"], "timeout": 0},
             testcase="bad_frames",
             work_dir=tmp_path / "run",
         )
@@ -285,7 +385,7 @@ def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
 
 def test_abbnn_core_without_a_test_fails(tmp_path):
     """A test case that does not exist is a failure, not a run in which nothing failed."""
-    network = random_network(reactnet("small", (4,), (1,), classes=3, image=8), seed=1)
+    network = random_network(member("small", (4,), (1,), classes=3, image=8), seed=1)
     with pytest.raises(SystemExit, match="no test no_such_case"):
         simulate_core(network, random_images(network.structure, 1, 1), None, tmp_path, "no_such_case")
 

@@ -1,4 +1,4 @@
-"""abbnn_head against golden: scores and class, foldings, map sizes that are no power of two."""
+"""abbnn_head against golden: scores and class, foldings, map sizes that are no power of two, many classes."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,15 @@ from export.config import head_config
 from export.folding import Fold, cycles, stages
 from golden.model import forward
 from golden.ranges import analyse
-from golden.structure import reactnet
+from golden.structure import member
 
 # (image side, classes, lanes in, fold)
 CASES = [
     (4, 10, 4, Fold(1, 4)),
     (3, 6, 1, Fold(3, 8)),
     (1, 4, 8, Fold(4, 1)),
+    (7, 5, 2, Fold(1, 8)),
+    (2, 150, 4, Fold(150, 8)),
 ]
 
 BAD_PARAMETERS = [
@@ -27,7 +29,7 @@ BAD_PARAMETERS = [
 
 @pytest.mark.parametrize(("side", "classes", "s_lanes", "fold"), CASES)
 def test_abbnn_head(side, classes, s_lanes, fold):
-    structure = reactnet("head", (8,), (1,), image=side, classes=classes)
+    structure = member("head", (8,), (1,), image=side, classes=classes)
     network = random_network(structure, seed=classes)
     layers = forward(network, random_images(structure, 2, 5))
     config = head_config(network, analyse(network), {"block00": Fold(s_lanes, 0), "head": fold})

@@ -1,57 +1,56 @@
-"""abbnn_shortcut against golden: the scaled 1x1 convolution of the 2x2 average, under several foldings."""
+"""abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and of picked pixels, several foldings."""
 
 import pytest
 from stage import run_stage
-from test_abbnn_block import example
+from test_abbnn_block import Case, example
 
 from export.config import block_config
 from export.folding import Fold, cycles, stages
 from golden.ranges import analyse
 
-# (lanes in, fold, options of the frozen network)
+# (shortcut, lanes in, fold, options of the frozen network)
 CASES = [
-    (2, Fold(4, 4), {}),
-    (8, Fold(1, 8), {"scales": "free", "terms": 2}),
-    (1, Fold(16, 1), {"value_width": 10, "fraction_bits": 6, "spread": 2.0}),
+    ("pool-conv", 2, Fold(4, 4), {}),
+    ("pool-conv", 8, Fold(1, 8), {"scales": "free", "terms": 2}),
+    ("pool-conv", 1, Fold(16, 1), {"value_width": 10, "fraction_bits": 6, "spread": 2.0}),
+    ("conv", 2, Fold(4, 8), {}),
+    ("conv", 8, Fold(2, 2), {"terms_of": {"block00.shortcut": 4}}),
 ]
 
 BAD_PARAMETERS = [
+    ("abbnn_shortcut", {"POOL": 2}, "POOL_must_be_0_or_1"),
+    ("abbnn_shortcut", {"HEIGHT": 3}, "HEIGHT_and_WIDTH_must_be_even"),
+    ("abbnn_shortcut", {"POOL": 0, "WIDTH": 5}, "HEIGHT_and_WIDTH_must_be_even"),
     ("abbnn_shortcut", {"S_LANES": 3}, "S_LANES_must_divide_IN_CHANNELS"),
     ("abbnn_shortcut", {"SIMD": 3}, "SIMD_must_divide_IN_CHANNELS"),
     ("abbnn_shortcut", {"PE": 3}, "PE_must_divide_OUT_CHANNELS"),
 ]
 
 
-@pytest.mark.parametrize(("s_lanes", "fold", "options"), CASES)
-def test_abbnn_shortcut(s_lanes, fold, options):
-    network, before, layers = example(1, options)
-    folding = {"block00": Fold(s_lanes, 0), "block01": Fold(fold.pe, 72), "block01.shortcut": fold}
-    config = block_config(network, analyse(network), folding, 1)
+@pytest.mark.parametrize(("shortcut", "s_lanes", "fold", "options"), CASES)
+def test_abbnn_shortcut(shortcut, s_lanes, fold, options):
+    case = Case((8, 16), 3, shortcut, "none", s_lanes, Fold(fold.pe, 72), fold, options)
+    network, folding, layers = example(case)
+    config = block_config(network, analyse(network), folding, 0)
     prefix = "SHORTCUT_"
     own = {key.removeprefix(prefix): value for key, value in config.parameters.items() if key.startswith(prefix)}
-    parameters = {key: config.parameters[key] for key in ("IN_CHANNELS", "OUT_CHANNELS", "HEIGHT", "WIDTH", "S_LANES")}
-    parameters |= {
-        "PREFIX": "block01_shortcut",
-        "PE": fold.pe,
-        "SIMD": own["SIMD"],
-        "VALUE_WIDTH": network.value_width,
-        "SUM_WIDTH": own["SUM_WIDTH"],
-        "SCALE_TERMS": own["TERMS"],
-        "SCALE_SHIFT_WIDTH": own["SHIFT_WIDTH"],
-        "SCALE_GUARD": own["GUARD"],
-        "SCALE_SUM_WIDTH": own["SCALE_SUM_WIDTH"],
-        "SCALED_WIDTH": own["SCALED_WIDTH"],
-    }
-    stage = next(stage for stage in stages(network) if stage.name == "block01.shortcut")
+    shared = ("IN_CHANNELS", "OUT_CHANNELS", "HEIGHT", "WIDTH", "S_LANES", "VALUE_WIDTH")
+    stage = next(stage for stage in stages(network) if stage.name == "block00.shortcut")
     run_stage(
         "abbnn_shortcut",
-        parameters,
+        {
+            **{key: config.parameters[key] for key in shared},
+            **own,
+            "PREFIX": "block00_shortcut",
+            "POOL": int(shortcut == "pool-conv"),
+            "PE": fold.pe,
+        },
         {file: memory.text for file, memory in config.memories.items()},
-        before,
-        layers["block01.shortcut"],
+        layers["stem"],
+        layers["block00.shortcut"],
         s_lanes=s_lanes,
         s_width=network.value_width,
         m_lanes=fold.pe,
         m_width=own["SCALED_WIDTH"],
-        interval=max(cycles(stage, fold), before[0].size // s_lanes),
+        interval=max(cycles(stage, fold), layers["stem"][0].size // s_lanes),
     )

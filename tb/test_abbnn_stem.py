@@ -1,4 +1,6 @@
-"""abbnn_stem against golden: strides, foldings of the three channels, multi-term scales, saturation."""
+"""abbnn_stem against golden: kernels, strides, foldings, PReLU and max-pool, multi-term scales, saturation."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,41 +11,58 @@ from export.config import stem_config
 from export.folding import Fold, cycles, stages
 from golden.model import forward
 from golden.ranges import analyse
-from golden.structure import reactnet
+from golden.structure import Stem, Structure
 
-# (stem stride, channels, PE, SIMD, options of the frozen network)
-CASES = [
-    (2, 8, 4, 27, {}),
-    (1, 6, 3, 9, {"stem_planes": 5, "value_width": 12, "fraction_bits": 9}),
-    (2, 4, 4, 27, {"stem_planes": 11, "terms": 2}),
-]
+
+class Case(NamedTuple):
+    """A stem on images of (height, width); the options are those of the frozen network."""
+
+    stem: Stem
+    image: tuple[int, int]
+    fold: Fold
+    options: dict = {}  # noqa: RUF012 (never changed)
+
+
+NARROW = {"stem_planes": 5, "value_width": 12, "fraction_bits": 9}
+CASES = {
+    "strided": Case(Stem(3, 8, 3, 2), (8, 8), Fold(4, 27)),
+    "cifar": Case(Stem(3, 6, 3, 1), (5, 4), Fold(3, 9), NARROW),
+    "many_planes": Case(Stem(3, 4, 3, 2), (8, 8), Fold(4, 27), {"stem_planes": 11, "terms": 2}),
+    "prelu": Case(Stem(3, 4, 3, 1, prelu=True), (4, 5), Fold(2, 27), {"stem_planes": 4, "terms_of": {"stem.prelu": 3}}),
+    "imagenet": Case(Stem(3, 4, 7, 2, max_pool=True), (8, 8), Fold(2, 147), {"stem_planes": 2}),
+    "imagenet_prelu": Case(
+        Stem(3, 2, 7, 2, prelu=True, max_pool=True), (9, 6), Fold(1, 49), {"stem_planes": 2, "spread": 2.0}
+    ),
+    "pool_of_odd_map": Case(Stem(3, 4, 3, 1, max_pool=True), (5, 3), Fold(1, 27), {"stem_planes": 2}),
+    "window_bound": Case(Stem(3, 4, 7, 2), (4, 6), Fold(4, 49), {"stem_planes": 2}),
+}
 
 BAD_PARAMETERS = [
+    ("abbnn_stem", {"PRELU": 2}, "PRELU_must_be_0_or_1"),
+    ("abbnn_stem", {"MAX_POOL": -1}, "MAX_POOL_must_be_0_or_1"),
     ("abbnn_stem", {"SIMD": 26}, "SIMD_must_be_KERNEL_squared_times_a_divisor_of_CHANNELS"),
     ("abbnn_stem", {"SIMD": 18}, "SIMD_must_be_KERNEL_squared_times_a_divisor_of_CHANNELS"),
     ("abbnn_stem", {"PE": 3}, "PE_must_divide_OUT_CHANNELS"),
 ]
 
 
-@pytest.mark.parametrize(("stride", "channels", "pe", "simd", "options"), CASES)
-def test_abbnn_stem(stride, channels, pe, simd, options):
-    structure = reactnet("stem", (channels,), (1,), image=8, stem_stride=stride)
+@pytest.mark.parametrize("name", CASES)
+def test_abbnn_stem(name):
+    stem, image, fold, options = CASES[name]
+    structure = Structure("stem", "birealnet" if stem.prelu else "reactnet", *image, stem, (), 3)
     network = random_network(structure, seed=3, **options)
-    fold = Fold(pe, simd)
-    folding = {"stem": fold}
-    config = stem_config(network, analyse(network), folding)
+    config = stem_config(network, analyse(network), {"stem": fold})
     images = random_images(structure, 5, 4)
-    values = forward(network, images)["stem"]
     stage = stages(network)[0]
     run_stage(
         "abbnn_stem",
         {**config.parameters, "PREFIX": config.name},
         {name: memory.text for name, memory in config.memories.items()},
         images.astype(np.int64),
-        values,
+        forward(network, images)["stem"],
         s_lanes=3,
         s_width=8,
-        m_lanes=pe,
+        m_lanes=fold.pe,
         m_width=network.value_width,
-        interval=max(cycles(stage, fold), 64),
+        interval=max(cycles(stage, fold), image[0] * image[1]),
     )

@@ -7,16 +7,41 @@ from dataclasses import replace
 import pytest
 from random_network import random_network
 
-from export.folding import Fold, Stage, balance, check, cycles, read_folding, stages, stream_beats, to_json
+from export.folding import (
+    Fold,
+    Stage,
+    balance,
+    check,
+    cycles,
+    default_cycles,
+    floors,
+    read_folding,
+    stages,
+    stream_beats,
+    to_json,
+    window_column_steps,
+)
 from golden.network import IntegerNetwork
-from golden.structure import NETWORKS, reactnet
+from golden.structure import CIFAR_STEM, NETWORKS, RESNET_STEM, STRIDED_STEM, member
 
-SMALL = reactnet("small", (4, 6), (2, 2), image=8, stem_stride=2, classes=3)
+SMALL = member("small", (4, 6), (2, 2), image=8, stem=STRIDED_STEM, classes=3)
 
 
 @pytest.fixture(scope="module")
 def small() -> IntegerNetwork:
     return random_network(SMALL, 1, stem_planes=5, head_planes=3)
+
+
+FAMILIES = {
+    "birealnet": member("birealnet", (4, 6), (1, 2), family="birealnet", image=24, stem=RESNET_STEM, classes=7),
+    "xnornet": member("xnornet", (4, 8), (2, 1), family="xnornet", image=(8, 12), stem=CIFAR_STEM, classes=5),
+    "reactneta": member("reactneta", (4, 8, 16), (0, 1, 2), family="reactneta", image=16, stem=STRIDED_STEM),
+}
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def other(request) -> IntegerNetwork:
+    return random_network(FAMILIES[request.param], 2, stem_planes=4)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +59,47 @@ def legal_folds(stage: Stage):
 
 def test_stages_by_hand(small) -> None:
     assert stages(small) == [
-        Stage("stem", 16, 4, 3, 9, 5, False),
-        Stage("block00", 16, 4, 4, 9, 1, True, True),
-        Stage("block01", 16, 4, 4, 9, 1, True, True),
-        Stage("block02", 4, 6, 4, 9, 1, True),
+        Stage("stem", 16, 4, 3, 9, 5, False, 64),
+        Stage("block00", 16, 4, 4, 9, 1, True, 20, regroups=True),
+        Stage("block01", 16, 4, 4, 9, 1, True, 20, regroups=True),
+        Stage("block02", 4, 6, 4, 9, 1, True, 16),
         Stage("block02.shortcut", 4, 6, 4, 1, 1, False),
-        Stage("block03", 4, 6, 6, 9, 1, True, True),
+        Stage("block03", 4, 6, 6, 9, 1, True, 6, regroups=True),
         Stage("head", 1, 3, 6, 1, 3, False),
     ]
+
+
+def test_stages_of_the_other_families_by_hand() -> None:
+    """The stem's positions are its convolution's, not the max-pool's; a 1x1 window only takes beats in."""
+    bireal = random_network(FAMILIES["birealnet"], 1, stem_planes=4)
+    assert stages(bireal)[:4] == [
+        Stage("stem", 144, 4, 3, 49, 4, False, 576),
+        Stage("block00", 36, 4, 4, 9, 1, True, 42, regroups=True),
+        Stage("block01", 9, 6, 4, 9, 1, True, 36),
+        Stage("block01.shortcut", 9, 6, 4, 1, 1, False),
+    ]
+    xnor = random_network(FAMILIES["xnornet"], 1)
+    assert stages(xnor)[3:5] == [
+        Stage("block02", 24, 8, 4, 9, 1, True, 96),
+        Stage("block02.shortcut", 24, 8, 4, 1, 1, False),
+    ]
+    assert stages(random_network(FAMILIES["reactneta"], 1, head_planes=6))[1:] == [
+        Stage("block00", 64, 4, 4, 9, 1, True, 72, regroups=True),
+        Stage("block01", 64, 8, 4, 1, 1, True, 64, regroups=True, parts=2),
+        Stage("block02", 16, 8, 8, 9, 1, True, 64, regroups=True),
+        Stage("block03", 16, 16, 8, 1, 1, True, 16, regroups=True, parts=2),
+        Stage("block04", 16, 16, 16, 9, 1, True, 20, regroups=True),
+        Stage("block05", 16, 16, 16, 1, 1, True, 16, regroups=True),
+        Stage("head", 1, 10, 16, 1, 6, False),
+    ]
+
+
+def test_window_column_steps() -> None:
+    """The columns of the map, and those that lie on the right padding of the last window."""
+    assert window_column_steps(8, 3, 1) == 9
+    assert window_column_steps(8, 3, 2) == 8
+    assert window_column_steps(7, 3, 2) == 8
+    assert window_column_steps(224, 7, 2) == 226
 
 
 def test_binary_work_of_tiny(tiny) -> None:
@@ -51,16 +109,34 @@ def test_binary_work_of_tiny(tiny) -> None:
     assert sum(stage.outputs * stage.taps * stage.channels for stage in binary) == 305_152
 
 
-def test_cycles_are_positions_times_folds_times_planes(small, tiny) -> None:
-    for stage in stages(small) + stages(tiny):
+def window_cycles(stage: Stage, fold: Fold) -> int:
+    return stage.window_steps * stage.taps * stage.channels // fold.simd
+
+
+def test_cycles_are_positions_times_folds_times_planes(small, tiny, other) -> None:
+    """Or what the window takes, where the lanes are so many that it is the slower one."""
+    seen = set()
+    for stage in stages(small) + stages(tiny) + stages(other):
         for fold in legal_folds(stage):
             folds = math.ceil(stage.outputs / fold.pe) * math.ceil(stage.taps * stage.channels / fold.simd)
-            assert cycles(stage, fold) == stage.positions * folds * stage.planes
-    assert cycles(Stage("block00", 256, 32, 32, 9, 1, True), Fold(4, 144)) == 256 * 8 * 2
+            lanes = stage.positions * folds * stage.planes
+            assert cycles(stage, fold) == max(lanes, window_cycles(stage, fold))
+            seen.add(lanes < window_cycles(stage, fold))
+    assert seen == {False, True}
+    assert cycles(Stage("block00", 256, 32, 32, 9, 1, True, 272), Fold(4, 144)) == 256 * 8 * 2
+    assert cycles(Stage("block00", 256, 32, 32, 9, 1, True, 272), Fold(32, 144)) == 272 * 2
 
 
 def fits(a, b):
     return a % b == 0 or b % a == 0
+
+
+def residual_fits(network, name, entering, pe):
+    """A residual without weights is regrouped from the stream's lanes to the outputs'; each of two is whole beats."""
+    if not name.startswith("block") or name.endswith(".shortcut"):
+        return True
+    block = network.structure.blocks[int(name.removeprefix("block"))]
+    return block.projects or (fits(entering, pe) and (block.shortcut != "repeat" or block.in_channels % pe == 0))
 
 
 def brute_force(network, target):
@@ -73,12 +149,11 @@ def brute_force(network, target):
         best = None
         for fold in legal_folds(stage):
             beats = stage.positions * stage.outputs // fold.pe
-            residual = stage.binary and stage.outputs == stage.channels
             legal = (
                 cycles(stage, fold) <= target
                 and beats <= target
                 and fits(entering, fold.simd // stage.taps)
-                and (not residual or fits(entering, fold.pe))
+                and residual_fits(network, stage.name, entering, fold.pe)
                 and (not shortcut or fold.pe == stream)
             )
             if legal and (best is None or (fold.pe * fold.simd, -fold.simd) < (best.pe * best.simd, -best.simd)):
@@ -107,10 +182,18 @@ def test_balance_of_tiny(tiny, target) -> None:
     check(tiny, chosen)
 
 
+@pytest.mark.parametrize("factor", [1, 1.4, 3, 20])
+def test_balance_of_the_other_families(other, factor) -> None:
+    target = int(factor * max(floors(other).values()))
+    chosen = balance(other, target)
+    assert chosen == brute_force(other, target)
+    check(other, chosen)
+
+
 @pytest.mark.parametrize("widths", [(3, 5), (6, 10), (4, 12), (5, 7)])
 def test_balance_of_odd_widths(widths) -> None:
     """Widths that share few divisors: what `balance` gives is legal, and it gives up only where nothing fits."""
-    network = random_network(reactnet("odd", widths, (2, 2), image=8, classes=7), 1)
+    network = random_network(member("odd", widths, (2, 2), image=8, classes=7), 1)
     for target in (64, 128, 512, 3000, 10**5):
         expected = brute_force(network, target)
         if expected is None:
@@ -122,24 +205,43 @@ def test_balance_of_odd_widths(widths) -> None:
 
 
 def test_default_target_is_met(tiny) -> None:
+    assert default_cycles(tiny) == 4096
     chosen = balance(tiny)
     assert max(cycles(stage, chosen[stage.name]) for stage in stages(tiny)) <= 4096
+
+
+def test_default_target_of_slower_networks() -> None:
+    """Twice the slowest floor or more: 32 * 32 positions of 8 planes, 224 * 224 pixels, 5000 scores."""
+    for structure, floor, target in (
+        (member("stride1", (4,), (1,)), {"stem": 8192}, 16384),
+        (member("large", (4,), (1,), image=224, stem=STRIDED_STEM), {"pixels": 50176, "stem": 100352}, 262144),
+        (member("classes", (4,), (1,), image=8, classes=5000), {"scores": 5001}, 16384),
+    ):
+        network = random_network(structure, 1)
+        assert floor.items() <= floors(network).items()
+        assert default_cycles(network) == target
+        assert balance(network) == balance(network, target)
 
 
 def test_balance_refuses_what_no_folding_reaches(small) -> None:
     with pytest.raises(ValueError, match="63 cycles a frame: the image alone enters in 64"):
         balance(small, 63)
+    many = random_network(member("many", (4,), (1,), image=8, classes=99, stem=STRIDED_STEM), 1)
+    with pytest.raises(ValueError, match="99 cycles a frame: the scores alone leave in 100"):
+        balance(many, 99)
     # Every position takes one cycle a plane at least: 64 positions of 15 planes.
-    slow = random_network(reactnet("slow", (4,), (1,), image=8), 1, stem_planes=15)
+    slow = random_network(member("slow", (4,), (1,), image=8), 1, stem_planes=15)
     with pytest.raises(ValueError, match=r"stem cannot .*100 cycles.* it takes 960$"):
         balance(slow, 100)
 
 
-def test_every_single_illegal_fold_is_refused(small) -> None:
+@pytest.mark.parametrize("structure", [SMALL, FAMILIES["reactneta"], FAMILIES["xnornet"]], ids=lambda s: s.name)
+def test_every_single_illegal_fold_is_refused(structure) -> None:
     """All (PE, SIMD) pairs in a grid, one stage changed at a time: `check` takes exactly the legal ones."""
-    good = balance(small, 256)
-    names = [stage.name for stage in stages(small)]
-    for number, stage in enumerate(stages(small)):
+    network = random_network(structure, 1, stem_planes=3)
+    good = balance(network)
+    names = [stage.name for stage in stages(network)]
+    for number, stage in enumerate(stages(network)):
         shortcut = stage.name.endswith(".shortcut")
         ahead = [name for name in names[:number] if not name.endswith(".shortcut")]
         if shortcut:
@@ -154,15 +256,15 @@ def test_every_single_illegal_fold_is_refused(small) -> None:
                 and simd % stage.taps == 0
                 and stage.channels % (simd // stage.taps) == 0
                 and fits(entering, simd // stage.taps)
-                and not (stage.binary and stage.outputs == stage.channels and not fits(entering, pe))
+                and residual_fits(network, stage.name, entering, pe)
             )
             if shortcut:
                 fold_legal = fold_legal and pe == good[stage.name.removesuffix(".shortcut")].pe
             if not fold_legal:
                 with pytest.raises(ValueError, match=f"^folding: {stage.name}"):
-                    check(small, changed)
+                    check(network, changed)
             elif pe == good[stage.name].pe:  # else the next stages may object, which is theirs to say
-                check(small, changed)
+                check(network, changed)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +288,14 @@ def test_bad_foldings(small, changes, message) -> None:
     folding = {name: fold for name, fold in {**balance(small, 256), **changes}.items() if fold is not None}
     with pytest.raises(ValueError, match=f"^{message}[^\n]*$"):
         check(small, folding)
+
+
+def test_a_repeated_residual_is_whole_beats() -> None:
+    """A beat of all outputs would hold both halves, which the residual gives one after the other."""
+    network = random_network(FAMILIES["reactneta"], 1)
+    folding = balance(network)
+    with pytest.raises(ValueError, match=r"^folding: block01: PE 8 does not divide half of the 8 outputs$"):
+        check(network, {**folding, "block01": Fold(8, 1)})
 
 
 def test_json_round_trip(small, tmp_path) -> None:

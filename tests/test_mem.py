@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -23,18 +24,55 @@ from export.tables import (
 )
 from golden.model import forward
 from golden.network import Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer, network_hash
-from golden.ranges import analyse
-from golden.structure import Block, Stem, Structure, reactnet
+from golden.ranges import Ranges, analyse
+from golden.structure import (
+    CIFAR_STEM,
+    DECLARATIONS,
+    RESNET_STEM,
+    STRIDED_STEM,
+    Block,
+    Shortcut,
+    Stem,
+    StemForm,
+    Structure,
+    declared_network,
+    member,
+)
+from golden.structure import Activation as ActivationKind
+from tools import rtl
 
 CASES = {
-    "pow2": (reactnet("pow2", (4, 6), (2, 2), image=8, stem_stride=2, classes=3), {}),
+    "pow2": (member("pow2", (4, 6), (2, 2), image=8, stem=STRIDED_STEM, classes=3), {}),
     "free": (
-        reactnet("free", (4, 8, 6), (1, 2, 1), image=16, stem_kernel=7, stem_stride=2),
+        member("free", (4, 8, 6), (1, 2, 1), image=16, stem=StemForm(7, 2)),
         {"scales": "free", "stem_planes": 5, "head_planes": 3, "value_width": 12, "fraction_bits": 5, "spread": 2.0},
     ),
     "shortcut_first": (
-        Structure("shortcut_first", 4, 12, Stem(3, 4, 1, 1), (Block(4, 4, 2, 4, 12), Block(4, 4, 1, 2, 6)), 2),
+        Structure(
+            "shortcut_first",
+            "reactnet",
+            4,
+            12,
+            Stem(3, 4, 1, 1),
+            (
+                Block(4, 4, 3, 2, 4, 12, "pool-conv", "qprelu", biased=True, variance_steps=0),
+                Block(4, 4, 3, 1, 2, 6, "identity", "qprelu", biased=True, variance_steps=0),
+            ),
+            2,
+        ),
         {"terms": 2},
+    ),
+    "birealnet": (
+        member("birealnet", (4, 6), (2, 1), family="birealnet", image=16, stem=RESNET_STEM, classes=3),
+        {"terms_of": {"stem.prelu": 4, "block00": 2, "block01": 3, "block02.prelu": 1}, "stem_planes": 3},
+    ),
+    "xnornet": (
+        member("xnornet", (4, 8), (1, 2), family="xnornet", image=8, stem=CIFAR_STEM, classes=9),
+        {"terms_of": {"block01.shortcut": 4}, "stem_planes": 4},
+    ),
+    "reactneta": (
+        member("reactneta", (4, 8, 16), (0, 1, 2), family="reactneta", image=16, stem=STRIDED_STEM, classes=5),
+        {"scales": "free", "terms": 2, "stem_planes": 4},
     ),
 }
 
@@ -106,48 +144,85 @@ class Folder:
         inverted = (((1 << planes) - 1 - weights) // 2).sum(axis=(1, 2, 3))
         return SumLayer(weights, wrapped(words - inverted, width), planes)
 
-    def network(self, like: IntegerNetwork) -> IntegerNetwork:
+    def block(self, index: int, like: Block) -> tuple[Block, BlockNumbers]:
+        """`like` gives what the hardware need not know: which thresholds were learned, and the variance's history."""
         h = self.header
-        blocks, geometry = [], []
-        for index in range(h["BLOCKS"]):
-            p = {key.removeprefix("BLOCK_"): v[index] for key, v in h.items() if key.startswith("BLOCK_")}
-            pe, s_lanes, name = h["STREAM_LANES"][index + 1], h["STREAM_LANES"][index], f"block{index:02d}"
-            cin, cout = p["IN_CHANNELS"], p["OUT_CHANNELS"]
-            geometry.append(Block(cin, cout, p["STRIDE"], p["HEIGHT"], p["WIDTH"]))
-            weights = read_xnor_array_weights(self.words(f"{name}_weights.mem"), (cout, 3, 3, cin), pe, p["SIMD"])
-            corrections = xnor_array_tables(
-                weights.astype(np.uint8), p["SUM_WIDTH"], pe, p["SIMD"], p["HEIGHT"], p["WIDTH"], p["STRIDE"]
-            )[1]
-            assert self.words(f"{name}_correction.mem") == corrections
+        p = {key.removeprefix("BLOCK_"): v[index] for key, v in h.items() if key.startswith("BLOCK_")}
+        pe, s_lanes, name = h["STREAM_LANES"][index + 1], h["STREAM_LANES"][index], f"block{index:02d}"
+        cin, cout, kernel = p["IN_CHANNELS"], p["OUT_CHANNELS"], p["KERNEL"]
+        geometry = replace(
+            like,
+            in_channels=cin,
+            out_channels=cout,
+            kernel=kernel,
+            stride=p["STRIDE"],
+            height=p["HEIGHT"],
+            width=p["WIDTH"],
+            shortcut=get_args(Shortcut)[p["SHORTCUT"]],
+            activation=get_args(ActivationKind)[p["ACTIVATION"]],
+        )
+        weights = read_xnor_array_weights(self.words(f"{name}_weights.mem"), (cout, kernel, kernel, cin), pe, p["SIMD"])
+        corrections = xnor_array_tables(
+            weights.astype(np.uint8), p["SUM_WIDTH"], pe, p["SIMD"], p["HEIGHT"], p["WIDTH"], p["STRIDE"]
+        )[1]
+        assert self.words(f"{name}_correction.mem") == corrections
+        parts = {}
+        if geometry.activation == "qprelu":
             fields = read_qprelu_table(
                 self.words(f"{name}_activation.mem"), pe, p["FIELD_WIDTH"], p["LEFT_MAX"], p["ACTIVATION_SHIFT_WIDTH"]
             )
-            shortcut = shortcut_scale = None
-            if p["STRIDE"] == 2:
-                shortcut = self.sum_layer(
-                    f"{name}_shortcut", (cout, 1, 1, cin), 1, pe, p["SHORTCUT_SIMD"], p["SHORTCUT_SUM_WIDTH"]
-                )
-                shortcut_scale = self.scale(
-                    f"{name}_shortcut_scale.mem",
-                    pe,
-                    p["SHORTCUT_TERMS"],
-                    p["SHORTCUT_SHIFT_WIDTH"],
-                    p["SHORTCUT_GUARD"],
-                )
-            blocks.append(
-                BlockNumbers(
-                    read_compare_table(self.words(f"{name}_threshold.mem"), s_lanes, h["VALUE_WIDTH"]),
-                    weights.astype(np.uint8),
-                    self.scale(f"{name}_scale.mem", pe, p["SCALE_TERMS"], p["SCALE_SHIFT_WIDTH"], p["SCALE_GUARD"]),
-                    Activation(*fields),
-                    shortcut,
-                    shortcut_scale,
-                )
+            parts["activation"] = Activation(*fields)
+        elif geometry.activation == "prelu":
+            parts["prelu"] = self.scale(
+                f"{name}_prelu.mem", pe, p["PRELU_TERMS"], p["PRELU_SHIFT_WIDTH"], p["PRELU_GUARD"]
             )
-        stem = Stem(3, h["STEM_OUT_CHANNELS"], h["STEM_KERNEL"], h["STEM_STRIDE"])
-        structure = Structure(
-            like.structure.name, h["IMAGE_HEIGHT"], h["IMAGE_WIDTH"], stem, tuple(geometry), h["HEAD_CLASSES"]
+        if geometry.projects:
+            parts["shortcut"] = self.sum_layer(
+                f"{name}_shortcut", (cout, 1, 1, cin), 1, pe, p["SHORTCUT_SIMD"], p["SHORTCUT_SUM_WIDTH"]
+            )
+            parts["shortcut_scale"] = self.scale(
+                f"{name}_shortcut_scale.mem",
+                pe,
+                p["SHORTCUT_SCALE_TERMS"],
+                p["SHORTCUT_SCALE_SHIFT_WIDTH"],
+                p["SHORTCUT_SCALE_GUARD"],
+            )
+        return geometry, BlockNumbers(
+            read_compare_table(self.words(f"{name}_threshold.mem"), s_lanes, h["VALUE_WIDTH"]),
+            weights.astype(np.uint8),
+            self.scale(f"{name}_scale.mem", pe, p["SCALE_TERMS"], p["SCALE_SHIFT_WIDTH"], p["SCALE_GUARD"]),
+            **parts,
         )
+
+    def network(self, like: IntegerNetwork) -> IntegerNetwork:
+        h = self.header
+        assert h["BLOCKS"] == len(like.blocks)
+        blocks = [self.block(index, block) for index, block in enumerate(like.structure.blocks)]
+        stem = Stem(
+            3,
+            h["STEM_OUT_CHANNELS"],
+            h["STEM_KERNEL"],
+            h["STEM_STRIDE"],
+            [False, True][h["STEM_PRELU"]],
+            [False, True][h["STEM_MAX_POOL"]],
+        )
+        structure = replace(
+            like.structure,
+            height=h["IMAGE_HEIGHT"],
+            width=h["IMAGE_WIDTH"],
+            stem=stem,
+            blocks=tuple(geometry for geometry, _ in blocks),
+            classes=h["HEAD_CLASSES"],
+        )
+        stem_prelu = None
+        if stem.prelu:
+            stem_prelu = self.scale(
+                "stem_prelu.mem",
+                h["STEM_PE"],
+                h["STEM_PRELU_TERMS"],
+                h["STEM_PRELU_SHIFT_WIDTH"],
+                h["STEM_PRELU_GUARD"],
+            )
         head = (h["HEAD_CLASSES"], 1, 1, h["HEAD_CHANNELS"])
         return replace(
             like,
@@ -169,13 +244,17 @@ class Folder:
                 h["STEM_SCALE_SHIFT_WIDTH"],
                 h["STEM_SCALE_GUARD"],
             ),
-            blocks=tuple(blocks),
+            stem_prelu=stem_prelu,
+            blocks=tuple(numbers for _, numbers in blocks),
             head=self.sum_layer("head", head, h["HEAD_PLANES"], h["HEAD_PE"], h["HEAD_SIMD"], h["HEAD_SCORE_WIDTH"]),
             pool_shift=h["HEAD_POOL_SHIFT"],
         )
 
 
-def assert_same_scale(left: Scale, right: Scale) -> None:
+def assert_same_scale(left: Scale | None, right: Scale | None) -> None:
+    assert (left is None) == (right is None)
+    if left is None or right is None:
+        return
     assert left.guard == right.guard
     np.testing.assert_array_equal(left.sign, right.sign)
     np.testing.assert_array_equal(left.shift, np.where(right.sign != 0, right.shift, 0))
@@ -200,17 +279,21 @@ def test_the_files_hold_the_whole_network(network, tmp_path, target) -> None:
     np.testing.assert_array_equal(back.center, network.center)
     assert_same_sums(back.stem, network.stem, ranges.stem.sum.bits)
     assert_same_scale(back.stem_scale, network.stem_scale)
+    assert_same_scale(back.stem_prelu, network.stem_prelu)
     assert_same_sums(back.head, network.head, ranges.scores.bits)
     for actual, expected, bounds in zip(back.blocks, network.blocks, ranges.blocks, strict=True):
         np.testing.assert_array_equal(actual.threshold, expected.threshold)
         np.testing.assert_array_equal(actual.weights, expected.weights)
         assert_same_scale(actual.scale, expected.scale)
-        for field in ("threshold", "add_positive", "add_before", "exponent", "add_after"):
-            np.testing.assert_array_equal(getattr(actual.activation, field), getattr(expected.activation, field))
+        assert (actual.activation is None) == (expected.activation is None)
+        if expected.activation is not None:
+            for field in ("threshold", "add_positive", "add_before", "exponent", "add_after"):
+                np.testing.assert_array_equal(getattr(actual.activation, field), getattr(expected.activation, field))
+        assert_same_scale(actual.prelu, expected.prelu)
         assert (actual.shortcut is None) == (expected.shortcut is None)
         if expected.shortcut is not None:
             assert_same_sums(actual.shortcut, expected.shortcut, bounds.shortcut.sum.bits)
-            assert_same_scale(actual.shortcut_scale, expected.shortcut_scale)
+        assert_same_scale(actual.shortcut_scale, expected.shortcut_scale)
     images = random_images(network.structure, 1, 4)
     np.testing.assert_array_equal(forward(back, images)["stem"], forward(network, images)["stem"])
     np.testing.assert_array_equal(
@@ -244,6 +327,8 @@ def test_header_values(small, folder) -> None:
         "STEM_SCALE_SHIFT_WIDTH": max(1, int(small.stem_scale.shift.max()).bit_length()),
         "STEM_SCALE_GUARD": small.stem_scale.guard,
         "STEM_SCALE_SUM_WIDTH": ranges.stem.products_bits,
+        "STEM_PRELU": 0,
+        "STEM_MAX_POOL": 0,
         "BLOCKS": 4,
         "STREAM_BITS": 16 * sum(lanes),
         "STREAM_LANES": lanes,
@@ -252,7 +337,10 @@ def test_header_values(small, folder) -> None:
         "BLOCK_OUT_CHANNELS": [4, 4, 6, 6],
         "BLOCK_HEIGHT": [4, 4, 4, 2],
         "BLOCK_WIDTH": [4, 4, 4, 2],
+        "BLOCK_KERNEL": [3] * 4,
         "BLOCK_STRIDE": [1, 1, 2, 1],
+        "BLOCK_SHORTCUT": [0, 0, 3, 0],
+        "BLOCK_ACTIVATION": [1] * 4,
         "BLOCK_SIMD": [folding[f"block0{index}"].simd for index in range(4)],
         "BLOCK_SUM_WIDTH": [7, 7, 7, 7],  # -36..36 and -54..54
         "BLOCK_SCALE_TERMS": [1] * 4,
@@ -262,9 +350,9 @@ def test_header_values(small, folder) -> None:
         "BLOCK_SCALED_WIDTH": [bound.conv.scaled.bits for bound in bounds],
         "BLOCK_SHORTCUT_SIMD": [1, 1, folding["block02.shortcut"].simd, 1],
         "BLOCK_SHORTCUT_SUM_WIDTH": [1, 1, short_bounds.sum.bits, 1],
-        "BLOCK_SHORTCUT_TERMS": [1] * 4,
-        "BLOCK_SHORTCUT_SHIFT_WIDTH": [1, 1, max(1, int(short.shortcut_scale.shift.max()).bit_length()), 1],
-        "BLOCK_SHORTCUT_GUARD": [0, 0, short.shortcut_scale.guard, 0],
+        "BLOCK_SHORTCUT_SCALE_TERMS": [1] * 4,
+        "BLOCK_SHORTCUT_SCALE_SHIFT_WIDTH": [1, 1, max(1, int(short.shortcut_scale.shift.max()).bit_length()), 1],
+        "BLOCK_SHORTCUT_SCALE_GUARD": [1, 1, short.shortcut_scale.guard, 1],
         "BLOCK_SHORTCUT_SCALE_SUM_WIDTH": [1, 1, short_bounds.products_bits, 1],
         "BLOCK_SHORTCUT_SCALED_WIDTH": [1, 1, short_bounds.scaled.bits, 1],
         "BLOCK_FIELD_WIDTH": [bound.field_bits for bound in bounds],
@@ -280,12 +368,89 @@ def test_header_values(small, folder) -> None:
         "HEAD_POOL_SHIFT": 2,
         "HEAD_SCORE_WIDTH": ranges.scores.bits,
     }
-    # Widths of what a block without a shortcut lacks are free, as long as the RTL takes them.
-    for key in ("SUM_WIDTH", "SCALE_SUM_WIDTH", "SCALED_WIDTH", "SIMD", "SHIFT_WIDTH"):
-        values = h[f"BLOCK_SHORTCUT_{key}"]
-        h[f"BLOCK_SHORTCUT_{key}"] = [1 if index != 2 else value for index, value in enumerate(values)]
-        assert min(values) >= 1
+    # What a stage lacks has fillers, 1 everywhere.
+    for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH"):
+        assert h.pop(f"STEM_PRELU_{key}") == 1
+        assert h.pop(f"BLOCK_PRELU_{key}") == [1] * 4
     assert h == expected
+
+
+def scale_parameters(scale: Scale, products_bits: int) -> list[int]:
+    return [scale.terms, max(1, int(scale.shift.max()).bit_length()), scale.guard, products_bits]
+
+
+def test_header_values_of_the_other_families(tmp_path) -> None:
+    """What the header has that the network of `test_header_values` lacks."""
+    headers: dict[str, dict] = {}
+    ranges: dict[str, Ranges] = {}
+    networks: dict[str, IntegerNetwork] = {}
+    for name in ("birealnet", "xnornet", "reactneta"):
+        structure, options = CASES[name]
+        networks[name] = random_network(structure, 7, **options)
+        ranges[name] = analyse(networks[name])
+        write(networks[name], balance(networks[name]), tmp_path / name)
+        headers[name] = parsed((tmp_path / name / HEADER).read_text())
+    keys = ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH")
+
+    h, network = headers["birealnet"], networks["birealnet"]
+    assert (h["STEM_KERNEL"], h["STEM_STRIDE"], h["STEM_PRELU"], h["STEM_MAX_POOL"]) == (7, 2, 1, 1)
+    assert [h[f"STEM_PRELU_{key}"] for key in keys] == scale_parameters(
+        network.stem_prelu, ranges["birealnet"].stem_prelu.products_bits
+    )
+    assert h["STEM_PRELU_SUM_WIDTH"] >= h["VALUE_WIDTH"] + h["STEM_PRELU_GUARD"]
+    assert (h["BLOCK_SHORTCUT"], h["BLOCK_ACTIVATION"], h["BLOCK_HEIGHT"]) == ([0, 0, 3], [0, 0, 2], [4, 4, 4])
+    assert [h[f"BLOCK_PRELU_{key}"][2] for key in keys] == scale_parameters(
+        network.blocks[2].prelu, ranges["birealnet"].blocks[2].prelu.products_bits
+    )
+    assert (h["BLOCK_SCALE_TERMS"], h["BLOCK_FIELD_WIDTH"], h["STEM_PRELU_TERMS"]) == ([2, 3, 1], [1] * 3, 4)
+
+    h = headers["xnornet"]
+    assert (h["STEM_PRELU"], h["STEM_MAX_POOL"], h["HEAD_CLASSES"]) == (1, 0, 9)
+    assert (h["BLOCK_SHORTCUT"], h["BLOCK_ACTIVATION"]) == ([0, 4, 0], [0, 0, 2])
+    assert h["BLOCK_SHORTCUT_SCALE_TERMS"] == [1, 4, 1]
+    assert h["BLOCK_SHORTCUT_SUM_WIDTH"][1] == ranges["xnornet"].blocks[1].shortcut.sum.bits
+
+    h = headers["reactneta"]
+    assert (h["STEM_PRELU"], h["STEM_MAX_POOL"]) == (0, 0)
+    assert h["BLOCK_KERNEL"] == [3, 1] * 3
+    assert h["BLOCK_STRIDE"] == [1, 1, 2, 1, 1, 1]
+    assert h["BLOCK_SHORTCUT"] == [0, 1, 2, 1, 0, 0]
+    assert h["BLOCK_ACTIVATION"] == [1] * 6
+    assert h["BLOCK_SUM_WIDTH"] == [7, 4, 8, 5, 9, 6]  # -36..36, -4..4, -72..72, -8..8, -144..144, -16..16
+
+
+def test_no_hardware_for_a_strided_1x1_convolution() -> None:
+    block = Block(4, 4, 1, 2, 8, 8, "pool", "qprelu", biased=True, variance_steps=0)
+    network = random_network(Structure("strided", "reactneta", 8, 8, Stem(3, 4, 3, 1), (block,), 2), 1)
+    with pytest.raises(ValueError, match=r"^block00: abbnn_block has no 1x1 convolution of stride 2$"):
+        render(network, balance(network))
+
+
+@pytest.mark.parametrize(
+    ("classes", "image", "tool"),
+    [pytest.param(100, 32, rtl.icarus, id="32"), pytest.param(1000, 224, rtl.verilator, id="224")],
+)
+@pytest.mark.parametrize("name", [name for name in DECLARATIONS if name not in ("tiny", "small")])
+def test_every_network_elaborates(name, classes, image, tool, tmp_path) -> None:
+    """The paper's networks with all blocks and an eighth of the channels: the tool has nothing to say about them."""
+    full = declared_network(name, classes=classes, image=image)
+    structure = member(
+        name,
+        tuple(width // 8 for width in DECLARATIONS[name].widths),
+        DECLARATIONS[name].depths,
+        family=full.family,
+        classes=classes,
+        image=image,
+        stem=StemForm(full.stem.kernel, full.stem.stride, full.stem.max_pool),
+    )
+    network = random_network(structure, 1)
+    write(network, balance(network), tmp_path)
+    h = parsed((tmp_path / HEADER).read_text())
+    assert (h["IMAGE_HEIGHT"], h["IMAGE_WIDTH"], h["HEAD_CLASSES"]) == (image, image, classes)
+    assert h["BLOCKS"] == len(full.blocks)
+    height, width, channels = full.head_input
+    assert (h["HEAD_POSITIONS"], h["HEAD_CHANNELS"]) == (height * width, channels // 8)
+    assert rtl.run(tool("abbnn_core", {}, includes=[tmp_path], defines=[f'ABBNN_MEM_DIR="{tmp_path}"'])) == (0, "")
 
 
 def test_manifest_says_what_is_there(small, folder) -> None:

@@ -22,9 +22,8 @@ from rich.table import Table  # noqa: E402
 from export.folding import balance  # noqa: E402
 from export.schedule import Timing, timing, utilisation  # noqa: E402
 from golden.images import read_images  # noqa: E402
-from golden.model import batches, forward  # noqa: E402
+from golden.model import Model, batches  # noqa: E402
 from golden.network import IntegerNetwork, load_network  # noqa: E402
-from golden.ranges import analyse  # noqa: E402
 
 REPORT = ROOT / "build" / "reports" / "bench.json"
 GOLDEN_IMAGES = 1000
@@ -32,13 +31,13 @@ GOLDEN_IMAGES = 1000
 
 
 def golden_rate(network: IntegerNetwork, images: Any) -> float:
-    """Images a second of CPU time of `golden.model.forward`, all layers kept."""
-    ranges = analyse(network)
-    forward(network, images[:50], ranges)
+    """Images a second of CPU time of `golden.model.Model`, every layer computed."""
+    model = Model(network)
+    dict(model.layers(images[:50]))
     started, done = time.process_time(), 0
     while done < GOLDEN_IMAGES:
         for batch in batches(images):
-            forward(network, batch, ranges)
+            dict(model.layers(batch))
             done += len(batch)
     return done / (time.process_time() - started)
 

@@ -275,8 +275,6 @@ def _loop_variables(module: Any, constants: set[str]) -> set[str]:
         found -= varying
 
 
-
-
 # ---- generate blocks ------------------------------------------------------------------------------------------------
 
 

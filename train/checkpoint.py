@@ -22,6 +22,8 @@ from golden.structure import Structure
 from train.tensors import Tensors, infer_structure, to_canonical, to_official
 from train.variant import Variant
 
+HDF5 = b"\x89HDF\r\n\x1a\n"
+TORCH = (b"PK", b"\x80")  # a zip of today's, a pickle of old
 PREFIX = "module."  # what DataParallel puts before every official key
 
 
@@ -101,10 +103,27 @@ def load_file(path: str | Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated zips, foreign globals and junk each raise something else
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
-            reason = "it holds more than tensors and plain data, and is not run"
-        raise ValueError(f"{path}: not a checkpoint: {reason}") from None
+        raise ValueError(f"{path}: not a checkpoint: {_fault(path, error)}") from None
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Why torch cannot load a file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(HDF5))
+    except OSError as refusal:
+        return str(refusal.strerror)
+    if not start:
+        return "it is empty"
+    if start == HDF5:
+        return "it is an HDF5 file; an official .h5 is none, in spite of its name"
+    if not start.startswith(TORCH):
+        return "torch.save did not write it"
+    if any(word in str(error) for word in ("GLOBAL", "Unsupported", "TorchScript")):
+        return "it holds more than tensors and plain data, and is not run"
+    if isinstance(error, (OSError, EOFError)) or "PytorchStreamReader" in str(error):
+        return "it is truncated or damaged"
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
@@ -131,10 +150,11 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
             raise ValueError(f"{path}: {key} is no plain tensor")
         if not value.is_floating_point():
             raise ValueError(f"{path}: {key} is {value.dtype}, not floating point")
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{path}: {key} holds a value that is not finite")
+        array = value.detach().to(torch.float32).contiguous()
+        if not bool(torch.isfinite(array).all()):
+            raise ValueError(f"{path}: {key} holds NaN or infinity")
         name = key.removeprefix(PREFIX)
         if name in arrays:
             raise ValueError(f"{path}: {name} is there twice, with and without {PREFIX!r}")
-        arrays[name] = value.detach().to(torch.float32).contiguous().numpy()
+        arrays[name] = array.numpy()
     return arrays, metadata
