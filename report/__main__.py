@@ -177,8 +177,9 @@ def _scale(arguments: argparse.Namespace) -> None:
 def _networks(arguments: argparse.Namespace) -> None:
     if not arguments.models.is_dir():
         raise ValueError(f"{arguments.models}: no such folder")
-    rows = networks.declared_rows()
-    for path in sorted(arguments.models.glob("*.safetensors")):
+    paths = sorted(arguments.models.glob("*.safetensors"))
+    rows = networks.declared_rows([path.stem for path in paths])
+    for path in paths:
         images = labels = None
         if arguments.images:
             structure = load_network(path).structure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +45,15 @@ def _cells(name: str, structure: Structure, precision: Precision, float_top1: st
     ]
 
 
-def declared_rows() -> list[list[str]]:
-    """Every declared network, untrained, with 10 classes on CIFAR's images and 1,000 on ImageNet's."""
+def declared_rows(shipped: Container[str]) -> list[list[str]]:
+    """Every declared network but the shipped ones, untrained, with 10 classes on CIFAR's images and 1,000 on
+    ImageNet's.
+    """
     return [
         _cells(name, declared_network(name, classes=classes, image=side), Precision())
         for side, classes in SHAPES
         for name in DECLARATIONS
+        if name not in shipped
     ]
 
 
@@ -67,7 +71,7 @@ def frozen_row(
     recorded = network.source.get(FLOAT_TOP1)
     float_top1 = f"{recorded:.2f}%" if isinstance(recorded, (int, float)) else ""
     top1 = "" if images is None or labels is None else f"{integer_top1(network, images, labels):.2f}%"
-    return _cells(path.name, network.structure, Precision.of(network), float_top1, top1)
+    return _cells(path.stem, network.structure, Precision.of(network), float_top1, top1)
 
 
 def markdown(rows: list[list[str]]) -> str:
