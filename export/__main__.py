@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages
-from export.freeze import FreezeOptions, freeze, threshold_overflows
+from export.freeze import (
+    DEFAULT_STEM_PLANES,
+    DEFAULT_TERMS,
+    FRACTION_BITS_CHOSEN_MAX,
+    POW2_STEM_PLANES,
+    FreezeOptions,
+    calibration_images,
+    freeze,
+    peak,
+    scale_terms,
+    threshold_overflows,
+)
 from export.mem import write
-from golden.network import load_network, network_hash, save_network
+from golden.images import read_images
+from golden.network import IntegerNetwork, load_network, network_hash, save_network
+from golden.ops import value_range
 from golden.ranges import analyse
-from golden.structure import NETWORKS, Structure
+from golden.structure import DECLARATIONS, block_name
+from train.variant import ALPHA, Form
+
+if TYPE_CHECKING:
+    from train.checkpoint import Checkpoint
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _value_bits(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+def _terms_of(text: str) -> tuple[str, int]:
+    name, _, terms = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SCALE=T")
+    return name, int(terms)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,23 +65,68 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "freeze",
         help="checkpoint -> frozen integer network (needs torch)",
-        description="Turn a trained checkpoint into an integer network: one safetensors file that golden, mem and the "
-        "testbenches read. Every width is proven by range analysis for any image.",
+        description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
+        "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
+        "every width is proven by range analysis for any image.",
     )
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of python -m train")
-    command.add_argument("--network", required=True, choices=sorted(NETWORKS), help="what the checkpoint holds")
-    command.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
+    add = command.add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of python -m train, or an official .h5")
+    add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
+    add("--out", required=True, type=Path, metavar="FILE.safetensors")
     defaults = FreezeOptions()
-    command.add_argument(
-        "--value-bits", type=int, default=defaults.value_width, metavar="W", help="default %(default)s"
+    add(
+        "--value-bits",
+        type=_value_bits,
+        default=defaults.value_width,
+        metavar="W",
+        help="default %(default)s; auto: the fewest that no image at all can saturate",
     )
-    command.add_argument(
-        "--fraction-bits", type=int, default=defaults.fraction_bits, metavar="F", help="of the W; default %(default)s"
+    add(
+        "--fraction-bits",
+        type=int,
+        metavar="F",
+        help=f"of the W; default: the most, up to {FRACTION_BITS_CHOSEN_MAX}, that leave one bit of the values free on "
+        "the calibration images",
     )
-    command.add_argument("--stem-bits", type=int, default=defaults.stem_planes, metavar="B", help="default %(default)s")
-    command.add_argument("--head-bits", type=int, default=defaults.head_planes, metavar="B", help="default %(default)s")
-    command.add_argument(
-        "--terms", type=int, metavar="T", help="powers of two a scale factor; default 1 if trained so, else 3"
+    add(
+        "--calibrate",
+        type=Path,
+        metavar="IMAGES",
+        help="calibration images as for python -m golden; default: a few synthetic ones",
+    )
+    add(
+        "--stem-bits",
+        type=int,
+        metavar="B",
+        help=f"default {DEFAULT_STEM_PLANES}, or {POW2_STEM_PLANES} if trained with power-of-two scales",
+    )
+    add(
+        "--head-bits",
+        type=int,
+        metavar="B",
+        default=defaults.head_planes,
+        help="default %(default)s",
+    )
+    add(
+        "--terms",
+        type=int,
+        metavar="T",
+        help=f"powers of two a scale factor; default {DEFAULT_TERMS}, or 1 if trained so",
+    )
+    add(
+        "--terms-of",
+        type=_terms_of,
+        action="append",
+        default=[],
+        metavar="SCALE=T",
+        help="T of one scale: blockNN, blockNN.shortcut, blockNN.prelu or stem.prelu; may be given more than once",
+    )
+    add("--image", type=_positive, metavar="N", help="side of the images; default: the checkpoint's, else 32 or 224")
+    official = command.add_argument_group("what an official checkpoint does not tell")
+    official.add_argument("--stem-stride", type=_positive, metavar="N", help="default: the network's declared one")
+    official.add_argument("--alpha", type=float, metavar="A", help=f"factor of binary convolutions; default {ALPHA}")
+    official.add_argument(
+        "--form", choices=get_args(Form), help="of the activation: the official code's (default), or the paper's Eq. 8"
     )
 
     command = commands.add_parser(
@@ -56,59 +141,86 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument(
         "--cycles",
         type=int,
-        default=DEFAULT_CYCLES,
         metavar="N",
-        help="balance all stages to at most N cycles a frame; default %(default)s",
+        help=f"balance all stages to at most N cycles a frame; default {DEFAULT_CYCLES}, doubled as networks need it",
     )
     return parser
 
 
-def _check_metadata(metadata: dict[str, Any], structure: Structure) -> None:
-    """ValueError if the checkpoint says that it holds another network, or what a frozen network cannot pass on."""
+def _load(arguments: argparse.Namespace) -> Checkpoint:
+    """The checkpoint, used as the options say where it says nothing itself."""
     try:
-        stated = json.loads(json.dumps(metadata)).get("structure")
-    except (TypeError, ValueError, RecursionError):
-        raise ValueError("its metadata hold more than numbers, texts, lists and objects") from None
-    if "structure" not in metadata:
-        return
-    if not isinstance(stated, dict) or "name" not in stated:
-        raise ValueError(f"its metadata name no structure, but {stated!r}")
-    if stated["name"] != structure.name:
-        raise ValueError(f"holds {stated['name']}, not {structure.name}")
-    if stated != json.loads(json.dumps(structure.to_dict())):
-        raise ValueError(f"holds another {structure.name}: its layers or their strides differ")
-
-
-def _freeze(arguments: argparse.Namespace) -> None:
-    options = FreezeOptions(
-        arguments.value_bits, arguments.fraction_bits, arguments.stem_bits, arguments.head_bits, arguments.terms
-    )
-    try:
-        from train.checkpoint import read
+        from train.checkpoint import load
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise ValueError("freezing a checkpoint needs torch: make setup-train") from None
-    tensors, metadata = read(arguments.checkpoint)
-    structure = NETWORKS[arguments.network]
+    stride = arguments.stem_stride
+    found = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
+    given = {"stem_stride": stride, "alpha": arguments.alpha, "form": arguments.form}
+    for key, value in given.items():
+        stated = found.metadata.get(key)
+        if None not in (value, stated) and value != stated:
+            raise ValueError(f"{arguments.checkpoint}: says that its {key} is {stated}, not {value}")
+    variant = {key: given[key] for key in ("alpha", "form") if given[key] is not None}
+    return found._replace(variant=replace(found.variant, **variant))
+
+
+def _freeze(arguments: argparse.Namespace) -> None:
+    options = FreezeOptions(
+        arguments.value_bits,
+        arguments.fraction_bits,
+        arguments.stem_bits,
+        arguments.head_bits,
+        arguments.terms,
+        dict(arguments.terms_of),
+    )
+    structure, variant, tensors, metadata = _load(arguments)
+    if arguments.calibrate is None:
+        images = calibration_images(structure)
+    else:
+        images, _ = read_images(arguments.calibrate, structure.height, structure.width)
     try:
-        _check_metadata(metadata, structure)
-        network = freeze(tensors, structure, metadata, options)
+        network = freeze(tensors, structure, variant, options, source=metadata, images=images)
     except ValueError as error:
         raise ValueError(f"{arguments.checkpoint}: {error}") from None
     save_network(network, arguments.out)
-    ranges = analyse(network)
+    size = arguments.out.stat().st_size
+    print(f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {size} bytes")
+    for line in _description(network, images):
+        print(line)
+
+
+def _description(network: IntegerNetwork, images: NDArray[np.uint8]) -> Iterator[str]:
+    """What was frozen, what was chosen and how, and what is proven, a line each."""
+    structure, ranges, how = network.structure, analyse(network), network.source["freeze"]
+    stem = structure.stem
+    widths = dict.fromkeys([stem.out_channels, *(block.out_channels for block in structure.blocks)])
+    yield (
+        f"{structure.classes} classes, images of {structure.height}x{structure.width}, stem of "
+        f"{stem.kernel}x{stem.kernel} and stride {stem.stride}, {len(structure.blocks)} blocks, "
+        f"widths {'/'.join(map(str, widths))}"
+    )
+    yield f"values: {network.value_width} bits ({how['value_bits']})"
+    yield f"fraction bits: {network.fraction_bits} ({how['fraction_bits']})"
+    greatest = peak(network, images)
+    _, limit = value_range(network.value_width)
+    yield f"peak of the values on {len(images)} calibration images: {greatest} of {limit}"
+    yield f"weights: stem {network.stem.planes} bits, head {network.head.planes} bits"
+    terms = scale_terms(network)
+    usual = Counter(terms.values()).most_common(1)[0][0]
+    others = [f"{name} {count}" for name, count in terms.items() if count != usual]
+    yield f"terms a scale: {usual}" + (f", but {', '.join(others)}" if others else "")
+    bits = {"stem": ranges.stem.scaled.bits}
+    bits |= {"stem.prelu": ranges.stem_prelu.scaled.bits} if ranges.stem_prelu else {}
+    bits |= {block_name(index): block.output.bits for index, block in enumerate(ranges.blocks)}
+    bits |= {"pool": ranges.pool_bits, "scores": ranges.scores.bits}
+    yield "bits proven for any image: " + ", ".join(f"{name} {count}" for name, count in bits.items())
     saturating = ", ".join(ranges.can_saturate) or "none"
-    print(
-        f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {arguments.out.stat().st_size} bytes"
-    )
-    print(
-        f"values {network.value_width} bits, {network.fraction_bits} of them fraction; scores {ranges.scores.bits} bits"
-    )
-    print(f"layers whose proven range exceeds the value width, so that an image might saturate there: {saturating}")
+    yield f"layers whose proven range exceeds the value width, so that an image might saturate there: {saturating}"
     clipped = threshold_overflows(network)
     if clipped:
-        print(f"{clipped} sign thresholds lie beyond the value range and were clipped to it")
+        yield f"{clipped} sign thresholds lie beyond the value range and were clipped to it"
 
 
 def _mem(arguments: argparse.Namespace) -> None:
@@ -131,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         {"freeze": _freeze, "mem": _mem}[arguments.command](arguments)
     except (ValueError, OSError) as error:
-        print(f"python -m export {arguments.command}: {error}", file=sys.stderr)
+        print(f"python -m export {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 

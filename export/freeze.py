@@ -6,18 +6,21 @@ two, thresholds, biases and slopes to fixed point. docs/formats.md says what eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.model import Model, batches, saturating_layers
 from golden.network import (
     BIAS_BITS,
     EXPONENT_RANGE,
     PIXEL_BITS,
     SHIFT_MAX,
+    TERMS_MAX,
     Activation,
     BlockNumbers,
     IntegerNetwork,
@@ -25,13 +28,14 @@ from golden.network import (
     SumLayer,
 )
 from golden.ops import value_range
-from golden.ranges import analyse
-from golden.structure import Structure
-from train.betas import block_betas
-from train.data import MEAN, STD
+from golden.ranges import SCORE_WIDTH_MAX, Interval, analyse
+from golden.structure import Block, Structure, block_name
+from train.tensors import canonical_shapes
+from train.variant import Variant
 
 Floats = NDArray[np.float64]
 
+CONV_DIMENSIONS = 4
 EPSILON = 1e-5
 """Of the scaled weight standardization."""
 FIELD_BITS = 30
@@ -39,83 +43,55 @@ FIELD_BITS = 30
 PRECISION_BITS = 6
 """Terms of a factor finer than 2**-PRECISION_BITS of a value's last bit for an input of 1.0 are dropped."""
 
+VALUE_WIDTHS = (8, 24)
+WIDTH_ASSUMED = 16
+"""Where the value width follows from the fraction bits, and these from the value width."""
+FRACTION_BITS = (1, 20)
+FRACTION_BITS_CHOSEN_MAX = 12
+"""More cost shifter bits and change no accuracy that was measured."""
+INTEGER_BITS_CHOSEN_MAX = 10
+"""Sign included. It takes outliers to need more: that they saturate costs less than the fraction bits of all others."""
+PLANES = (2, 15)
+DEFAULT_TERMS = 3
+DEFAULT_STEM_PLANES = 12
+"""Rounding a stem's weights to 8 bits costs random networks about as much correlation with their float form as all
+other roundings together; those that were trained with power-of-two scales keep their accuracy with POW2_STEM_PLANES."""
+POW2_STEM_PLANES = 8
+DEFAULT_HEAD_PLANES = 8
+
 
 @dataclass(frozen=True)
 class FreezeOptions:
-    """What the user may choose. `terms` of None means 1 for power-of-two checkpoints, else 3."""
+    """What the user may choose.
 
-    value_width: int = 16
-    fraction_bits: int = 9
-    stem_planes: int = 8
-    head_planes: int = 8
+    `value_width` or `fraction_bits` of None are chosen by range analysis. Of None, `stem_planes` are 12 and `terms`
+    (powers of two a factor) 3, for power-of-two checkpoints 8 and 1. `terms_of` overrides `terms` for scales by name
+    (`scale_names`).
+    """
+
+    value_width: int | None = 16
+    fraction_bits: int | None = None
+    stem_planes: int | None = None
+    head_planes: int = DEFAULT_HEAD_PLANES
     terms: int | None = None
+    terms_of: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("value_width", 8, 24),
-            ("fraction_bits", 1, 20),
-            ("stem_planes", 2, 15),
-            ("head_planes", 2, 15),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} {getattr(self, name)} is outside {low}..{high}")
-        if self.fraction_bits >= self.value_width:
+        for name, (low, high) in {
+            "value_width": VALUE_WIDTHS,
+            "fraction_bits": FRACTION_BITS,
+            "stem_planes": PLANES,
+            "head_planes": PLANES,
+            "terms": (1, TERMS_MAX),
+        }.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"{name} {value} is outside {low}..{high}")
+        for name, terms in self.terms_of.items():
+            if not 1 <= terms <= TERMS_MAX:
+                raise ValueError(f"terms of {name} {terms} is outside 1..{TERMS_MAX}")
+        if None not in (self.value_width, self.fraction_bits) and self.fraction_bits >= self.value_width:  # type: ignore[operator]
             raise ValueError(f"{self.fraction_bits} fraction bits leave nothing of {self.value_width}")
-        if self.terms is not None and not 1 <= self.terms <= 8:
-            raise ValueError(f"terms {self.terms} is outside 1..8")
-
-
-def expected_tensors(structure: Structure) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the checkpoint's tensors, in the official spelling without `module.`."""
-    stem = structure.stem
-    shapes: dict[str, tuple[int, ...]] = {
-        "conv1.weight": (stem.out_channels, stem.in_channels, stem.kernel, stem.kernel),
-        "conv1.gain": (stem.out_channels, 1, 1, 1),
-    }
-    for name, block in zip(block_names(structure), structure.blocks, strict=True):
-        cin, cout = block.in_channels, block.out_channels
-        shapes |= {
-            f"{name}.move0.bias": (1, cin, 1, 1),
-            f"{name}.conv1.weight": (cout, cin, 3, 3),
-            f"{name}.conv1.gain": (cout, 1, 1, 1),
-            f"{name}.move1.bias": (1, cout, 1, 1),
-            f"{name}.prelu.L_alpha": (cout,),
-            f"{name}.move2.bias": (1, cout, 1, 1),
-        }
-        if block.downsamples:
-            shapes |= {
-                f"{name}.downsample.1.weight": (cout, cin, 1, 1),
-                f"{name}.downsample.1.gain": (cout, 1, 1, 1),
-            }
-    return shapes | {"fc.weight": (structure.classes, structure.head_input[2]), "fc.bias": (structure.classes,)}
-
-
-def block_names(structure: Structure) -> list[str]:
-    """layerS.B of every block: a new stage S begins at every later block that downsamples."""
-    names: list[str] = []
-    stage, index = 1, 0
-    for block in structure.blocks:
-        if block.downsamples and names:
-            stage, index = stage + 1, 0
-        names.append(f"layer{stage}.{index}")
-        index += 1
-    return names
-
-
-def check_tensors(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> dict[str, Floats]:
-    """All expected tensors as float64. ValueError names the first that is missing, extra, misshapen or not finite."""
-    expected = expected_tensors(structure)
-    for name in expected:
-        if name not in tensors:
-            raise ValueError(f"tensor {name} of {structure.name} is missing")
-    for name, tensor in tensors.items():
-        if name not in expected:
-            raise ValueError(f"tensor {name} does not belong to {structure.name}")
-        if tuple(tensor.shape) != expected[name]:
-            raise ValueError(f"tensor {name} has shape {tuple(tensor.shape)}, {structure.name} has {expected[name]}")
-        if not np.isfinite(tensor).all():
-            raise ValueError(f"tensor {name} holds NaN or infinity")
-    return {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
 
 
 def standardize(weight: Floats) -> Floats:
@@ -197,134 +173,286 @@ def weight_exponent(largest: Floats, planes: int) -> NDArray[np.int64]:
     return np.floor(np.log2((1 << planes) / np.maximum(largest, 2.0**-40))).astype(np.int64)
 
 
-def _normalisation(metadata: Mapping[str, Any]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the three colours in steps of a pixel, the official ones if none are given."""
-    try:
-        mean = 255 * np.array(metadata.get("mean", MEAN), np.float64)
-        std = 255 * np.array(metadata.get("std", STD), np.float64)
-    except (TypeError, ValueError):
-        raise ValueError("mean and std must be three numbers each") from None
-    if mean.shape != (3,) or std.shape != (3,):
-        raise ValueError("mean and std must be three numbers each")
-    if not (np.all((mean >= 0) & (mean <= 255)) and np.all((std > 0) & (std <= 255))):
-        raise ValueError(f"mean {mean / 255} and std {std / 255} are not those of pixels from 0 to 1")
-    return mean, std
+@dataclass(frozen=True)
+class _Freezer:
+    """One checkpoint at one value width and number of fraction bits; convolutions' weights are standardized.
+
+    The options' own width and fraction bits do not count.
+    """
+
+    tensors: Mapping[str, Floats]
+    structure: Structure
+    variant: Variant
+    options: FreezeOptions
+    value_width: int
+    fraction_bits: int
+
+    @property
+    def unit(self) -> float:
+        return 2.0**self.fraction_bits
+
+    def network(self) -> IntegerNetwork:
+        """With everything but the source."""
+        center, stem, stem_scale = self._stem()
+        height, width, channels = self.structure.head_input
+        classes = self.structure.classes
+        headless = IntegerNetwork(
+            structure=self.structure,
+            value_width=self.value_width,
+            fraction_bits=self.fraction_bits,
+            center=center,
+            stem=stem,
+            stem_scale=stem_scale,
+            stem_prelu=self._prelu("stem.prelu") if self.structure.stem.prelu else None,
+            blocks=tuple(self._block(index, block) for index, block in enumerate(self.structure.blocks)),
+            head=SumLayer(np.zeros((classes, 1, 1, channels), np.int64), np.zeros(classes, np.int64), 1),
+            pool_shift=(height * width).bit_length() - 1,
+            score_fraction_bits=0,
+        )
+        return self._with_head(headless)
+
+    def _terms(self, name: str) -> tuple[int, bool]:
+        """Terms of a scale, and whether it is taken as a trained power of two."""
+        trained = self.variant.scales == "pow2"
+        default = 1 if trained else DEFAULT_TERMS
+        terms = self.options.terms_of.get(name, self.options.terms or default)
+        return terms, trained and terms == 1
+
+    def _stem(self) -> tuple[NDArray[np.int64], SumLayer, Scale]:
+        """Fold the input normalisation in: sum of w * (p / 255 - mean) / std = sum of w' * (p - center) + bias."""
+        mean, std = 255 * np.array(self.variant.mean), 255 * np.array(self.variant.std)
+        default = POW2_STEM_PLANES if self.variant.scales == "pow2" else DEFAULT_STEM_PLANES
+        planes = self.options.stem_planes or default
+        gain = self.tensors["stem.gain"][:, None, None, None]
+        weights = (self.tensors["stem.weight"] * gain).transpose(0, 2, 3, 1) / std
+        center = np.round(mean).astype(np.int64)
+        # A filter that cannot make half a last bit of any image needs no finer weights, and no guard bits for them.
+        reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
+        weakest = 2.0 ** (-self.fraction_bits - 1 - reach)
+        exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), planes)
+        unit = 2.0**exponent
+        integers = odd_weights(weights * unit[:, None, None, None], planes)
+        down = exponent - self.fraction_bits
+        guard = int(max(down.max(), 0))
+        _check_shifts("stem", guard - down, guard)
+        scale = Scale(np.ones((len(unit), 1), np.int64), (guard - down)[:, None], guard)
+        # The fraction of the mean that the integer centre leaves; at padded taps it is left out of the float sum as
+        # well, but not here: at most half a pixel step on the border's missing taps.
+        fraction = (integers * (center - mean)).sum(axis=(1, 2, 3))
+        bias = np.round(fraction).astype(np.int64) + rounding_bias(scale)
+        return center, SumLayer(integers, bias, planes), scale
+
+    def _block(self, index: int, block: Block) -> BlockNumbers:
+        name = block_name(index)
+        standard = self.tensors[f"{name}.weight"]
+        threshold = np.zeros(block.in_channels, np.int64)
+        if block.biased:
+            wanted = np.ceil(-self.tensors[f"{name}.bias0"] / self.variant.beta(block.variance_steps) * self.unit)
+            threshold = np.clip(wanted, *value_range(self.value_width)).astype(np.int64)
+        factors = self.variant.alpha * self._unit_scale(name, standard) * self.unit
+        reach = int(np.prod(standard.shape[1:])).bit_length()
+        shortcut, shortcut_scale = self._shortcut(f"{name}.shortcut", block) if block.projects else (None, None)
+        return BlockNumbers(
+            threshold=threshold,
+            weights=(standard >= 0).astype(np.uint8).transpose(0, 2, 3, 1),
+            scale=freeze_scale(name, factors, *self._terms(name), reach=reach),
+            activation=self._activation(name) if block.activation == "qprelu" else None,
+            prelu=self._prelu(f"{name}.prelu") if block.activation == "prelu" else None,
+            shortcut=shortcut,
+            shortcut_scale=shortcut_scale,
+        )
+
+    def _unit_scale(self, name: str, standard: Floats) -> Floats:
+        """gain * mean magnitude a filter."""
+        scale: Floats = self.tensors[f"{name}.gain"] * np.abs(standard).mean(axis=(1, 2, 3))
+        return scale
+
+    def _shortcut(self, name: str, block: Block) -> tuple[SumLayer, Scale]:
+        standard = self.tensors[f"{name}.weight"]
+        scale = freeze_scale(
+            name,
+            self._unit_scale(name, standard),
+            *self._terms(name),
+            reach=self.value_width - 1 + block.in_channels.bit_length(),
+            in_bits=self.fraction_bits,
+        )
+        signs = np.where(standard >= 0, 1, -1).transpose(0, 2, 3, 1)
+        return SumLayer(signs, rounding_bias(scale), 1), scale
+
+    def _prelu(self, name: str) -> Scale:
+        """A slope is a free number, whatever the scales were trained as."""
+        terms = self.options.terms_of.get(name, self.options.terms or DEFAULT_TERMS)
+        return freeze_scale(name, self.tensors[name], terms, False, reach=self.value_width, in_bits=self.fraction_bits)
+
+    def _activation(self, name: str) -> Activation:
+        """z = y + b1; (z >= 0 ? z : 2**round(a) * z) + b2 of the official code, or Eq. 8 of the paper."""
+        before = _fixed(self.tensors, f"{name}.bias1", self.unit, FIELD_BITS)
+        after = _fixed(self.tensors, f"{name}.bias2", self.unit, FIELD_BITS)
+        exponent = np.clip(np.round(self.tensors[f"{name}.l_alpha"]), *EXPONENT_RANGE).astype(np.int64)
+        # Half of the last bit that a right shift drops turns its floor into rounding; beyond the value's width the
+        # result is 0 or -1 either way.
+        down = np.clip(-exponent, 0, self.value_width - 2)
+        half = (1 << down) >> 1
+        if self.variant.form == "paper":
+            zero = np.zeros_like(before)
+            return Activation(zero, zero, before + half, exponent, after)
+        return Activation(-before, before + after, before + half, exponent, after)
+
+    def _with_head(self, network: IntegerNetwork) -> IntegerNetwork:
+        """Where scores would be too wide, the pool's shift drops as many fraction bits as it takes."""
+        pool = analyse(network).pool
+        most = min(self.fraction_bits, self.value_width - 2)
+        for dropped in range(most + 1):
+            head, bits = self._head(network.pool_shift, dropped)
+            positive, negative = np.maximum(head.weights[:, 0, 0], 0), np.minimum(head.weights[:, 0, 0], 0)
+            low, high = pool.low >> dropped, pool.high >> dropped
+            scores = Interval(
+                positive @ low + negative @ high + head.bias, positive @ high + negative @ low + head.bias
+            )
+            if scores.bits <= SCORE_WIDTH_MAX:
+                break
+        return replace(network, head=head, pool_shift=network.pool_shift + dropped, score_fraction_bits=bits)
+
+    def _head(self, shift: int, dropped: int) -> tuple[SumLayer, int]:
+        """The linear layer behind a pool that shifts right by `shift` and then by `dropped`; the scores' fraction bits.
+
+        The weights take what the shift leaves of the division, the bias what flooring the dropped bits takes off.
+        """
+        height, width, _ = self.structure.head_input
+        planes = self.options.head_planes
+        weights = self.tensors["head.weight"] * (2.0**shift / (height * width))
+        exponent = int(weight_exponent(np.abs(weights).max(keepdims=True), planes)[0, 0])
+        bits = exponent + self.fraction_bits - dropped
+        integers = odd_weights(weights * 2.0**exponent, planes)
+        floor = np.round(integers.sum(axis=1) * (1 - 2.0**-dropped) / 2).astype(np.int64)
+        bias = _fixed(self.tensors, "head.bias", 2.0**bits, BIAS_BITS) + floor
+        return SumLayer(integers[:, None, None, :], bias, planes), bits
 
 
-def _freeze_stem(
-    tensors: Mapping[str, Floats], mean: Floats, std: Floats, options: FreezeOptions
-) -> tuple[NDArray[np.int64], SumLayer, Scale]:
-    """Fold the input normalisation in: sum of w * (p / 255 - mean) / std = sum of w' * (p - center) + bias."""
-    weights = (standardize(tensors["conv1.weight"]) * tensors["conv1.gain"]).transpose(0, 2, 3, 1) / std
-    center = np.round(mean).astype(np.int64)
-    # A filter that cannot make half a last bit of any image needs no finer weights, and no guard bits for them.
-    reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
-    weakest = 2.0 ** (-options.fraction_bits - 1 - reach)
-    exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), options.stem_planes)
-    unit = 2.0**exponent
-    integers = odd_weights(weights * unit[:, None, None, None], options.stem_planes)
-    down = exponent - options.fraction_bits
-    guard = int(max(down.max(), 0))
-    _check_shifts("conv1", guard - down, guard)
-    scale = Scale(np.ones((len(unit), 1), np.int64), (guard - down)[:, None], guard)
-    # The fraction of the mean that the integer centre leaves; at padded taps it is left out of the float sum as well,
-    # but not here: at most half a pixel step on the border's missing taps.
-    fraction = (integers * (center - mean)).sum(axis=(1, 2, 3))
-    bias = np.round(fraction).astype(np.int64) + rounding_bias(scale)
-    return center, SumLayer(integers, bias, options.stem_planes), scale
-
-
-def _freeze_activation(tensors: Mapping[str, Floats], name: str, options: FreezeOptions) -> Activation:
-    """bias1, QPReLU, bias2 of the official code: z = y + b1; (z >= 0 ? z : 2**round(a) * z) + b2."""
-    unit = 2.0**options.fraction_bits
-    before = _fixed(tensors, f"{name}.move1.bias", unit, FIELD_BITS)
-    after = _fixed(tensors, f"{name}.move2.bias", unit, FIELD_BITS)
-    exponent = np.clip(np.round(tensors[f"{name}.prelu.L_alpha"]), *EXPONENT_RANGE).astype(np.int64)
-    # Half of the last bit that a right shift drops turns its floor into rounding; beyond the value's width the result
-    # is 0 or -1 either way.
-    down = np.clip(-exponent, 0, options.value_width - 2)
-    return Activation(-before, before + after, before + ((1 << down) >> 1), exponent, after)
+def calibration_images(structure: Structure, count: int = 8, seed: int = 1) -> NDArray[np.uint8]:
+    """Images (N, H, W, 3) to choose fraction bits with where none are given: flat colours under noise of every grain
+    and contrast, so that no value range depends on one data set.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = structure.height, structure.width
+    images = np.empty((count, height, width, 3), np.uint8)
+    for index in range(count):
+        picture = np.repeat(np.repeat(rng.uniform(0, 255, (1, 1, 3)), height, 0), width, 1)
+        for cell in (1, 2, 4, 8, 16):
+            rows, columns = -(-height // cell), -(-width // cell)
+            noise = rng.normal(0, rng.uniform(5, 60), (rows, columns, 3))
+            picture += np.repeat(np.repeat(noise, cell, 0), cell, 1)[:height, :width]
+        images[index] = np.clip(picture, 0, 255)
+    return images
 
 
 def freeze(
-    tensors: Mapping[str, NDArray[Any]], structure: Structure, metadata: Mapping[str, Any], options: FreezeOptions
+    tensors: Mapping[str, NDArray[Any]],
+    structure: Structure,
+    variant: Variant,
+    options: FreezeOptions,
+    *,
+    source: Mapping[str, Any] | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> IntegerNetwork:
-    """Freeze a checkpoint in the official tensor spelling.
+    """Freeze a checkpoint's canonical tensors (`train.tensors`); the network's `source` is `source`, the variant and
+    what was chosen.
 
-    `metadata` is the checkpoint's own: alpha (0.25 if absent), scales ("pow2" or "free"), mean and std of the input
-    normalisation; all of it is passed on as the network's source. ValueError names whatever cannot be frozen.
+    Fraction bits of None are the most, up to 12, with which the values on `images` (else `calibration_images`) leave
+    one bit of the value range free, but never so few that values have more than 10 integer bits. A value width of None is the narrowest that no image at all can saturate, by
+    interval arithmetic; if need be, with fewer fraction bits than these. ValueError names whatever cannot be frozen.
     """
-    floats = check_tensors(tensors, structure)
-    alpha = metadata.get("alpha", 0.25)
-    if not isinstance(alpha, (int, float)):
-        raise ValueError(f"alpha is {alpha!r}; it must be positive and finite")
-    power_of_two = metadata.get("scales") == "pow2"
-    if metadata.get("step", "Qaw") != "Qaw":
-        raise ValueError(f"step {metadata['step']} has real weights; only a Qaw checkpoint can be frozen")
-    terms = options.terms or (1 if power_of_two else 3)
-    if terms != 1:
-        power_of_two = False
-    unit = 2.0**options.fraction_bits
-    center, stem, stem_scale = _freeze_stem(floats, *_normalisation(metadata), options)
-    blocks = []
-    for name, geometry, beta in zip(
-        block_names(structure), structure.blocks, block_betas(structure, alpha), strict=True
-    ):
-        standard = standardize(floats[f"{name}.conv1.weight"])
-        factor = alpha * floats[f"{name}.conv1.gain"].ravel() * np.abs(standard).mean(axis=(1, 2, 3))
-        threshold = np.ceil(-floats[f"{name}.move0.bias"].ravel() / beta * unit)
-        shortcut = shortcut_scale = None
-        if geometry.downsamples:
-            pointwise = standardize(floats[f"{name}.downsample.1.weight"])
-            shortcut_factor = floats[f"{name}.downsample.1.gain"].ravel() * np.abs(pointwise).mean(axis=(1, 2, 3))
-            shortcut_scale = freeze_scale(
-                f"{name}.downsample.1",
-                shortcut_factor,
-                terms,
-                power_of_two,
-                reach=options.value_width - 1 + geometry.in_channels.bit_length(),
-                in_bits=options.fraction_bits,
-            )
-            signs = np.where(pointwise >= 0, 1, -1).transpose(0, 2, 3, 1)
-            shortcut = SumLayer(signs, rounding_bias(shortcut_scale), 1)
-        blocks.append(
-            BlockNumbers(
-                np.clip(threshold, *value_range(options.value_width)).astype(np.int64),
-                (standard >= 0).astype(np.uint8).transpose(0, 2, 3, 1),
-                freeze_scale(
-                    f"{name}.conv1", factor * unit, terms, power_of_two, reach=(9 * geometry.in_channels).bit_length()
-                ),
-                _freeze_activation(floats, name, options),
-                shortcut,
-                shortcut_scale,
-            )
-        )
-    height, width, _ = structure.head_input
-    positions = height * width
-    pool_shift = positions.bit_length() - 1
-    weights = floats["fc.weight"] * ((1 << pool_shift) / positions)
-    exponent = int(weight_exponent(np.abs(weights).max(keepdims=True), options.head_planes)[0, 0])
-    score_fraction_bits = exponent + options.fraction_bits
-    head = SumLayer(
-        odd_weights(weights * 2.0**exponent, options.head_planes)[:, None, None, :],
-        _fixed(floats, "fc.bias", 2.0**score_fraction_bits, BIAS_BITS),
-        options.head_planes,
-    )
-    network = IntegerNetwork(
-        structure=structure,
-        value_width=options.value_width,
-        fraction_bits=options.fraction_bits,
-        center=center,
-        stem=stem,
-        stem_scale=stem_scale,
-        blocks=tuple(blocks),
-        head=head,
-        pool_shift=pool_shift,
-        score_fraction_bits=score_fraction_bits,
-        source=dict(metadata),
-    )
+    if variant.step != "Qaw":
+        raise ValueError(f"step {variant.step} has real weights; only a Qaw checkpoint can be frozen")
+    names = scale_names(structure)
+    for name in options.terms_of:
+        if name not in names:
+            raise ValueError(f"{name} is no scale of {structure.name}; there are {', '.join(names)}")
+    floats = {name: np.asarray(tensors[name], np.float64) for name in canonical_shapes(structure)}
+    for name, tensor in floats.items():
+        if tensor.ndim == CONV_DIMENSIONS:
+            floats[name] = standardize(tensor)
+
+    def frozen(value_width: int, fraction_bits: int) -> IntegerNetwork:
+        return _Freezer(floats, structure, variant, options, value_width, fraction_bits).network()
+
+    how = {"value_bits": "as asked", "fraction_bits": "as asked"}
+    value_width, fraction_bits = options.value_width, options.fraction_bits
+    if fraction_bits is None:
+        images = calibration_images(structure) if images is None else images
+        fraction_bits = _most_fraction_bits(frozen, value_width or WIDTH_ASSUMED, images)
+        how["fraction_bits"] = "the most for the calibration images"
+    while value_width is None:
+        how["value_bits"] = "the fewest that no image can saturate"
+        value_width = _proven_value_width(frozen, fraction_bits)
+        if value_width is None:
+            if options.fraction_bits or fraction_bits == FRACTION_BITS[0]:
+                most = f"no value width up to {VALUE_WIDTHS[1]} is proven for every image"
+                raise ValueError(f"with {fraction_bits} fraction bits, {most}")
+            fraction_bits -= 1
+            how["fraction_bits"] = "the most with which a value width is proven"
+    network = frozen(value_width, fraction_bits)
     analyse(network)
-    return network
+    return replace(network, source=dict(source or {}) | variant.to_dict() | {"freeze": how})
+
+
+def scale_names(structure: Structure) -> list[str]:
+    """What `FreezeOptions.terms_of` may name."""
+    names = ["stem.prelu"] if structure.stem.prelu else []
+    for index, block in enumerate(structure.blocks):
+        name = block_name(index)
+        names.append(name)
+        if block.projects:
+            names.append(f"{name}.shortcut")
+        if block.activation == "prelu":
+            names.append(f"{name}.prelu")
+    return names
+
+
+def scale_terms(network: IntegerNetwork) -> dict[str, int]:
+    """Terms of every scale by its name in `scale_names`."""
+    scales = {"stem.prelu": network.stem_prelu}
+    for index, block in enumerate(network.blocks):
+        name = block_name(index)
+        scales |= {name: block.scale, f"{name}.shortcut": block.shortcut_scale, f"{name}.prelu": block.prelu}
+    return {name: scale.terms for name, scale in scales.items() if scale is not None}
+
+
+def _most_fraction_bits(
+    frozen: Callable[[int, int], IntegerNetwork], value_width: int, images: NDArray[np.uint8]
+) -> int:
+    """Range analysis by measurement: the most fraction bits with which all values on `images` leave one bit free.
+
+    It is the frozen network that is measured: where its values leave the lower half of their range, they show it even
+    if they saturate.
+    """
+    free = value_width - 2
+    fewest = max(FRACTION_BITS[0], value_width - INTEGER_BITS_CHOSEN_MAX)
+    fraction_bits = min(FRACTION_BITS_CHOSEN_MAX, free)
+    while fraction_bits > fewest:
+        excess = peak(frozen(value_width, fraction_bits), images).bit_length() - free
+        if excess <= 0:
+            break
+        fraction_bits -= excess
+    return max(fraction_bits, fewest)
+
+
+def peak(network: IntegerNetwork, images: NDArray[np.uint8]) -> int:
+    """The greatest magnitude of all values on `images`, in last bits."""
+    model, names = Model(network), set(saturating_layers(network.structure))
+    return max(
+        int(np.abs(values).max())
+        for batch in batches(images, model.batch_size)
+        for name, values in model.layers(batch)
+        if name in names
+    )
+
+
+def _proven_value_width(frozen: Callable[[int, int], IntegerNetwork], fraction_bits: int) -> int | None:
+    """Range analysis by proof: the narrowest width without a layer in `Ranges.can_saturate`, if there is one."""
+    widths = range(max(VALUE_WIDTHS[0], fraction_bits + 2), VALUE_WIDTHS[1] + 1)
+    enough = bisect_left(widths, True, key=lambda width: not analyse(frozen(width, fraction_bits)).can_saturate)
+    return widths[enough] if enough < len(widths) else None
 
 
 def threshold_overflows(network: IntegerNetwork) -> int:

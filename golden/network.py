@@ -298,6 +298,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     stem_scale = reader.scale("stem.scale", structure.stem.out_channels)
     stem_prelu = reader.scale("stem.prelu", structure.stem.out_channels) if structure.stem.prelu else None
     width = reader.number("value_width", 4, 24)
+    fraction_bits = reader.number("fraction_bits", 0, width - 1)
     positions = structure.head_input[0] * structure.head_input[1]
     blocks = []
     for index, block in enumerate(structure.blocks):
@@ -320,14 +321,14 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     return IntegerNetwork(
         structure=structure,
         value_width=width,
-        fraction_bits=reader.number("fraction_bits", 0, width - 1),
+        fraction_bits=fraction_bits,
         center=center,
         stem=stem,
         stem_scale=stem_scale,
         stem_prelu=stem_prelu,
         blocks=tuple(blocks),
         head=head,
-        pool_shift=reader.number("pool_shift", 0, positions.bit_length() - 1),
+        pool_shift=reader.number("pool_shift", 0, positions.bit_length() - 1 + min(fraction_bits, width - 2)),
         score_fraction_bits=reader.number("score_fraction_bits", -64, 64),
         source=dict(metadata["source"]),
     )

@@ -3,26 +3,30 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from random_network import ALPHA, random_checkpoint, random_network
+from random_network import random_images, random_network
 
 from export.__main__ import main
 from export.folding import Fold, balance, cycles, stages, to_json
-from export.freeze import FreezeOptions, freeze
+from export.freeze import FreezeOptions, freeze, peak, scale_terms
 from export.mem import MANIFEST, read_manifest
 from golden.network import load_network, network_hash, save_network, serialize
-from golden.structure import NETWORKS, reactnet
+from golden.structure import DECLARATIONS, RESNET_STEM, STRIDED_STEM, Declaration, member
+from train.random_checkpoint import random_checkpoint
+from train.tensors import to_official
+from train.variant import Variant
 
 ROOT = Path(__file__).parent.parent
-SMALL = reactnet("small", (4, 6), (1, 1), image=8, stem_stride=2, classes=3)
+SMALL = member("small", (4, 6), (1, 1), image=8, stem=STRIDED_STEM, classes=3)
 
 
 @pytest.fixture(autouse=True)
 def small_is_known(monkeypatch) -> None:
-    monkeypatch.setitem(NETWORKS, "small", SMALL)
+    monkeypatch.setitem(DECLARATIONS, "small", Declaration("reactnet", (4, 6), (1, 1), STRIDED_STEM))
 
 
 @pytest.fixture
@@ -159,33 +163,65 @@ def test_freezing_without_torch_says_what_to_do(tmp_path) -> None:
 
 
 @pytest.fixture
-def save_checkpoint(tmp_path):
-    """Writes a float checkpoint as training does, or a bare state dict if `metadata` is None."""
-    torch = pytest.importorskip("torch", reason="reading a checkpoint needs torch")
+def torch():
+    return pytest.importorskip("torch", reason="reading a checkpoint needs torch")
 
-    def save(metadata, tensors=None, prefix=""):
-        tensors = random_checkpoint(SMALL, np.random.default_rng(1)) if tensors is None else tensors
-        state = {prefix + name: torch.from_numpy(np.asarray(tensor)) for name, tensor in tensors.items()}
+
+POW2 = Variant(scales="pow2")
+
+
+def tensors_of(structure=SMALL):
+    return random_checkpoint(structure, np.random.default_rng(1), spread=0.7)
+
+
+@pytest.fixture
+def ours(torch, tmp_path):
+    """Writes a float checkpoint as training does."""
+    from train.checkpoint import save
+
+    def write(metadata=None, structure=SMALL):
         path = tmp_path / "model.pt"
-        torch.save(state if metadata is None else {"state": state, "metadata": metadata}, path)
+        save(path, tensors_of(structure), structure, POW2.to_dict() | (metadata or {}))
         return path
 
-    return save
+    return write
 
 
-GOOD = {"scales": "pow2", "alpha": ALPHA, "step": "Qaw", "structure": SMALL.to_dict()}
+@pytest.fixture
+def official(torch, tmp_path):
+    """Writes a state dict as the official code does."""
+
+    def write(structure=SMALL):
+        path = tmp_path / "official.h5"
+        state = to_official(tensors_of(structure), structure)
+        torch.save({f"module.{name}": torch.from_numpy(tensor) for name, tensor in state.items()}, path)
+        return path
+
+    return write
 
 
-def freezing(checkpoint, out, *more):
-    return ["freeze", checkpoint, "--network", "small", "--out", out, *more]
+def freezing(checkpoint, out, *more, network="small"):
+    return ["freeze", checkpoint, "--network", network, "--out", out, *more]
 
 
-def test_freeze_then_mem(save_checkpoint, tmp_path, capsys) -> None:
-    path, out = save_checkpoint(GOOD), tmp_path / "frozen" / "small.safetensors"
-    assert main([str(word) for word in freezing(path, out)]) == 0
-    network = load_network(out)
-    checkpoint = random_checkpoint(SMALL, np.random.default_rng(1))
-    assert out.read_bytes() == serialize(freeze(checkpoint, SMALL, GOOD, FreezeOptions()))
+def frozen(checkpoint, out, *more, network="small"):
+    """The network that freezing writes."""
+    assert main([str(word) for word in freezing(checkpoint, out, *more, network=network)]) == 0
+    return load_network(out)
+
+
+def same_numbers(one, other) -> bool:
+    """Equal but for what they say of where they come from."""
+    return serialize(replace(one, source={})) == serialize(replace(other, source={}))
+
+
+def test_freeze_then_mem(ours, tmp_path, capsys) -> None:
+    path, out = ours({"epochs": 3}), tmp_path / "frozen" / "small.safetensors"
+    network = frozen(path, out)
+    metadata = {"network": "small", "image": 8, "stem_stride": 2, "epochs": 3}
+    expected = freeze(tensors_of(), SMALL, POW2, FreezeOptions(), source=metadata)
+    assert out.read_bytes() == serialize(expected)
+    assert network.source["epochs"] == 3
     written = capsys.readouterr()
     assert written.err == ""
     assert network_hash(network)[:16] in written.out
@@ -193,16 +229,96 @@ def test_freeze_then_mem(save_checkpoint, tmp_path, capsys) -> None:
     assert read_manifest(tmp_path / "mem")["network_sha256"] == network_hash(network)
 
 
-def test_freeze_takes_official_state_dicts_and_options(save_checkpoint, tmp_path) -> None:
-    path, out = save_checkpoint(None, prefix="module."), tmp_path / "small.safetensors"
+OFFICIAL = [
+    member("reactnet18", (4, 6, 8), (2, 1, 1), image=16, classes=100),
+    member("reactnet34", (4, 6), (3, 2), image=32, classes=7, stem=RESNET_STEM),
+    member("birealnet18", (4, 6), (1, 2), family="birealnet", image=16, classes=5),
+    member("xnornet18", (4, 6), (2, 1), family="xnornet", image=64, classes=200, stem=RESNET_STEM),
+    member("reactneta", (3, 6, 12), (0, 2, 1), family="reactneta", image=16, classes=1000, stem=STRIDED_STEM),
+]
+
+
+@pytest.mark.parametrize("structure", OFFICIAL, ids=lambda structure: structure.name)
+def test_freeze_takes_official_checkpoints_as_they_are(official, tmp_path, structure) -> None:
+    """Widths, depths, classes and stem unannounced; the official code's variant; 3 terms, 12 stem planes."""
+    path, out = official(structure), tmp_path / "n.safetensors"
+    network = frozen(path, out, "--image", structure.height, network=structure.name)
+    assert network.structure == structure
+    assert out.read_bytes() == serialize(freeze(tensors_of(structure), structure, Variant(), FreezeOptions()))
+    assert set(scale_terms(network).values()) == {3}
+    assert network.stem.planes == 12
+
+
+def test_options_of_freeze(official, tmp_path) -> None:
+    path, out = official(), tmp_path / "n.safetensors"
+    image = ("--image", "8")
     more = ["--value-bits", "20", "--fraction-bits", "9", "--stem-bits", "5", "--head-bits", "6", "--terms", "2"]
-    assert main([str(word) for word in freezing(path, out, *more)]) == 0
-    network = load_network(out)
+    network = frozen(path, out, *image, *more)
+    assert same_numbers(network, freeze(tensors_of(), SMALL, Variant(), FreezeOptions(20, 9, 5, 6, 2)))
     assert (network.value_width, network.fraction_bits) == (20, 9)
     assert (network.stem.planes, network.head.planes) == (5, 6)
-    assert network.blocks[0].scale.terms == 2
-    assert main([str(word) for word in freezing(path, out)]) == 0
-    assert load_network(out).blocks[0].scale.terms == 3  # an official checkpoint has free scales
+    more = ["--terms-of", "block01=4", "--terms", "1", "--terms-of", "block01.shortcut=2"]
+    assert scale_terms(frozen(path, out, *image, *more)) == {"block00": 1, "block01": 4, "block01.shortcut": 2}
+    proven = frozen(path, out, *image, "--value-bits", "auto", "--fraction-bits", "7")
+    assert same_numbers(proven, freeze(tensors_of(), SMALL, Variant(), FreezeOptions(None, 7)))
+
+
+def test_what_an_official_checkpoint_does_not_tell(official, tmp_path) -> None:
+    path, out = official(), tmp_path / "n.safetensors"
+    assert frozen(path, out).structure == member("small", (4, 6), (1, 1), stem=STRIDED_STEM, classes=3)
+    assert frozen(path, out, "--image", "12").structure.height == 12
+    structure = member("small", (4, 6), (1, 1), image=8, classes=3)
+    words = ["--image", "8", "--stem-stride", "1", "--alpha", "0.125", "--form", "paper"]
+    network, variant = frozen(path, out, *words), Variant(alpha=0.125, form="paper")
+    assert network.structure == structure
+    assert same_numbers(network, freeze(tensors_of(), structure, variant, FreezeOptions()))
+    assert (network.source["alpha"], network.source["form"]) == (0.125, "paper")
+
+
+def test_freeze_believes_our_checkpoints(ours, tmp_path, capsys) -> None:
+    path, out = ours({"alpha": 0.125, "form": "paper"}), tmp_path / "n.safetensors"
+    agreeing = ["--alpha", "0.125", "--form", "paper", "--stem-stride", "2"]
+    assert same_numbers(frozen(path, out), frozen(path, out, *agreeing))
+    out.unlink()
+    capsys.readouterr()
+    for option, value, stated in (("--alpha", 0.25, 0.125), ("--form", "code", "paper"), ("--stem-stride", 1, 2)):
+        key = option[2:].replace("-", "_")
+        refused(capsys, tmp_path, freezing(path, out, option, value), f"says that its {key} is {stated}, not {value}")
+
+
+def test_calibration_images_decide_on_the_fraction_bits(official, tmp_path) -> None:
+    path, out = official(), tmp_path / "n.safetensors"
+    np.save(tmp_path / "grey.npy", np.full((3, 8, 8, 3), 116, np.uint8))
+    np.save(tmp_path / "bright.npy", random_images(SMALL, 1, 8))
+    words = ["--image", "8", "--value-bits", "12", "--calibrate"]
+    grey = frozen(path, out, *words, tmp_path / "grey.npy")
+    bright = frozen(path, out, *words, tmp_path / "bright.npy")
+    assert grey.fraction_bits > bright.fraction_bits
+    images = random_images(SMALL, 1, 8)
+    assert same_numbers(bright, freeze(tensors_of(), SMALL, Variant(), FreezeOptions(12), images=images))
+
+
+def test_freeze_tells_what_it_did(official, tmp_path, capsys) -> None:
+    path, out = official(), tmp_path / "n.safetensors"
+    np.save(tmp_path / "images.npy", random_images(SMALL, 1, 5))
+    words = ["--image", "8", "--value-bits", "12", "--calibrate", tmp_path / "images.npy", "--terms-of", "block01=4"]
+    network = frozen(path, out, *words)
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 classes, images of 8x8, stem of 3x3 and stride 2, 2 blocks, widths 4/6" in lines
+    assert "values: 12 bits (as asked)" in lines
+    assert f"fraction bits: {network.fraction_bits} (the most for the calibration images)" in lines
+    greatest = peak(network, random_images(SMALL, 1, 5))
+    assert f"peak of the values on 5 calibration images: {greatest} of 2047" in lines
+    assert "weights: stem 12 bits, head 8 bits" in lines
+    assert "terms a scale: 3, but block01 4" in lines
+    assert any(line.startswith("bits proven for any image: stem 1") and ", scores " in line for line in lines)
+    assert any(line.startswith("layers whose proven range exceeds the value width") for line in lines)
+    frozen(path, out, "--image", "8", "--value-bits", "auto", "--fraction-bits", "5")
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(" bits (the fewest that no image can saturate)") for line in lines)
+    assert "fraction bits: 5 (as asked)" in lines
+    assert "terms a scale: 3" in lines
+    assert any(line.endswith("might saturate there: none") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -211,38 +327,20 @@ def test_freeze_takes_official_state_dicts_and_options(save_checkpoint, tmp_path
         ({"step": "Qa"}, "step Qa has real weights"),
         ({"alpha": "a quarter"}, "alpha"),
         ({"alpha": -1.0}, "alpha"),
-        ({"structure": NETWORKS["tiny"].to_dict()}, "holds tiny, not small"),
-        ({"structure": {**SMALL.to_dict(), "height": 16}}, "another small"),
-        ({"structure": "small"}, "structure"),
-        ({"structure": None}, "structure"),
+        ({"network": "tiny"}, "holds tiny, not small"),
+        ({"image": 6}, "odd map of 3x3"),
+        ({"image": "8"}, "'8' as image"),
         ({"note": b"bytes"}, "metadata"),
     ],
 )
-def test_freeze_refuses_bad_metadata(save_checkpoint, tmp_path, capsys, metadata, culprit) -> None:
-    path = save_checkpoint({**GOOD, **metadata})
+def test_freeze_refuses_bad_metadata(ours, tmp_path, capsys, metadata, culprit) -> None:
+    path = ours(metadata)
+    refused(capsys, tmp_path, freezing(path, tmp_path / "n.safetensors"), f"{path}: ")
     refused(capsys, tmp_path, freezing(path, tmp_path / "n.safetensors"), culprit)
 
 
-def test_freeze_refuses_bad_tensors(save_checkpoint, tmp_path, capsys) -> None:
-    good = random_checkpoint(SMALL, np.random.default_rng(1))
-    out = tmp_path / "n.safetensors"
-    missing = {name: tensor for name, tensor in good.items() if name != "layer2.0.move1.bias"}
-    nan = {**good, "fc.bias": np.full(3, np.nan, np.float32)}
-    for tensors, culprit in (
-        (missing, "model.pt: tensor layer2.0.move1.bias of small is missing"),
-        ({**good, "bn1.weight": np.ones(3, np.float32)}, "model.pt: tensor bn1.weight does not belong to small"),
-        ({**good, "conv1.gain": np.ones(4, np.float32)}, "model.pt: tensor conv1.gain has shape (4,)"),
-        (nan, "model.pt: fc.bias"),
-        ({}, "model.pt: holds no tensors"),
-    ):
-        path = save_checkpoint(GOOD, tensors)
-        refused(capsys, tmp_path, freezing(path, out), culprit)
-
-
-def test_freeze_refuses_bad_files_and_options(save_checkpoint, tmp_path, capsys) -> None:
-    path, out = save_checkpoint(GOOD), tmp_path / "n.safetensors"
-    data = path.read_bytes()
-    refused(capsys, tmp_path, freezing(tmp_path / "nowhere.pt", out), "nowhere.pt: no such file")
+def test_freeze_refuses_bad_options(ours, official, tmp_path, capsys) -> None:
+    path, out = ours(), tmp_path / "n.safetensors"
     for option, value in (
         ("--value-bits", 99),
         ("--fraction-bits", 0),
@@ -250,21 +348,48 @@ def test_freeze_refuses_bad_files_and_options(save_checkpoint, tmp_path, capsys)
         ("--head-bits", 16),
         ("--terms", 0),
         ("--terms", 9),
+        ("--terms-of", "block00=9"),
     ):
-        refused(capsys, tmp_path, freezing(path, out, option, value), f"{value} is outside")
-    wide = ("--value-bits", 24, "--fraction-bits", 20, "--head-bits", 15)
-    refused(capsys, tmp_path, freezing(path, out, *wide), "scores need")
+        refused(capsys, tmp_path, freezing(path, out, option, value), f"{str(value)[-2:].strip('=')} is outside")
+    for words, culprit in (
+        (("--terms-of", "block02=2"), "model.pt: block02 is no scale of small; there are block00, block01, "),
+        (("--value-bits", "auto", "--fraction-bits", 20), "model.pt: with 20 fraction bits, no value width up to 24"),
+        (("--value-bits", 8, "--fraction-bits", 8), "8 fraction bits leave nothing of 8"),
+        (("--calibrate", tmp_path / "nothing.npy"), "nothing.npy: no such file"),
+        (("--image", 9), "odd map of 5x5"),
+    ):
+        refused(capsys, tmp_path, freezing(path, out, *words), culprit)
+    for alpha in ("-1.0", "0.0", "nan", "inf"):
+        refused(capsys, tmp_path, freezing(official(), out, "--alpha", alpha), f"alpha is {alpha}")
+    np.save(tmp_path / "images.npy", np.zeros((2, 32, 32, 3), np.uint8))
+    refused(capsys, tmp_path, freezing(path, out, "--calibrate", tmp_path / "images.npy"), "expected (N, 8, 8, 3)")
     (tmp_path / "taken").mkdir()
     refused(capsys, tmp_path, freezing(path, tmp_path / "taken"), "taken")
     refused(capsys, tmp_path, freezing(path, path / "n.safetensors"), "model.pt")
-    for content in (b"", b"text\n", data[: len(data) // 2]):
-        path.write_bytes(content)
-        refused(capsys, tmp_path, freezing(path, out), "model.pt: not a checkpoint")
 
 
-def test_freeze_keeps_an_older_file_on_error(save_checkpoint, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--network", "resnet18"],
+        ["--terms-of", "block00"],
+        ["--terms-of", "=3"],
+        ["--terms-of", "block00=x"],
+        ["--value-bits", "wide"],
+        ["--image", "0"],
+        ["--stem-stride", "-1"],
+        ["--form", "prose"],
+    ],
+)
+def test_misspelled_options_exit_with_2(tmp_path, capsys, words) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(word) for word in freezing(tmp_path / "model.pt", tmp_path / "n.safetensors")] + words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_freeze_keeps_an_older_file_on_error(ours, tmp_path, capsys) -> None:
     out = tmp_path / "n.safetensors"
-    assert main([str(word) for word in freezing(save_checkpoint(GOOD), out)]) == 0
+    frozen(ours(), out)
     capsys.readouterr()
-    path = save_checkpoint({**GOOD, "step": "Qa"})
-    refused(capsys, tmp_path, freezing(path, out), "step Qa")
+    refused(capsys, tmp_path, freezing(ours({"step": "Qa"}), out), "step Qa")

@@ -1,47 +1,61 @@
-"""Every rounding of freezing against brute force, and what cannot be frozen."""
+"""Every rounding of freezing against brute force, what may be chosen, and what cannot be frozen."""
 
 import itertools
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import ALPHA, random_checkpoint, random_images
+from random_network import random_images
 
 from export.freeze import (
+    FRACTION_BITS_CHOSEN_MAX,
     PRECISION_BITS,
     FreezeOptions,
-    block_names,
-    expected_tensors,
+    calibration_images,
     freeze,
     freeze_scale,
     odd_weights,
+    peak,
     rounding_bias,
+    scale_names,
+    scale_terms,
     signed_powers,
     standardize,
     threshold_overflows,
     weight_exponent,
 )
 from golden import ops
+from golden.images import read_images
 from golden.model import forward
 from golden.network import Scale, load_network, save_network
-from golden.structure import NETWORKS, reactnet
+from golden.ranges import analyse
+from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, block_name, member
+from train.random_checkpoint import random_checkpoint
+from train.variant import Variant
 
+ROOT = Path(__file__).resolve().parent.parent
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)
-SMALL = reactnet("small", (3, 5), (1, 2), image=8, stem_stride=2, classes=4)
+SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
+NARROW = [
+    SMALL,
+    member("bireal", (3, 5), (1, 2), family="birealnet", image=16, stem=RESNET_STEM, classes=4),
+    member("xnor", (3, 5), (1, 2), family="xnornet", image=8, classes=4),
+    member("paired", (3, 6, 12), (0, 1, 1), family="reactneta", image=8, classes=4),
+]
+EVERY_FAMILY = pytest.mark.parametrize("structure", NARROW, ids=lambda structure: structure.name)
 
 
-def small_checkpoint(seed=1):
-    return random_checkpoint(SMALL, np.random.default_rng(seed), spread=0.7)
+def random_tensors(structure=SMALL, seed=1, spread=0.7):
+    return random_checkpoint(structure, np.random.default_rng(seed), spread=spread)
 
 
-def frozen(checkpoint, scales="pow2", **options):
-    return freeze(checkpoint, SMALL, {"scales": scales, "alpha": ALPHA}, FreezeOptions(**options))
+def frozen(tensors, scales="pow2", structure=SMALL, **options):
+    return freeze(tensors, structure, Variant(scales=scales), FreezeOptions(**{"fraction_bits": 9} | options))
 
 
 def value_of(sign, exponent):
@@ -178,32 +192,45 @@ def test_standardize_by_hand() -> None:
 
 def test_thresholds_are_the_first_value_that_is_plus_one() -> None:
     """sign(beta * v / 256 + bias0) in floats for every value v around the threshold."""
-    checkpoint = small_checkpoint()
-    network = frozen(checkpoint, fraction_bits=8)
-    for name, block, beta in zip(block_names(SMALL), network.blocks, (1.0, 1.0, 1.0), strict=True):
-        bias = checkpoint[f"{name}.move0.bias"].ravel().astype(np.float64)
+    tensors = random_tensors()
+    network = frozen(tensors, fraction_bits=8)
+    for index, (block, beta) in enumerate(zip(network.blocks, (1.0, 1.0, 1.0), strict=True)):
+        bias = tensors[f"{block_name(index)}.bias0"].astype(np.float64)
         for channel, threshold in enumerate(block.threshold):
             values = int(threshold) + np.arange(-3, 4)
             expected = beta * values / 256 + bias[channel] >= 0
             assert ops.compare(values, np.full(7, threshold)).tolist() == expected.astype(int).tolist()
 
 
-def test_thresholds_follow_beta() -> None:
-    """Block 2 of the first stage has seen one block's variance: beta = 1 / sqrt(1 + 1/16)."""
-    structure = reactnet("deep", (2,), (3,), image=4)
-    checkpoint = random_checkpoint(structure, np.random.default_rng(1))
-    network = freeze(checkpoint, structure, {"scales": "pow2"}, FreezeOptions(fraction_bits=8))
-    for index, variance in enumerate((1, 1, 1 + 1 / 16)):
-        bias = checkpoint[f"layer1.{index}.move0.bias"].ravel().astype(np.float64)
+@pytest.mark.parametrize("alpha", [0.25, 0.125])
+def test_thresholds_follow_beta(alpha) -> None:
+    """Block 2 of the first stage has seen one block's variance: beta = 1 / sqrt(1 + alpha^2)."""
+    structure = member("deep", (2,), (3,), image=4)
+    tensors = random_tensors(structure)
+    network = freeze(tensors, structure, Variant(alpha=alpha), FreezeOptions(fraction_bits=8))
+    for index, variance in enumerate((1, 1, 1 + alpha**2)):
+        bias = tensors[f"{block_name(index)}.bias0"].astype(np.float64)
         assert network.blocks[index].threshold.tolist() == np.ceil(-bias * 256 * variance**0.5).astype(int).tolist()
 
 
+def test_without_biases_the_threshold_is_zero() -> None:
+    for block in frozen(random_tensors(NARROW[1]), structure=NARROW[1]).blocks:
+        assert not block.threshold.any()
+
+
+def with_activation(bias1, bias2, l_alpha):
+    tensors = random_tensors()
+    tensors |= {
+        "block00.bias1": np.array(bias1),
+        "block00.bias2": np.array(bias2),
+        "block00.l_alpha": np.array(l_alpha),
+    }
+    return tensors
+
+
 def test_activation_fields() -> None:
-    checkpoint = small_checkpoint()
-    checkpoint["layer1.0.move1.bias"][:] = np.array([0.5, -0.25, 1.0]).reshape(1, 3, 1, 1)
-    checkpoint["layer1.0.move2.bias"][:] = np.array([-1.0, 0.125, 0.0]).reshape(1, 3, 1, 1)
-    checkpoint["layer1.0.prelu.L_alpha"][:] = [-2.6, 1.4, -30.0]
-    act = frozen(checkpoint, fraction_bits=8).blocks[0].activation
+    tensors = with_activation([0.5, -0.25, 1.0], [-1.0, 0.125, 0.0], [-2.6, 1.4, -30.0])
+    act = frozen(tensors, fraction_bits=8).blocks[0].activation
     assert act.threshold.tolist() == [-128, 64, -256]
     assert act.add_positive.tolist() == [-128, -32, 256]
     assert act.add_before.tolist() == [128 + 4, -64, 256 + (1 << 13)]
@@ -211,35 +238,294 @@ def test_activation_fields() -> None:
     assert act.add_after.tolist() == [-256, 32, 0]
 
 
+def test_activation_fields_of_eq_8() -> None:
+    tensors = with_activation([0.5, -0.25, 1.0], [-1.0, 0.125, 0.0], [-2.6, 1.4, -30.0])
+    act = freeze(tensors, SMALL, Variant(form="paper"), FreezeOptions(fraction_bits=8)).blocks[0].activation
+    assert act.threshold.tolist() == act.add_positive.tolist() == [0, 0, 0]
+    assert act.add_before.tolist() == [128 + 4, -64, 256 + (1 << 13)]
+    assert act.exponent.tolist() == [-3, 1, -19]
+    assert act.add_after.tolist() == [-256, 32, 0]
+
+
+@pytest.mark.parametrize("form", ["code", "paper"])
+def test_both_forms_of_the_activation(form) -> None:
+    """Every sum from -3000 to 3000 last bits; each bias is off by half of one, so is the shift's result."""
+    rng = np.random.default_rng(5)
+    bias1, bias2, l_alpha = rng.normal(0, 1, 3), rng.normal(0, 1, 3), np.array([-7.2, -3.0, 1.6])
+    tensors = with_activation(bias1, bias2, l_alpha)
+    act = freeze(tensors, SMALL, Variant(form=form), FreezeOptions(fraction_bits=8)).blocks[0].activation
+    sums = np.arange(-3000, 3001)[:, None].repeat(3, axis=1)
+    fields = (act.threshold, act.add_positive, act.add_before, act.exponent, act.add_after)
+    actual = ops.qprelu(sums, *fields, 20)
+    y, slope = sums / 256, 2.0 ** np.round(l_alpha)
+    if form == "code":
+        expected = np.where(y + bias1 >= 0, y + bias1, slope * (y + bias1)) + bias2
+    else:
+        expected = np.where(y >= 0, y, slope * (y + bias1) + bias2)
+    allowed = 0.5 * np.maximum(slope, 1) + 0.5 + 0.5
+    assert (np.abs(actual - 256 * expected) <= allowed + 1e-9).all()
+    assert (np.abs(actual - 256 * expected) <= 1.0).mean() > 0.6  # the bound is no loose one
+
+
 def test_signs_of_weights_are_taken_behind_the_mean() -> None:
-    checkpoint = small_checkpoint()
-    weight = checkpoint["layer2.0.conv1.weight"]
+    tensors = random_tensors()
+    weight = tensors["block01.weight"]
     weight += 10  # all positive: their own signs say nothing
-    network = frozen(checkpoint)
+    network = frozen(tensors)
     expected = (weight.astype(np.float64) >= weight.astype(np.float64).mean(axis=(1, 2, 3), keepdims=True)).astype(int)
     np.testing.assert_array_equal(network.blocks[1].weights, expected.transpose(0, 2, 3, 1))
     assert 0 < network.blocks[1].weights.mean() < 1
 
 
-def test_terms() -> None:
-    checkpoint = small_checkpoint()
-    assert frozen(checkpoint).blocks[1].scale.terms == 1
-    assert frozen(checkpoint, "free").blocks[1].scale.terms == 3
-    assert frozen(checkpoint, "free", terms=5).blocks[1].shortcut_scale.terms == 5
-    assert frozen(checkpoint, terms=2).blocks[1].scale.terms == 2
+@EVERY_FAMILY
+def test_terms(structure) -> None:
+    tensors = random_tensors(structure)
+    trained, free = frozen(tensors, structure=structure), frozen(tensors, "free", structure)
+    names = scale_names(structure)
+    for network in (trained, free):
+        assert list(scale_terms(network)) == names
+        assert network.stem_scale.terms == 1
+    assert set(scale_terms(free).values()) == {3}
+    for name, terms in scale_terms(trained).items():
+        assert terms == (3 if name.endswith(".prelu") else 1)
+    for terms in (1, 2, 3, 4, 8):
+        assert set(scale_terms(frozen(tensors, "free", structure, terms=terms)).values()) == {terms}
+    assert scale_terms(frozen(tensors, structure=structure, terms=2))["block00"] == 2
+    for name in names:
+        chosen = scale_terms(frozen(tensors, "free", structure, terms=2, terms_of={name: 5}))
+        assert chosen == {other: 5 if other == name else 2 for other in names}
 
 
-def test_block_names_are_the_official_ones() -> None:
-    assert block_names(NETWORKS["tiny"]) == ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
-    names = list(expected_tensors(NETWORKS["reactnet18"]))
-    assert "layer4.3.prelu.L_alpha" in names
-    assert "layer2.0.downsample.1.gain" in names
-    assert "layer1.0.downsample.1.gain" not in names
-    assert names[0] == "conv1.weight"
-    assert names[-1] == "fc.bias"
+def float_factors(tensors, structure, variant):
+    """Name of a scale -> the factor a channel that it stands for, between values in units of 1."""
+
+    def filters(name, multiplier):
+        weight = tensors[f"{name}.weight"].astype(np.float64)
+        deviation = np.sqrt(((weight - weight.mean(axis=(1, 2, 3), keepdims=True)) ** 2).mean(axis=(1, 2, 3)))
+        centred = np.abs(weight - weight.mean(axis=(1, 2, 3), keepdims=True)).mean(axis=(1, 2, 3))
+        return multiplier * tensors[f"{name}.gain"] * centred / (deviation + 1e-5) / np.sqrt(weight[0].size)
+
+    found = {}
+    for name in scale_names(structure):
+        if name.endswith(".prelu"):
+            found[name] = tensors[name].astype(np.float64)
+        else:
+            found[name] = filters(name, 1.0 if name.endswith(".shortcut") else variant.alpha)
+    return found
 
 
-DEAD = {"conv1.gain": "stem", "layer1.0.conv1.gain": "block00", "layer2.0.downsample.1.gain": "block01.shortcut"}
+def scale_of(network, name) -> Scale:
+    if name == "stem.prelu":
+        return network.stem_prelu
+    block = network.blocks[int(name[5:7])]
+    return {"": block.scale, "prelu": block.prelu, "shortcut": block.shortcut_scale}[name[8:]]
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("terms", [1, 2, 3, 4])
+def test_factors_are_as_near_as_their_terms_allow(structure, terms) -> None:
+    """A third of what is left remains after each term, down to 2**-7 of a last bit for an input of 1."""
+    tensors, variant = random_tensors(structure, spread=1.0), Variant(alpha=0.125)
+    network = freeze(tensors, structure, variant, FreezeOptions(fraction_bits=8, terms=terms))
+    for name, exact in float_factors(tensors, structure, variant).items():
+        scale = scale_of(network, name)
+        # The sums of a binary convolution are plain integers, those of values and the values themselves have 8
+        # fraction bits like the results.
+        in_bits = 0 if "." not in name else 8
+        wanted = exact * 2.0 ** (8 - in_bits)
+        error = np.abs(scale.multiplier * 2.0**-scale.guard - wanted)
+        assert (error <= np.maximum(np.abs(wanted) * 3.0**-terms, 2.0 ** (-PRECISION_BITS - 1 - in_bits)) + 1e-12).all()
+        if terms == 1:
+            assert error.max() > 0.05 * np.abs(wanted).max()  # the bound is put to the test
+
+
+@EVERY_FAMILY
+def test_power_of_two_factors_are_those_of_training(structure) -> None:
+    tensors, variant = random_tensors(structure), Variant(scales="pow2")
+    network = freeze(tensors, structure, variant, FreezeOptions(fraction_bits=9))
+    for name, exact in float_factors(tensors, structure, variant).items():
+        if not name.endswith(".prelu"):
+            scale, in_bits = scale_of(network, name), 0 if "." not in name else 9
+            trained = np.sign(exact) * 2.0 ** np.round(np.log2(np.abs(exact)))
+            np.testing.assert_array_equal(scale.multiplier * 2.0 ** (in_bits - 9 - scale.guard), trained)
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 4])
+def test_slopes_of_prelu(terms) -> None:
+    """Free numbers of either sign, and 0, as signed powers of two: the result is off by |y| 3^-T and one last bit."""
+    structure = NARROW[1]
+    slopes = np.array([0.25, 0.3017, -0.11, 0.0, 1.9])[: structure.stem.out_channels]
+    tensors = random_tensors(structure) | {"stem.prelu": slopes}
+    scale = frozen(tensors, "free", structure, terms=terms).stem_prelu
+    values = np.arange(-20000, 20001, 7)[:, None].repeat(len(slopes), axis=1)
+    actual = ops.prelu(values, scale.sign, scale.shift, scale.guard, 20)
+    error = np.abs(actual - np.where(values >= 0, values, slopes * values))
+    assert not error[values >= 0].any()
+    assert (error <= np.abs(slopes * values) * 3.0**-terms + np.abs(values) * 2.0 ** (-PRECISION_BITS - 10) + 1).all()
+
+
+@EVERY_FAMILY
+def test_planes(structure) -> None:
+    tensors = random_tensors(structure)
+    for scales, planes in (("pow2", 8), ("free", 12)):
+        network = frozen(tensors, scales, structure)
+        assert (network.stem.planes, network.head.planes) == (planes, 8)
+        network = frozen(tensors, scales, structure, stem_planes=5, head_planes=11)
+        assert (network.stem.planes, network.head.planes) == (5, 11)
+        assert np.abs(network.stem.weights).max() < 1 << 5
+        assert 1 << 10 <= np.abs(network.head.weights).max() < 1 << 11
+
+
+@pytest.mark.parametrize(("value_width", "dropped"), [(16, 0), (18, 0), (20, 2), (24, 6)])
+def test_the_pool_drops_what_scores_have_no_room_for(value_width, dropped, tmp_path) -> None:
+    """40 weights of 255 and values that fill their width need 32 bits up to a width of 18: 40 * 255 * 2**17 < 2**31.
+
+    What the floor takes off the dropped bits, half a bit of what is left for each of the 40, the bias gives back.
+    """
+    structure = member("stem_and_head", (40,), (0,), family="reactneta", image=2, classes=3)
+    tensors = random_tensors(structure) | {"head.weight": np.ones((3, 40)), "head.bias": np.array([-1.0, 0.0, 2.0])}
+    tensors["stem.gain"] = np.full(40, 6000.0)
+    network = frozen(tensors, "free", structure, value_width=value_width, fraction_bits=10)
+    assert network.head.planes == 8
+    save_network(network, tmp_path / "n.safetensors")
+    assert load_network(tmp_path / "n.safetensors").pool_shift == network.pool_shift == 2 + dropped
+    ranges = analyse(network)
+    assert ranges.scores.bits <= 32
+    assert dropped == 0 or ranges.scores.bits == 32
+    values = np.zeros(40, np.int64) + np.arange(-20, 20) * 1001
+    pooled = values >> dropped
+    scores = (network.head.weights[:, 0, 0] @ pooled + network.head.bias) * 2.0**-network.score_fraction_bits
+    # 255 of the 256 that a weight of 1 would be.
+    exact = values.sum() * 2.0**-10 * 255 / 256 + tensors["head.bias"]
+    np.testing.assert_allclose(scores, exact, atol=4 * 2.0 ** (dropped - 10))
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("fraction_bits", [None, 7])
+def test_a_proven_width_cannot_saturate(structure, fraction_bits) -> None:
+    """Not by the analysis, which says that one bit less could, and not on images of every kind."""
+    tensors = random_tensors(structure, spread=1.0)
+    network = frozen(tensors, "free", structure, value_width=None, fraction_bits=fraction_bits)
+    width, fraction_bits = network.value_width, network.fraction_bits
+    assert analyse(network).can_saturate == ()
+    assert analyse(frozen(tensors, "free", structure, value_width=width - 1, fraction_bits=fraction_bits)).can_saturate
+    wide = frozen(tensors, "free", structure, value_width=24, fraction_bits=fraction_bits, head_planes=4)
+    images = random_images(structure, 3, 24)
+    actual, expected = forward(network, images), forward(wide, images)
+    for name in set(expected) - {"scores", "class"}:
+        np.testing.assert_array_equal(actual[name], expected[name])
+
+
+@pytest.mark.parametrize("exponent", [6, 7])
+def test_a_proven_width_may_cost_fraction_bits(exponent) -> None:
+    """Slopes of up to 2**7 that no calibration image reaches, behind a bias, take bits from the proof alone."""
+    tensors = random_tensors()
+    for name, slope in (("block01", 7), ("block02", exponent)):
+        tensors |= {f"{name}.bias1": np.full(5, 4.0), f"{name}.bias2": np.full(5, -4.0)}
+        tensors[f"{name}.l_alpha"] = np.full(5, slope)
+    measured = freeze(tensors, SMALL, Variant(), FreezeOptions()).fraction_bits
+    network = freeze(tensors, SMALL, Variant(), FreezeOptions(None))
+    assert (network.value_width, analyse(network).can_saturate) == (24, ())
+    assert 1 < network.fraction_bits < measured
+    assert network.source["freeze"]["fraction_bits"] == "the most with which a value width is proven"
+    for fraction_bits in (network.fraction_bits + 1, measured):
+        with pytest.raises(ValueError, match=f"^with {fraction_bits} fraction bits, no value width up to 24 is proven"):
+            frozen(tensors, "free", value_width=None, fraction_bits=fraction_bits)
+    tensors["stem.gain"] = np.full(3, 1e6)
+    with pytest.raises(ValueError, match=r"^with 1 fraction bits, no value width up to 24 is proven"):
+        freeze(tensors, SMALL, Variant(), FreezeOptions(None, head_planes=2))
+
+
+def greatest_value(network, images) -> int:
+    layers = forward(network, images)
+    values = [layer for name, layer in layers.items() if name.startswith("stem") or name[5:].isdecimal()]
+    assert len(values) >= 1 + len(network.blocks)
+    return max(int(np.abs(layer.astype(np.int64)).max()) for layer in values)
+
+
+@EVERY_FAMILY
+@pytest.mark.parametrize("value_width", [8, 12, 16])
+@pytest.mark.parametrize("spread", [0.3, 1.5])
+def test_chosen_fraction_bits_leave_one_bit_free(structure, value_width, spread) -> None:
+    """And no more than one, unless the greatest number of fraction bits is reached; ten integer bits have to do."""
+    tensors, images = random_tensors(structure, 2, spread), random_images(structure, 4, 12)
+
+    def at(fraction_bits):
+        options = FreezeOptions(value_width, fraction_bits)
+        return freeze(tensors, structure, Variant(), options, images=images)
+
+    network = at(None)
+    chosen = network.fraction_bits
+    assert peak(network, images) == greatest_value(network, images)
+    fewest = max(1, value_width - 10)
+    assert chosen >= fewest
+    assert chosen == fewest or greatest_value(network, images) < 1 << (value_width - 2)
+    if chosen < min(FRACTION_BITS_CHOSEN_MAX, value_width - 2):
+        assert greatest_value(at(chosen + 1), images) >= 1 << (value_width - 2)
+
+
+def test_fraction_bits_depend_on_the_images() -> None:
+    tensors = random_tensors()
+    grey = np.full((1, SMALL.height, SMALL.width, 3), 116, np.uint8)
+    options = FreezeOptions(12)
+    by_grey = freeze(tensors, SMALL, Variant(), options, images=grey).fraction_bits
+    by_noise = freeze(tensors, SMALL, Variant(), options).fraction_bits
+    assert by_grey > by_noise
+    assert freeze(tensors, SMALL, Variant(), options, images=calibration_images(SMALL)).fraction_bits == by_noise
+
+
+@pytest.mark.parametrize(("value_width", "fewest"), [(8, 1), (12, 2), (16, 6), (24, 12)])
+def test_outliers_do_not_take_all_fraction_bits(value_width, fewest) -> None:
+    tensors = random_tensors()
+    tensors["block00.bias2"][1] = 1e5
+    assert freeze(tensors, SMALL, Variant(), FreezeOptions(value_width)).fraction_bits == fewest
+
+
+def test_calibration_images() -> None:
+    """Of the network's own shape, of every brightness, and the same each time."""
+    structure = member("oblong", (2,), (1,), image=(20, 12))
+    images = calibration_images(structure)
+    assert (images.dtype, images.shape) == (np.uint8, (8, 20, 12, 3))
+    np.testing.assert_array_equal(images, calibration_images(structure))
+    assert images.min() == 0
+    assert images.max() == 255
+    assert len(np.unique(images.reshape(8, -1), axis=0)) == 8
+
+
+CORRELATING = [(family, stem) for family in FAMILIES for stem in ("cifar", "imagenet")]
+
+
+@pytest.mark.parametrize(("family", "stem"), CORRELATING)
+def test_scores_follow_the_float_network(family, stem) -> None:
+    """Default options, an official checkpoint's free scales: at least 0.94 over the shipped photographs, with and
+    without the classes' means, which all images share.
+
+    What correlates imperfectly are signs that rounding flips, each of which moves all later values. Without the means
+    0.975 to 0.996 were measured here; with one term a scale, or four fraction bits, most of these networks fall below.
+    """
+    torch = pytest.importorskip("torch", reason="the float network needs torch")
+    from train.model import Network
+    from train.recipe import predict
+
+    kind = FAMILIES[family]
+    depths = (0, 2, 2) if kind.paired else (2, 2, 2)
+    form = CIFAR_STEM if stem == "cifar" else kind.imagenet_stem
+    structure = member("x", (16, 32, 64), depths, family=family, stem=form)
+    images, _ = read_images(ROOT / "models" / "cifar10_test100.npz")
+    images = images[:30]
+    tensors = random_tensors(structure, 1, spread=1.0)
+    model = Network(structure, Variant())
+    model.load(tensors)
+    torch.set_num_threads(1)
+    logits = predict(model, images).astype(np.float64)
+    network = freeze(tensors, structure, Variant(), FreezeOptions())
+    scores = forward(network, images)["scores"] * 2.0**-network.score_fraction_bits
+    assert np.corrcoef(scores.ravel(), logits.ravel())[0, 1] >= 0.94
+    scores, logits = scores - scores.mean(axis=0), logits - logits.mean(axis=0)
+    assert np.corrcoef(scores.ravel(), logits.ravel())[0, 1] >= 0.94
+
+
+DEAD = {"stem.gain": "stem", "block00.gain": "block00", "block01.shortcut.gain": "block01.shortcut"}
 
 
 @pytest.mark.parametrize("gain", [0.0, 1e-30, -1e-12])
@@ -247,7 +533,7 @@ DEAD = {"conv1.gain": "stem", "layer1.0.conv1.gain": "block00", "layer2.0.downsa
 @pytest.mark.parametrize("name", list(DEAD))
 def test_a_dead_channel_costs_the_others_nothing(name, scales, gain, tmp_path) -> None:
     """Its factor is too small to move a last bit: it is dropped, instead of shifting all others out of 64 bits."""
-    alive = small_checkpoint()
+    alive = random_tensors()
     dead = {key: value.copy() for key, value in alive.items()}
     dead[name][1] = gain
     images = random_images(SMALL, 1, 5)
@@ -266,20 +552,20 @@ def test_a_dead_channel_costs_the_others_nothing(name, scales, gain, tmp_path) -
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("conv1.gain", 1e30),
-        ("layer1.0.conv1.gain", 1e30),
-        ("layer1.0.conv1.gain", -3e15),
-        ("layer2.0.downsample.1.gain", 1e20),
-        ("layer1.0.move1.bias", 1e8),
-        ("layer1.0.move1.bias", 1e30),
-        ("layer2.1.move2.bias", -1e30),
-        ("fc.bias", 1e30),
-        ("fc.bias", -1e12),
+        ("stem.gain", 1e30),
+        ("block00.gain", 1e30),
+        ("block00.gain", -3e15),
+        ("block01.shortcut.gain", 1e20),
+        ("block00.bias1", 1e8),
+        ("block00.bias1", 1e30),
+        ("block02.bias2", -1e30),
+        ("head.bias", 1e30),
+        ("head.bias", -1e12),
     ],
 )
 @pytest.mark.parametrize("scales", ["pow2", "free"])
 def test_numbers_beyond_all_widths_are_refused(name, value, scales) -> None:
-    checkpoint = small_checkpoint()
+    checkpoint = random_tensors()
     checkpoint[name].reshape(-1)[1] = value
     with pytest.raises(ValueError, match=r"^[^\n]+$") as caught:
         frozen(checkpoint, scales)
@@ -288,46 +574,36 @@ def test_numbers_beyond_all_widths_are_refused(name, value, scales) -> None:
 
 @pytest.mark.parametrize(("bias", "threshold"), [(1e30, -32768), (-1e30, 32767), (200.0, -32768), (-200.0, 32767)])
 def test_far_thresholds_are_clipped_to_their_own_side(bias, threshold) -> None:
-    checkpoint = small_checkpoint()
-    checkpoint["layer1.0.move0.bias"].reshape(-1)[2] = bias
+    checkpoint = random_tensors()
+    checkpoint["block00.bias0"][2] = bias
     network = frozen(checkpoint)
     assert network.blocks[0].threshold[2] == threshold
     assert threshold_overflows(network) == 1
 
 
-@pytest.mark.parametrize("name", list(expected_tensors(SMALL)))
-def test_bad_tensors(name) -> None:
-    good = small_checkpoint()
-    nan, infinite = good[name].copy(), good[name].copy()
-    nan.reshape(-1)[0], infinite.reshape(-1)[-1] = np.nan, np.inf
-    for bad, message in (
-        ({key: value for key, value in good.items() if key != name}, f"tensor {name} of small is missing"),
-        (good | {name: good[name][..., None]}, f"tensor {name} has shape"),
-        (good | {name: good[name][:-1]}, f"tensor {name} has shape"),
-        (good | {name: nan}, f"tensor {name} holds NaN or infinity"),
-        (good | {name: infinite}, f"tensor {name} holds NaN or infinity"),
-        (good | {f"{name}.extra": good[name]}, rf"tensor {name}\.extra does not belong to small"),
-    ):
-        with pytest.raises(ValueError, match=f"^{message}"):
-            frozen(bad)
-
-
-def test_another_network_is_refused() -> None:
-    checkpoint = random_checkpoint(reactnet("other", (3, 5), (1, 1), image=8), np.random.default_rng(1))
-    with pytest.raises(ValueError, match=r"tensor layer2\.1\.move0\.bias of small is missing"):
-        frozen(checkpoint)
+def test_a_slope_beyond_all_widths_is_refused() -> None:
+    tensors = random_tensors(NARROW[1])
+    tensors["block02.prelu"][1] = 1e20
+    with pytest.raises(ValueError, match=r"^block02\.prelu: factors from [^\n]+$"):
+        frozen(tensors, structure=NARROW[1])
 
 
 def test_step_one_is_refused() -> None:
     with pytest.raises(ValueError, match="step Qa has real weights"):
-        freeze(small_checkpoint(), SMALL, {"scales": "pow2", "step": "Qa"}, FreezeOptions())
-    freeze(small_checkpoint(), SMALL, {"scales": "pow2", "step": "Qaw"}, FreezeOptions())
+        freeze(random_tensors(), SMALL, Variant(step="Qa"), FreezeOptions())
 
 
-@pytest.mark.parametrize("metadata", [{"alpha": None}, {"alpha": "much"}, {"alpha": -1.0}, {"alpha": float("nan")}])
-def test_bad_alpha_is_refused(metadata) -> None:
-    with pytest.raises(ValueError, match="alpha"):
-        freeze(small_checkpoint(), SMALL, metadata, FreezeOptions())
+@EVERY_FAMILY
+def test_terms_of_a_scale_that_is_not_there(structure) -> None:
+    for name in (
+        "block99",
+        "block00.shortcut",
+        "stem",
+        "head",
+        "stem.prelu" if structure is SMALL else "block00.prelu",
+    ):
+        with pytest.raises(ValueError, match=f"^{name} is no scale of {structure.name}; there are [^\n]*block01"):
+            frozen(random_tensors(structure), structure=structure, terms_of={name: 2})
 
 
 @pytest.mark.parametrize(
@@ -341,6 +617,8 @@ def test_bad_alpha_is_refused(metadata) -> None:
         ({"head_planes": 16}, "head_planes 16"),
         ({"terms": 0}, "terms 0"),
         ({"terms": 9}, "terms 9"),
+        ({"terms_of": {"block00": 0}}, "terms of block00 0"),
+        ({"terms_of": {"block00": 2, "block01": 9}}, "terms of block01 9"),
     ],
 )
 def test_bad_options(options, culprit) -> None:
@@ -349,43 +627,41 @@ def test_bad_options(options, culprit) -> None:
 
 
 def test_scores_too_wide_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"scores need 3[3-9] bits"):
-        frozen(small_checkpoint(), value_width=24, fraction_bits=16, head_planes=15)
+    """There are only two fraction bits to drop."""
+    structure = member("stem_and_head", (40,), (0,), family="reactneta", image=2, classes=3)
+    tensors = random_tensors(structure) | {"head.weight": np.ones((3, 40)), "stem.gain": np.full(40, 2e6)}
+    with pytest.raises(ValueError, match="scores need 36 bits, 32 are there: lower the head's weight bits"):
+        frozen(tensors, "free", structure, value_width=24, fraction_bits=2)
 
 
-def test_metadata_is_the_source() -> None:
-    metadata = {"scales": "pow2", "alpha": 0.25, "epochs": 3}
-    network = freeze(small_checkpoint(), SMALL, metadata, FreezeOptions())
-    assert network.source == metadata
-    assert replace(network, source={}).source == {}
+def test_the_source_says_what_was_chosen() -> None:
+    variant = Variant(scales="pow2", alpha=0.125)
+    metadata = {"epochs": 3, "alpha": 0.125}
+    network = freeze(random_tensors(), SMALL, variant, FreezeOptions(), source=metadata)
+    how = {"value_bits": "as asked", "fraction_bits": "the most for the calibration images"}
+    assert network.source == {"epochs": 3, "freeze": how, **variant.to_dict()}
+    network = freeze(random_tensors(), SMALL, variant, FreezeOptions(None, 9))
+    how = {"value_bits": "the fewest that no image can saturate", "fraction_bits": "as asked"}
+    assert network.source == {"freeze": how, **variant.to_dict()}
     assert json.dumps(network.source)
+    assert metadata == {"epochs": 3, "alpha": 0.125}
 
 
 def test_freezing_needs_no_torch() -> None:
     """golden and export work where torch is not installed."""
     code = "import sys; sys.modules['torch'] = None; import export.freeze, export.mem, golden.model, golden.plain"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_normalisation_is_the_checkpoints() -> None:
     """With mean 0.5 and std 0.25 a constant image of value p gives, inside, sum(w) * (p - 127.5) / 63.75."""
-    checkpoint = small_checkpoint()
-    metadata = {"scales": "pow2", "mean": [0.5] * 3, "std": [0.25] * 3}
-    network = freeze(checkpoint, SMALL, metadata, FreezeOptions(stem_planes=14))
+    tensors = random_tensors()
+    variant = Variant(mean=(0.5,) * 3, std=(0.25,) * 3)
+    network = freeze(tensors, SMALL, variant, FreezeOptions(fraction_bits=9, stem_planes=14))
     assert network.center.tolist() == [128] * 3
-    weights = (standardize(checkpoint["conv1.weight"].astype(np.float64)) * checkpoint["conv1.gain"]).sum(
-        axis=(1, 2, 3)
-    )
+    weights = standardize(tensors["stem.weight"].astype(np.float64)).sum(axis=(1, 2, 3)) * tensors["stem.gain"]
     for pixel in (0, 100, 255):
         images = np.full((1, SMALL.height, SMALL.width, 3), pixel, np.uint8)
         stem = forward(network, images)["stem"][0, 1, 1] / 2**network.fraction_bits
         # 27 weights, each off by at most one odd step of 2**-14 of the greatest, and a rounded last bit.
         np.testing.assert_allclose(stem, weights * (pixel - 127.5) / 63.75, atol=2**-7)
-
-
-@pytest.mark.parametrize(
-    "metadata", [{"mean": [0.5, 0.5]}, {"std": [0, 1, 1]}, {"mean": "x"}, {"mean": [124, 116, 104]}]
-)
-def test_bad_normalisation(metadata) -> None:
-    with pytest.raises(ValueError, match=r"mean|std"):
-        freeze(small_checkpoint(), SMALL, {"scales": "pow2", **metadata}, FreezeOptions())
