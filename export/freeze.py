@@ -359,8 +359,9 @@ def freeze(
     what was chosen.
 
     Fraction bits of None are the most, up to 12, with which the values on `images` (else `calibration_images`) leave
-    one bit of the value range free, but never so few that values have more than 10 integer bits. A value width of None is the narrowest that no image at all can saturate, by
-    interval arithmetic; if need be, with fewer fraction bits than these. ValueError names whatever cannot be frozen.
+    one bit of the value range free, but never so few that values have more than 10 integer bits. A value width of None
+    is the narrowest that no image at all can saturate, by interval arithmetic; if need be, with fewer fraction bits
+    than these. ValueError names whatever cannot be frozen.
     """
     if variant.step != "Qaw":
         raise ValueError(f"step {variant.step} has real weights; only a Qaw checkpoint can be frozen")
@@ -427,8 +428,8 @@ def _most_fraction_bits(
     if they saturate.
     """
     free = value_width - 2
-    fewest = max(FRACTION_BITS[0], value_width - INTEGER_BITS_CHOSEN_MAX)
     fraction_bits = min(FRACTION_BITS_CHOSEN_MAX, free)
+    fewest = min(max(FRACTION_BITS[0], value_width - INTEGER_BITS_CHOSEN_MAX), fraction_bits)
     while fraction_bits > fewest:
         excess = peak(frozen(value_width, fraction_bits), images).bit_length() - free
         if excess <= 0:
