@@ -49,6 +49,8 @@ WIDTH_ASSUMED = 16
 FRACTION_BITS = (1, 20)
 FRACTION_BITS_CHOSEN_MAX = 12
 """More cost shifter bits and change no accuracy that was measured."""
+FRACTION_BITS_CHOSEN_MIN = 4
+"""Fewer lose more than saturation does."""
 INTEGER_BITS_CHOSEN_MAX = 10
 """Sign included. It takes outliers to need more: that they saturate costs less than the fraction bits of all others."""
 PLANES = (2, 15)
@@ -359,9 +361,9 @@ def freeze(
     what was chosen.
 
     Fraction bits of None are the most, up to 12, with which the values on `images` (else `calibration_images`) leave
-    one bit of the value range free, but never so few that values have more than 10 integer bits. A value width of None
-    is the narrowest that no image at all can saturate, by interval arithmetic; if need be, with fewer fraction bits
-    than these. ValueError names whatever cannot be frozen.
+    one bit of the value range free, but at least 4, and so many that values have at most 10 integer bits. A value width
+    of None is the narrowest that no image at all can saturate, by interval arithmetic; if need be, with fewer fraction
+    bits than these. ValueError names whatever cannot be frozen.
     """
     if variant.step != "Qaw":
         raise ValueError(f"step {variant.step} has real weights; only a Qaw checkpoint can be frozen")
@@ -429,7 +431,7 @@ def _most_fraction_bits(
     """
     free = value_width - 2
     fraction_bits = min(FRACTION_BITS_CHOSEN_MAX, free)
-    fewest = min(max(FRACTION_BITS[0], value_width - INTEGER_BITS_CHOSEN_MAX), fraction_bits)
+    fewest = min(max(FRACTION_BITS_CHOSEN_MIN, value_width - INTEGER_BITS_CHOSEN_MAX), fraction_bits)
     while fraction_bits > fewest:
         excess = peak(frozen(value_width, fraction_bits), images).bit_length() - free
         if excess <= 0:
