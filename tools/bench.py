@@ -16,27 +16,40 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tb")]
 
+import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from export.folding import balance  # noqa: E402
+from export.freeze import FreezeOptions, freeze  # noqa: E402
 from export.schedule import Timing, timing, utilisation  # noqa: E402
 from golden.images import read_images  # noqa: E402
 from golden.model import Model, batches  # noqa: E402
 from golden.network import IntegerNetwork, load_network  # noqa: E402
+from golden.structure import declared_network  # noqa: E402
+from train.random_checkpoint import random_checkpoint  # noqa: E402
+from train.variant import Variant  # noqa: E402
 
+SHIPPED = ROOT / "models" / "cifar10_test100.npz"
 REPORT = ROOT / "build" / "reports" / "bench.json"
 GOLDEN_IMAGES = 1000
 """Images that the golden model's rate is measured on: the shipped ones over and over."""
+FULL_SIZE, FULL_SIZE_IMAGES = "reactnet18", 200
+"""Whose rate is measured as well, with random weights."""
 
 
-def golden_rate(network: IntegerNetwork, images: Any) -> float:
-    """Images a second of CPU time of `golden.model.Model`, every layer computed."""
+def full_size_network() -> IntegerNetwork:
+    structure = declared_network(FULL_SIZE)
+    return freeze(random_checkpoint(structure, np.random.default_rng(1)), structure, Variant(), FreezeOptions())
+
+
+def golden_rate(network: IntegerNetwork, images: Any, count: int) -> float:
+    """Images a second of CPU time of `golden.model.Model`, every layer computed, for at least `count` images."""
     model = Model(network)
-    dict(model.layers(images[:50]))
+    dict(model.layers(images[:10]))
     started, done = time.process_time(), 0
-    while done < GOLDEN_IMAGES:
-        for batch in batches(images):
+    while done < count:
+        for batch in batches(images, model.batch_size):
             dict(model.layers(batch))
             done += len(batch)
     return done / (time.process_time() - started)
@@ -98,7 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     network = load_network(arguments.network)
     structure = network.structure
-    images, labels = read_images(ROOT / "models" / "cifar10_test100.npz", structure.height, structure.width)
+    shipped, _ = read_images(SHIPPED)
+    images, labels = read_images(SHIPPED, structure.height, structure.width)
     folding = balance(network)
     expected = timing(network, folding)
     counts = {"icarus": 4, "verilator": 20}
@@ -117,7 +131,8 @@ def main(argv: list[str] | None = None) -> int:
         },
         "simulated": runs,
         "utilisation": use["binary"],
-        "golden_images_per_second": golden_rate(network, images),
+        "golden_images_per_second": golden_rate(network, images, GOLDEN_IMAGES),
+        "golden_full_size_images_per_second": golden_rate(full_size_network(), shipped, FULL_SIZE_IMAGES),
         "stages": {
             name: {
                 "pe": folding[name].pe,
@@ -135,6 +150,8 @@ def main(argv: list[str] | None = None) -> int:
         console.print(table)
     console.print(f"useful binary MACs over XNOR lanes x interval: {result['utilisation']:.1%}")
     console.print(f"golden model: {result['golden_images_per_second']:.0f} images/s of one core")
+    full_size = result["golden_full_size_images_per_second"]
+    console.print(f"golden model of full-size {FULL_SIZE}: {full_size:.0f} images/s of one core")
     console.print(f"{REPORT.relative_to(ROOT)}: written")
     faults = check(expected, runs)
     for fault in faults:

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from golden.images import PICTURE_SUFFIXES
+from golden.images import CIFARS, PICTURE_SUFFIXES, CifarLayout
 from golden.structure import CIFAR_SIDE, IMAGENET_SIDE
 from train.ranks import Ranks
 
@@ -241,20 +241,25 @@ class DataSet(NamedTuple):
 
 @dataclass(frozen=True)
 class _Cifar:
-    """How the authors lay a CIFAR out: in records of bytes (the last of `label_bytes` counts), or pickled."""
+    """How the authors lay a CIFAR out: in records of bytes (`golden.images`), or pickled."""
 
     name: str
-    classes: int
-    binary_folder: str
+    layout: CifarLayout
     python_folder: str
     train_files: tuple[str, ...]
-    test_file: str
-    label_bytes: int
     label_key: bytes
+
+    @property
+    def classes(self) -> int:
+        return self.layout.classes
+
+    @property
+    def test_file(self) -> str:
+        return self.layout.test_batch.removesuffix(".bin")
 
     def find(self, folder: Path) -> tuple[Path, bool] | None:
         """The folder that holds the files, and whether they are in the binary layout; None if there is none."""
-        for candidate in (folder, folder / self.binary_folder, folder / self.python_folder):
+        for candidate in (folder, folder / self.layout.folder, folder / self.python_folder):
             for name in (self.test_file, self.train_files[0]):
                 if (candidate / f"{name}.bin").is_file():
                     return candidate, True
@@ -283,11 +288,11 @@ class _Cifar:
 
     def _read_binary(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
         """Records of labels and 3072 bytes: the red, green and blue planes."""
-        size, record = path.stat().st_size, self.label_bytes + CIFAR_PIXELS
+        size, record = path.stat().st_size, self.layout.label_bytes + CIFAR_PIXELS
         if size != count * record:
             raise ValueError(f"{path}: {size} bytes, expected {count * record}")
         records = np.fromfile(path, np.uint8).reshape(count, record)
-        return records[:, self.label_bytes :], records[:, self.label_bytes - 1]
+        return records[:, self.layout.label_bytes :], records[:, self.layout.label_bytes - 1]
 
     def _read_pickle(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
         """One pickled dict with b"data" uint8 (N, 3072) and a list of labels."""
@@ -332,25 +337,19 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-CIFARS = (
+DATA_SETS = (
     _Cifar(
         name="CIFAR-10",
-        classes=10,
-        binary_folder="cifar-10-batches-bin",
+        layout=CIFARS[0],
         python_folder="cifar-10-batches-py",
         train_files=tuple(f"data_batch_{number}" for number in range(1, TRAIN_FILES + 1)),
-        test_file="test_batch",
-        label_bytes=1,
         label_key=b"labels",
     ),
     _Cifar(
         name="CIFAR-100",
-        classes=100,
-        binary_folder="cifar-100-binary",
+        layout=CIFARS[1],
         python_folder="cifar-100-python",
         train_files=("train",),
-        test_file="test",
-        label_bytes=2,
         label_key=b"fine_labels",
     ),
 )
@@ -365,7 +364,7 @@ def read(folder: str | Path, *, side: int | None = None, workers: int = 0) -> Da
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    for cifar in CIFARS:
+    for cifar in DATA_SETS:
         found = cifar.find(folder)
         if found:
             if side not in (None, CIFAR_SIDE):
