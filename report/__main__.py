@@ -18,12 +18,14 @@ from golden.files import replacing
 from golden.images import read_images
 from golden.network import load_network
 from golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
-from report import networks, operations, scale
+from report import networks, operations, peers, scale
 from train.random_checkpoint import random_checkpoint
 from train.variant import Variant
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 RANDOM_IMAGES = 32
+BENCH = Path(__file__).resolve().parent.parent / "build" / "reports" / "bench.json"
+PEERS_WIDTH = 200
 WIDTH = 100
 """Columns of a table that goes to a file or a pipe."""
 
@@ -82,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default %(default)s")
     command.add_argument("--images", type=Path, metavar="IMAGES", help="labelled: measure the integer networks on them")
+    command = commands.add_parser(
+        "peers",
+        help="published accelerators beside what make bench measured",
+        description="Published binary-network accelerators, each with its source, beside the designs of make bench.",
+    )
+    command.add_argument("--bench", type=Path, default=BENCH, metavar="FILE", help="default build/reports/bench.json")
     return parser
 
 
@@ -190,10 +198,17 @@ def _networks(arguments: argparse.Namespace) -> None:
     print(networks.markdown(rows))
 
 
+def _peers(arguments: argparse.Namespace) -> None:
+    rows = [*peers.bench_rows(arguments.bench), *peers.read_peers()]
+    Console(width=None if sys.stdout.isatty() else PEERS_WIDTH).print(peers.table(rows))
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        {"operations": _operations, "scale": _scale, "networks": _networks}[arguments.command](arguments)
+        {"operations": _operations, "scale": _scale, "networks": _networks, "peers": _peers}[arguments.command](
+            arguments
+        )
     except (ValueError, OSError) as error:
         print(f"python -m report {arguments.command}: {error}", file=sys.stderr)
         return 2
