@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from export.folding import Fold, Folding
+from export.folding import Fold, Folding, WeightMemory
 from export.layout import mem_text
 from export.tables import compare_table, qprelu_table, scale_table, sum_array_tables, xnor_array_tables
 from golden.network import Activation, IntegerNetwork, Scale, SumLayer
@@ -229,6 +229,7 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         **shortcut,
         **activation,
         **prelu,
+        "WEIGHT_MEMORY": get_args(WeightMemory).index(fold.weights),
     }
     return StageConfig(name, parameters, memories | shortcut_memories)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from golden.network import IntegerNetwork
 from golden.structure import Structure, block_name
@@ -48,12 +48,17 @@ class Stage:
         return self.positions * self.outputs * self.taps * self.channels * self.planes
 
 
+WeightMemory = Literal["auto", "lut", "block"]
+"""Where a binary stage's weights go when synthesized: as the tool likes, LUTs, block RAM (WEIGHT_MEMORY 0, 1, 2)."""
+
+
 @dataclass(frozen=True)
 class Fold:
     """PE outputs by SIMD inputs a cycle."""
 
     pe: int
     simd: int
+    weights: WeightMemory = "auto"
 
 
 Folding = Mapping[str, Fold]
@@ -120,7 +125,7 @@ def default_cycles(network: IntegerNetwork) -> int:
     return result
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
@@ -142,12 +147,12 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
             pes = [leaving]
         else:
             entering = leaving
-            pes = _divisors(stage.outputs // stage.parts)
+            pes = divisors(stage.outputs // stage.parts)
         options = [
             fold
             for pe in pes
-            for lanes in _divisors(stage.channels)
-            if cycles(stage, fold := Fold(pe, stage.taps * lanes)) <= target and _regroups(stage, entering, pe, lanes)
+            for lanes in divisors(stage.channels)
+            if cycles(stage, fold := Fold(pe, stage.taps * lanes)) <= target and regroups(stage, entering, pe, lanes)
         ]
         if not options:
             raise ValueError(
@@ -164,7 +169,7 @@ def _divides(a: int, b: int) -> bool:
     return a % b == 0 or b % a == 0
 
 
-def _regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
+def regroups(stage: Stage, entering: int, pe: int, lanes: int) -> bool:
     """Whether abbnn_resize can take `entering` stream lanes to a stage's input lanes and a plain residual to its PE."""
     return _divides(entering, lanes) and (not stage.regroups or _divides(entering, pe))
 
@@ -192,13 +197,19 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
             )
         if shortcut and fold.pe != leaving:
             raise ValueError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
-        if not _regroups(stage, entering, fold.pe, fold.simd // stage.taps):
+        if fold.weights not in get_args(WeightMemory) or (fold.weights != "auto" and not stage.binary):
+            raise ValueError(f"folding: {name}: its weights cannot go to {fold.weights!r}")
+        if not regroups(stage, entering, fold.pe, fold.simd // stage.taps):
             raise ValueError(f"folding: {name}: {entering} stream lanes cannot be regrouped for {fold}")
         leaving = fold.pe
 
 
 def to_json(folding: Folding) -> str:
-    stage_map = {name: {"pe": fold.pe, "simd": fold.simd} for name, fold in folding.items()}
+    """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights" of every stage."""
+    stage_map = {
+        name: {"pe": fold.pe, "simd": fold.simd} | ({} if fold.weights == "auto" else {"weights": fold.weights})
+        for name, fold in folding.items()
+    }
     return json.dumps({"stages": stage_map}, indent=2) + "\n"
 
 
@@ -212,7 +223,10 @@ def read_folding(path: Path) -> dict[str, Fold]:
     """Read what `to_json` gives. ValueError names the file and what is wrong with it."""
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Fold(_integer(fold["pe"]), _integer(fold["simd"])) for name, fold in data["stages"].items()}
+        return {
+            name: Fold(_integer(fold["pe"]), _integer(fold["simd"]), fold.get("weights", "auto"))
+            for name, fold in data["stages"].items()
+        }
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -48,13 +48,13 @@ Each module's testbench measures its own; tests/test_schedule.py compares. The a
 """
 
 
-def xnor_array_latency(simd_fold: int) -> int:
-    """Fetch, three popcount registers, output register; one more where beats are accumulated."""
-    return 5 if simd_fold == 1 else 6
+def xnor_array_latency(simd: int, simd_fold: int) -> int:
+    """Fetch, popcount (3 registers to 288 lanes, else 4), output register; one more where beats are accumulated."""
+    return (5 if simd <= 288 else 6) + (simd_fold > 1)
 
 
 def sum_array_latency(simd: int) -> int:
-    """Register, adder tree of one level a cycle, accumulator, bias."""
+    """Register, one level of adders a cycle, accumulator, bias."""
     return 3 + max(1, (simd - 1).bit_length())
 
 
@@ -145,7 +145,7 @@ def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fol
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     bits = resize(times + LATENCY["fork"] + LATENCY["compare"], s_lanes, lanes)
     taps = window(bits, geometry.height, geometry.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(groups))
+    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups))
     joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
     return _paced(joined) + LATENCY["add"] + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["framer"]
 

@@ -177,12 +177,14 @@ def sum_array_tables(
 ) -> tuple[list[int], list[int]]:
     """Weight words (pe * simd bits) and bias words (pe * sum_width bits) of a (Cout, k, k, Cin) kernel of odd integers.
 
-    The bias word takes in what the lanes leave out: a lane with weight -1 adds ~x = -x - 1.
+    The bias word takes in what `abbnn_signed_sum` leaves out: 1 for each -1 on the lanes 1, 3, 5, ... and simd - 1.
     """
     ordered = weight_planes(fan_in_order(weights, simd), planes)  # (Cout, SIMD_FOLD, SIMD, planes)
     folds = _groups(ordered, pe).transpose(0, 4, 2, 1, 3)
     weight_words = pack(folds.reshape(-1, pe * simd), 1)
-    minus = (ordered == 0).sum(axis=(1, 2)) @ (1 << np.arange(planes, dtype=np.int64)[::-1])
+    lane = np.arange(simd)
+    counted = (lane % 2 == 1) | (lane == simd - 1)
+    minus = (ordered[:, :, counted] == 0).sum(axis=(1, 2)) @ (1 << np.arange(planes, dtype=np.int64)[::-1])
     bias_words = pack(_groups(_wrap(bias.astype(np.int64) + minus, sum_width), pe), sum_width)
     return weight_words, bias_words
 

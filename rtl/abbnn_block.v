@@ -68,7 +68,9 @@ module abbnn_block #(
     parameter integer PRELU_TERMS = 1,
     parameter integer PRELU_SHIFT_WIDTH = 3,
     parameter integer PRELU_GUARD = 4,
-    parameter integer PRELU_SUM_WIDTH = 25
+    parameter integer PRELU_SUM_WIDTH = 25,
+    // Where the convolution's weights go: as in abbnn_xnor_array.
+    parameter integer WEIGHT_MEMORY = 0
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -253,6 +255,7 @@ abbnn_xnor_array #(
     .OUT_WIDTH(OUT_WIDTH),
     .BORDER((KERNEL == 3) ? 1 : 0),
     .SUM_WIDTH(SUM_WIDTH),
+    .WEIGHT_MEMORY(WEIGHT_MEMORY),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"})
 ) array_inst (

@@ -216,7 +216,8 @@ generate
             .PRELU_TERMS(BLOCK_PRELU_TERMS[32*i +: 32]),
             .PRELU_SHIFT_WIDTH(BLOCK_PRELU_SHIFT_WIDTH[32*i +: 32]),
             .PRELU_GUARD(BLOCK_PRELU_GUARD[32*i +: 32]),
-            .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32])
+            .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32]),
+            .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32])
         ) block_inst (
             .clk(clk),
             .rst(rst),

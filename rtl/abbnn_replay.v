@@ -13,6 +13,8 @@
 // Memory: 2 * DEPTH words, beat b of vector v at address 2 * b + v % 2. The fill of vector v + 2 may begin the cycle
 // after the last beat of vector v has been read for the last time; a stalled m_axis lets in 2 * DEPTH beats
 // (3 where DEPTH = TIMES = 1: the output register holds one). No word is read in the cycle that writes it.
+// DEPTH = 1 with TIMES > 1 needs no memory: the output register is the vector that is given, and one register in front of
+// it the next. That one is free again the cycle after its vector has moved on.
 module abbnn_replay #(
     // Bits of one beat, at least 1.
     parameter integer DATA_WIDTH = 8,
@@ -45,85 +47,123 @@ generate
     end
 endgenerate
 
-localparam integer LAST_BEAT     = DEPTH - 1;
-localparam integer LAST_PASS     = TIMES - 1;
-localparam integer BEAT_WIDTH    = DEPTH > 1 ? $clog2(DEPTH) : 1;
-localparam integer PASS_WIDTH    = TIMES > 1 ? $clog2(TIMES) : 1;
-localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) + 1 : 1;
+localparam integer LAST_PASS  = TIMES - 1;
+localparam integer PASS_WIDTH = TIMES > 1 ? $clog2(TIMES) : 1;
 
-(* no_rw_check *)
-reg [DATA_WIDTH-1:0] memory [0:2*DEPTH-1];
 reg [DATA_WIDTH-1:0] data_reg;
 reg                  valid_reg;
+reg [PASS_WIDTH-1:0] pass_reg;
 
-// Vectors are counted modulo 4: the write side is 0 to 2 vectors ahead of the read side.
-reg [1:0]            write_vector_reg;
-reg [BEAT_WIDTH-1:0] write_beat_reg;
-reg [1:0]            read_vector_reg;
-reg [BEAT_WIDTH-1:0] read_beat_reg;
-reg [PASS_WIDTH-1:0] read_pass_reg;
+wire pass_last = pass_reg == LAST_PASS[PASS_WIDTH-1:0];
 
-wire [ADDRESS_WIDTH-1:0] write_address;
-wire [ADDRESS_WIDTH-1:0] read_address;
-
-generate
-    if (DEPTH > 1) begin : gen_address
-        assign write_address = {write_beat_reg, write_vector_reg[0]};
-        assign read_address  = {read_beat_reg, read_vector_reg[0]};
-    end else begin : gen_address_of_one
-        assign write_address = write_vector_reg[0];
-        assign read_address  = read_vector_reg[0];
-    end
-endgenerate
-
-wire full = write_vector_reg == (read_vector_reg ^ 2'b10);
-// Where both sides are in the same vector, the read side is in its first pass and must stay behind the write side.
-wire empty = write_vector_reg == read_vector_reg && write_beat_reg == read_beat_reg;
-
-wire load       = m_axis_tready || !valid_reg;
-wire write      = s_axis_tvalid && !full;
-wire read       = load && !empty;
-wire write_last = write_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
-wire read_last  = read_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
-wire pass_last  = read_pass_reg == LAST_PASS[PASS_WIDTH-1:0];
-
-assign s_axis_tready = !full;
 assign m_axis_tdata  = data_reg;
 assign m_axis_tvalid = valid_reg;
 
-always @(posedge clk) begin
-    if (write) begin
-        memory[write_address] <= s_axis_tdata;
-    end
-    if (load) begin
-        data_reg <= memory[read_address];
-    end
-end
+generate
+    if (DEPTH == 1 && TIMES > 1) begin : gen_registers
+        reg [DATA_WIDTH-1:0] next_reg;
+        reg                  next_valid_reg;
 
-always @(posedge clk) begin
-    if (write) begin
-        write_beat_reg   <= write_last ? {BEAT_WIDTH{1'b0}} : write_beat_reg + 1'b1;
-        write_vector_reg <= write_vector_reg + {1'b0, write_last};
-    end
-    if (read) begin
-        read_beat_reg <= read_last ? {BEAT_WIDTH{1'b0}} : read_beat_reg + 1'b1;
-        if (read_last) begin
-            read_pass_reg   <= pass_last ? {PASS_WIDTH{1'b0}} : read_pass_reg + 1'b1;
-            read_vector_reg <= read_vector_reg + {1'b0, pass_last};
+        wire given = m_axis_tready && valid_reg;
+        wire load  = !valid_reg || (given && pass_last);
+
+        assign s_axis_tready = !next_valid_reg;
+
+        always @(posedge clk) begin
+            if (s_axis_tready) begin
+                next_reg <= s_axis_tdata;
+            end
+            if (load) begin
+                data_reg <= next_reg;
+            end
+        end
+
+        always @(posedge clk) begin
+            if (given) begin
+                pass_reg <= pass_last ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
+            end
+            if (load) begin
+                valid_reg <= next_valid_reg;
+            end
+            next_valid_reg <= next_valid_reg ? !load : s_axis_tvalid;
+            if (rst) begin
+                pass_reg       <= {PASS_WIDTH{1'b0}};
+                valid_reg      <= 1'b0;
+                next_valid_reg <= 1'b0;
+            end
+        end
+    end else begin : gen_memory
+        localparam integer LAST_BEAT     = DEPTH - 1;
+        localparam integer BEAT_WIDTH    = DEPTH > 1 ? $clog2(DEPTH) : 1;
+        localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) + 1 : 1;
+
+        (* no_rw_check *)
+        reg [DATA_WIDTH-1:0] memory [0:2*DEPTH-1];
+
+        // Vectors are counted modulo 4: the write side is 0 to 2 vectors ahead of the read side.
+        reg [1:0]            write_vector_reg;
+        reg [BEAT_WIDTH-1:0] write_beat_reg;
+        reg [1:0]            read_vector_reg;
+        reg [BEAT_WIDTH-1:0] read_beat_reg;
+
+        wire [ADDRESS_WIDTH-1:0] write_address;
+        wire [ADDRESS_WIDTH-1:0] read_address;
+
+        if (DEPTH > 1) begin : gen_address
+            assign write_address = {write_beat_reg, write_vector_reg[0]};
+            assign read_address  = {read_beat_reg, read_vector_reg[0]};
+        end else begin : gen_address_of_one
+            assign write_address = write_vector_reg[0];
+            assign read_address  = read_vector_reg[0];
+        end
+
+        wire full = write_vector_reg == (read_vector_reg ^ 2'b10);
+        // Where both sides are in the same vector, the read side is in its first pass and must stay behind the write side.
+        wire empty = write_vector_reg == read_vector_reg && write_beat_reg == read_beat_reg;
+
+        wire load       = m_axis_tready || !valid_reg;
+        wire write      = s_axis_tvalid && !full;
+        wire read       = load && !empty;
+        wire write_last = write_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
+        wire read_last  = read_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
+
+        assign s_axis_tready = !full;
+
+        always @(posedge clk) begin
+            if (write) begin
+                memory[write_address] <= s_axis_tdata;
+            end
+            if (load) begin
+                data_reg <= memory[read_address];
+            end
+        end
+
+        always @(posedge clk) begin
+            if (write) begin
+                write_beat_reg   <= write_last ? {BEAT_WIDTH{1'b0}} : write_beat_reg + 1'b1;
+                write_vector_reg <= write_vector_reg + {1'b0, write_last};
+            end
+            if (read) begin
+                read_beat_reg <= read_last ? {BEAT_WIDTH{1'b0}} : read_beat_reg + 1'b1;
+                if (read_last) begin
+                    pass_reg        <= pass_last ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
+                    read_vector_reg <= read_vector_reg + {1'b0, pass_last};
+                end
+            end
+            if (load) begin
+                valid_reg <= !empty;
+            end
+            if (rst) begin
+                write_vector_reg <= 2'd0;
+                write_beat_reg   <= {BEAT_WIDTH{1'b0}};
+                read_vector_reg  <= 2'd0;
+                read_beat_reg    <= {BEAT_WIDTH{1'b0}};
+                pass_reg         <= {PASS_WIDTH{1'b0}};
+                valid_reg        <= 1'b0;
+            end
         end
     end
-    if (load) begin
-        valid_reg <= !empty;
-    end
-    if (rst) begin
-        write_vector_reg <= 2'd0;
-        write_beat_reg   <= {BEAT_WIDTH{1'b0}};
-        read_vector_reg  <= 2'd0;
-        read_beat_reg    <= {BEAT_WIDTH{1'b0}};
-        read_pass_reg    <= {PASS_WIDTH{1'b0}};
-        valid_reg        <= 1'b0;
-    end
-end
+endgenerate
 
 endmodule
 

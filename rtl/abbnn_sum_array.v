@@ -14,12 +14,14 @@
 // significant down, a plane SIMD_FOLD beats. acc = 2 * acc at every plane but the first of a fold.
 //
 // Weight word at address (fold * PLANES + plane from the top) * SIMD_FOLD + beat: bit pe * SIMD + lane, 1 = +1, belongs
-// to output channel fold * PE + pe. A lane with -1 adds ~x = -x - 1. Bias word at address fold: PE signed fields of
-// SUM_WIDTH bits, PE 0 lowest, that make up for these -1: bias + sum over planes of 2**b * (number of -1 weights).
+// to output channel fold * PE + pe. A beat's sum is 1 short for each -1 among the lanes 1, 3, 5, ... and SIMD - 1. Bias word
+// at address fold: PE signed fields of SUM_WIDTH bits, PE 0 lowest, that make up for it: bias + sum over planes of
+// 2**b * (number of -1 weights on these lanes).
 //
 // One output beat a fold: PE sums of SUM_WIDTH bits. Wrap-around on the way to a sum that fits does no harm.
 //
-// Latency 3 + max(1, clog2(SIMD)): register, adder tree of one level a cycle, accumulate, bias. One input beat a cycle.
+// Latency 3 + max(1, clog2(SIMD)): `abbnn_signed_sum`, accumulate, bias. One input beat a cycle. In front of the first
+// register is an adder: s_axis_tdata should come from a register.
 module abbnn_sum_array #(
     // Output channels at a time, at least 1.
     parameter integer PE = 1,
@@ -75,7 +77,7 @@ generate
     end
 endgenerate
 
-// Latency and result width of abbnn_signed_sum.
+// Latency less 1 and result width of abbnn_signed_sum.
 localparam integer LEVELS = SIMD > 1 ? $clog2(SIMD) : 1;
 localparam integer TREE_WIDTH = DATA_WIDTH + LEVELS;
 // Bits of the tree's result that a sum has room for.
@@ -88,7 +90,7 @@ localparam integer BEAT_WIDTH = SIMD_FOLD > 1 ? $clog2(SIMD_FOLD) : 1;
 localparam integer LAST_BEAT = SIMD_FOLD - 1;
 localparam integer WORDS = FOLDS * PLANES * SIMD_FOLD;
 
-// Index 0 is the input register, 1 to LEVELS are the tree's levels, LEVELS + 1 is the accumulator.
+// Index 0 to LEVELS are the registers of abbnn_signed_sum, LEVELS + 1 is the accumulator.
 reg [LEVELS+1:0] valid_reg;
 reg [LEVELS+1:0] last_reg;
 reg [LEVELS:0]   first_reg;
@@ -131,10 +133,8 @@ always @(posedge clk) begin
     end
 end
 
-// The weights of the beat that is accepted next, and their copy that goes along with the beat.
-wire [PE*SIMD-1:0]         weight_word;
-reg  [PE*SIMD-1:0]         weight_reg;
-reg  [SIMD*DATA_WIDTH-1:0] value_reg;
+// The weights of the beat that is accepted next.
+wire [PE*SIMD-1:0] weight_word;
 
 abbnn_table #(
     .WIDTH(PE*SIMD),
@@ -164,10 +164,6 @@ abbnn_table #(
 );
 
 always @(posedge clk) begin
-    if (advance) begin
-        weight_reg <= weight_word;
-        value_reg  <= s_axis_tdata;
-    end
     if (fold_done) begin
         bias_reg <= bias_word;
     end
@@ -182,8 +178,8 @@ abbnn_signed_sum #(
 ) tree_inst (
     .clk(clk),
     .enable(advance),
-    .values(value_reg),
-    .weights(weight_reg),
+    .values(s_axis_tdata),
+    .weights(weight_word),
     .sums(tree_sums)
 );
 

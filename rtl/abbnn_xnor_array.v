@@ -16,8 +16,8 @@
 // class add to the ones. BORDER = 1: class = row class * 3 + column class, each 0 for the first row (column), else 2 for
 // the last, else 1. BORDER = 0: class 0 only.
 //
-// Latency from the last beat of a fold to its sums: 5 with SIMD_FOLD = 1 (fetch, 3 in the popcount, output register),
-// else 6 (one more to accumulate). A beat every cycle; all of it advances together, and s_axis_tready is a register.
+// Latency from the last beat of a fold to its sums: 5 (fetch, 3 in the popcount, output register), one more with
+// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). A beat every cycle; all of it advances together, and s_axis_tready is a register.
 module abbnn_xnor_array #(
     // Output channels computed at once, at least 1.
     parameter integer PE = 8,
@@ -35,6 +35,8 @@ module abbnn_xnor_array #(
     parameter integer BORDER = 1,
     // Bits of a sum, at least clog2(SIMD * SIMD_FOLD + 1) + 1: it holds -fan-in to +fan-in.
     parameter integer SUM_WIDTH = 10,
+    // Where the weights go when synthesized: 0 as the tool likes, 1 LUTs, 2 block RAM.
+    parameter integer WEIGHT_MEMORY = 0,
     // $readmemh file of CHANNELS / PE * SIMD_FOLD weight words; with "" the weights stay undefined.
     parameter WEIGHT_FILE = "",
     // $readmemh file of CHANNELS / PE correction words a class; with "" the corrections stay undefined.
@@ -76,6 +78,9 @@ generate
     if (SUM_WIDTH < $clog2(SIMD * SIMD_FOLD + 1) + 1) begin : gen_check_sum_width
         SUM_WIDTH_must_hold_plus_and_minus_the_fan_in param_error ();
     end
+    if (WEIGHT_MEMORY < 0 || WEIGHT_MEMORY > 2) begin : gen_check_weight_memory
+        WEIGHT_MEMORY_must_be_0_to_2 param_error ();
+    end
 endgenerate
 
 localparam integer FOLDS = CHANNELS / PE;
@@ -84,7 +89,7 @@ localparam integer CORRECTION_WORDS = (BORDER == 1) ? 9 * FOLDS : FOLDS;
 localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
 localparam integer TOTAL_WIDTH = $clog2(SIMD * SIMD_FOLD + 1);
 // Registers between the input and the output register: fetch, LATENCY of abbnn_popcount, accumulator.
-localparam integer POPCOUNT_LATENCY = 3;
+localparam integer POPCOUNT_LATENCY = (SIMD > 288) ? 4 : 3;
 localparam integer STAGES = 1 + POPCOUNT_LATENCY + ((SIMD_FOLD > 1) ? 1 : 0);
 
 // Counter widths, at least 1.
@@ -134,6 +139,10 @@ end
 
 // ---- fetch -------------------------------------------------------------------------------------------------------------
 
+localparam RAM_STYLE = (WEIGHT_MEMORY == 1) ? "logic" : (WEIGHT_MEMORY == 2) ? "block" : "auto";
+wire unused_ram_style = &{1'b0, RAM_STYLE};
+
+(* ram_style = RAM_STYLE *)
 reg [PE*SIMD-1:0] weight_mem [0:WEIGHT_WORDS-1];
 reg [PE*SIMD-1:0] weight_reg;
 reg [SIMD-1:0]    activation_reg;
@@ -239,7 +248,8 @@ genvar p;
 generate
     for (p = 0; p < PE; p = p + 1) begin : gen_pe
         abbnn_popcount #(
-            .WIDTH(SIMD)
+            .WIDTH(SIMD),
+            .LATENCY(POPCOUNT_LATENCY)
         ) popcount_inst (
             .clk(clk),
             .enable(advance),

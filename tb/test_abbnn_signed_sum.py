@@ -1,4 +1,4 @@
-"""abbnn_signed_sum: both forms (bit planes and adder tree) give the exact sums, LATENCY enables later."""
+"""abbnn_signed_sum: all three forms (wide sum, table, chains and tree) give the exact sums, LATENCY enables later."""
 
 import cocotb
 import numpy as np
@@ -18,7 +18,7 @@ BAD_PARAMETERS = [
 
 
 def latency(simd):
-    return max(1, (simd - 1).bit_length())
+    return 1 + max(1, (simd - 1).bit_length())
 
 
 @cocotb.test()
@@ -50,19 +50,7 @@ async def sums_under_enable(dut):
         assert_equal(got, expected[: len(got)], "operands, output")
 
 
-@pytest.mark.parametrize(
-    ("pe", "simd", "width", "structural"),
-    [
-        (1, 1, 2, False),
-        (3, 27, 9, False),
-        (2, 32, 16, False),
-        (1, 1, 2, True),
-        (1, 2, 5, True),
-        (3, 27, 9, True),
-        (2, 32, 16, True),
-    ],
-)
-def test_abbnn_signed_sum(pe, simd, width, structural):
+def check(pe, simd, width, **options):
     rng = np.random.default_rng(simd)
     count = 200
     low, high = -(1 << (width - 1)), (1 << (width - 1)) - 1
@@ -70,7 +58,33 @@ def test_abbnn_signed_sum(pe, simd, width, structural):
     values[:4] = [[low], [high], [-1], [0]]
     weights = rng.integers(0, 2, (count, pe, simd))
     weights[:8] = np.array([1, 1, 0, 0, 0, 0, 1, 1])[:, None, None]
-    expected = np.where(weights == 1, values[:, None], ~values[:, None]).sum(axis=2)
+    # Sums as far from 0 as they get.
+    values[8:24] = rng.choice([low, high], (16, simd))
+    weights[8:24] = (values[8:24] > 0)[:, None] == rng.integers(0, 2, (16, pe, 1))
+    lane = np.arange(simd)
+    counted = (lane % 2 == 1) | (lane == simd - 1)
+    expected = np.where(weights == 1, values[:, None], -values[:, None] - counted).sum(axis=2)
     parameters = {"PE": pe, "SIMD": simd, "DATA_WIDTH": width}
     case = {"values": values, "weights": weights, "expected": expected}
-    simulate("abbnn_signed_sum", "test_abbnn_signed_sum", parameters, case=case, structural=structural)
+    simulate("abbnn_signed_sum", "test_abbnn_signed_sum", parameters, case=case, structural=True, **options)
+
+
+SIZES = [(1, 1, 2), (3, 1, 3), (1, 2, 5), (4, 3, 2), (2, 5, 4), (3, 27, 9), (2, 32, 16)]
+SHAPES = [(1, 2, 5), (2, 32, 16), (2, 27, 9), (8, 27, 9), (3, 64, 16), (3, 147, 9)]
+"""Chains of depth 0 (PE of 1 and 2), 2 and 3; and every SIMD from 1 to 16: all ways to end a chain, and depth 1."""
+
+
+@pytest.mark.parametrize("form", ["ABBNN_WIDE_SUM", "ABBNN_TABLE_SUM"])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_simulation_forms(sizes, form):
+    check(*sizes, defines=[form])
+
+
+@pytest.mark.parametrize("sizes", SHAPES + [(pe, simd, 3) for pe in (1, 3) for simd in range(1, 17)])
+def test_structural_form(sizes):
+    check(*sizes)
+
+
+def test_table_form_on_verilator():
+    """The simulator that it is for."""
+    check(4, 27, 9, defines=["ABBNN_TABLE_SUM"], sim="verilator")

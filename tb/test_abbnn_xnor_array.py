@@ -19,6 +19,8 @@ GOOD_PARAMETERS = [  # and whether in the synthesis form of the popcount
     ((1, 3, 3, 2, 1, 1, 3, 1), True),
     ((2, 16, 32, 8, 3, 4, 1, 1), False),
     ((1, 1, 1, 1, 3, 3, 1, 2), False),
+    ((1, 33, 66, 2, 3, 2, 3, 1), False),
+    ((2, 33, 33, 2, 2, 3, 3, 1), True),
 ]
 BAD_PARAMETERS = [
     ("abbnn_xnor_array", {"PE": 0}, "PE_must_be_at_least_1"),
@@ -26,6 +28,8 @@ BAD_PARAMETERS = [
     ("abbnn_xnor_array", {"PE": 4, "CHANNELS": 6}, "CHANNELS_must_be_a_multiple_of_PE"),
     ("abbnn_xnor_array", {"SIMD": 0}, "SIMD_must_be_at_least_1"),
     ("abbnn_xnor_array", {"SIMD_FOLD": 0}, "SIMD_FOLD_must_be_at_least_1"),
+    ("abbnn_xnor_array", {"WEIGHT_MEMORY": -1}, "WEIGHT_MEMORY_must_be_0_to_2"),
+    ("abbnn_xnor_array", {"WEIGHT_MEMORY": 3}, "WEIGHT_MEMORY_must_be_0_to_2"),
     ("abbnn_xnor_array", {"OUT_HEIGHT": 0}, "OUT_HEIGHT_must_be_at_least_1"),
     ("abbnn_xnor_array", {"OUT_WIDTH": 0}, "OUT_WIDTH_must_be_at_least_1"),
     ("abbnn_xnor_array", {"BORDER": 2}, "BORDER_must_be_0_or_1"),
@@ -34,9 +38,9 @@ BAD_PARAMETERS = [
 ]
 
 
-def latency(simd_fold):
+def latency(simd, simd_fold):
     """Edges from the last beat of a fold to its sums."""
-    return 5 if simd_fold == 1 else 6
+    return 5 + (simd > 288) + (simd_fold > 1)
 
 
 @pytest.mark.parametrize(("sizes", "structural"), GOOD_PARAMETERS)
@@ -82,10 +86,10 @@ def test_abbnn_xnor_array(sizes, structural):
         parameters,
         Stream(beats, simd, 1),
         Stream(sums, pe, sum_width),
-        latency=latency(simd_fold),
+        latency=latency(simd, simd_fold),
         needs=np.arange(simd_fold - 1, length, simd_fold),
         # Two sums wait at the output, and every stage before it fills up.
-        accepted=2 * simd_fold + latency(simd_fold) - 1,
+        accepted=2 * simd_fold + latency(simd, simd_fold) - 1,
         resets=(simd_fold + 1, length // 2 + 2, length + 7),
         tables=tables,
         structural=structural,

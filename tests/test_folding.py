@@ -279,6 +279,8 @@ def test_every_single_illegal_fold_is_refused(structure) -> None:
         ({"block01": Fold(1, 12)}, "folding: block01: SIMD 12 is not 9 times a divisor of 4 channels"),
         ({"block01": Fold(1, 27)}, "folding: block01: SIMD 27 is not 9 times a divisor of 4 channels"),
         ({"stem": Fold(1, 0)}, "folding: stem: SIMD 0 is not 9 times a divisor of 3 channels"),
+        ({"block00": Fold(1, 9, "distributed")}, "folding: block00: its weights cannot go to 'distributed'"),  # type: ignore[arg-type]
+        ({"stem": Fold(1, 9, "block")}, "folding: stem: its weights cannot go to 'block'"),
         ({"head": Fold(1, 4)}, "folding: head: SIMD 4 is not 1 times a divisor of 6 channels"),
         ({"block02.shortcut": Fold(6, 1)}, "folding: block02.shortcut: PE 6 differs from its block's"),
         ({"block02": Fold(2, 9), "block02.shortcut": Fold(2, 1), "block03": Fold(3, 27)}, "folding: block03: 2 stream"),
@@ -300,9 +302,11 @@ def test_a_repeated_residual_is_whole_beats() -> None:
 
 def test_json_round_trip(small, tmp_path) -> None:
     folding = balance(small)
+    folding |= {"block00": replace(folding["block00"], weights="block")}
     path = tmp_path / "fold.json"
     path.write_text(to_json(folding))
     assert read_folding(path) == folding
+    assert to_json(folding).count("weights") == 1
     assert '"block02.shortcut": {\n      "pe": ' in to_json(folding)
     path.write_text('{"stages": {"stem": {"pe": 16, "simd": 27}}}')  # the example of docs/formats.md
     assert read_folding(path) == {"stem": Fold(16, 27)}

@@ -15,6 +15,7 @@ from export.folding import Fold, balance, cycles, stages
 from export.layout import read_mem, unpack
 from export.mem import FORMAT, HEADER, MANIFEST, read_manifest, render, write
 from export.tables import (
+    fan_in_order,
     read_compare_table,
     read_qprelu_table,
     read_scale_table,
@@ -141,8 +142,9 @@ class Folder:
     def sum_layer(self, name: str, shape, planes: int, pe: int, simd: int, width: int) -> SumLayer:
         weights = read_sum_array_weights(self.words(f"{name}_weights.mem"), shape, planes, pe, simd)
         words = unpack(self.words(f"{name}_bias.mem"), pe, width, signed=True).ravel()
-        inverted = (((1 << planes) - 1 - weights) // 2).sum(axis=(1, 2, 3))
-        return SumLayer(weights, wrapped(words - inverted, width), planes)
+        counted = [lane for lane in range(simd) if lane % 2 == 1 or lane == simd - 1]
+        short = (((1 << planes) - 1 - fan_in_order(weights, simd)[:, :, counted]) // 2).sum(axis=(1, 2))
+        return SumLayer(weights, wrapped(words - short, width), planes)
 
     def block(self, index: int, like: Block) -> tuple[Block, BlockNumbers]:
         """`like` gives what the hardware need not know: which thresholds were learned, and the variance's history."""
@@ -356,6 +358,7 @@ def test_header_values(small, folder) -> None:
         "BLOCK_SHORTCUT_SCALE_SUM_WIDTH": [1, 1, short_bounds.products_bits, 1],
         "BLOCK_SHORTCUT_SCALED_WIDTH": [1, 1, short_bounds.scaled.bits, 1],
         "BLOCK_FIELD_WIDTH": [bound.field_bits for bound in bounds],
+        "BLOCK_WEIGHT_MEMORY": [0] * 4,
         "BLOCK_LEFT_MAX": left,
         "BLOCK_ACTIVATION_SHIFT_WIDTH": [max(1, step.bit_length()) for step in steps],
         "HEAD_CHANNELS": 6,

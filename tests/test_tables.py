@@ -261,7 +261,8 @@ def test_weight_planes_sum_up(seed, planes) -> None:
 
 
 def emulated_sum_array(words, values, shape, stride, planes, pe, lanes, sum_width):
-    """abbnn_sum_array beat by beat: planes from the top, inverted values for -1, a doubled accumulator that wraps."""
+    """abbnn_sum_array beat by beat: planes from the top, 1 short for a -1 on odd lanes and the last, a doubled
+    accumulator that wraps."""
     weight_words, bias_words = words
     out_channels, kernel, _, channels = shape
     simd, folds, beats = kernel * kernel * lanes, out_channels // pe, channels // lanes
@@ -279,7 +280,8 @@ def emulated_sum_array(words, values, shape, stride, planes, pe, lanes, sum_widt
                             word = weight_words[(fold * planes + plane) * beats + beat]
                             for lane in range(simd):
                                 value = window[beat][lane]
-                                total += value if field(word, element * simd + lane, 1) else ~value
+                                short = lane % 2 == 1 or lane == simd - 1
+                                total += value if field(word, element * simd + lane, 1) else -value - short
                             total = signed(total, sum_width)
                     total += field(bias_words[fold], element, sum_width)
                     result[row, column, fold * pe + element] = signed(total, sum_width)
@@ -319,10 +321,16 @@ def test_plane_serial_inverted_adds_are_the_sum(kernel, stride, planes, channels
 
 
 def test_sum_tables_by_hand() -> None:
-    """Weights 3 and -1 of two planes: planes ++ and -+, so that the bias takes in one inverted lane of weight 2."""
+    """Weights 3 and -1 of two planes: planes +- and ++: the bias takes in 1 of weight 2 for lane 1.
+
+    Weights -3, 1 and 5 of three planes: -++, +-+ and ---: lane 0 is not counted, lane 2 as the last is.
+    """
     weight_words, bias_words = sum_array_tables(np.array([[[[3, -1]]]]), np.array([10]), 2, 1, 2, 8)
     assert weight_words == [0b01, 0b11]
     assert bias_words == [12]
+    weight_words, bias_words = sum_array_tables(np.array([[[[-3, 1, 5]]]]), np.array([10]), 3, 1, 3, 8)
+    assert weight_words == [0b110, 0b101, 0b000]
+    assert bias_words == [10 + 2 + (1 + 1)]
 
 
 @given(SEEDS, st.sampled_from([1, 3, 5]), st.integers(1, 4), st.integers(1, 6), st.integers(1, 6))
