@@ -19,6 +19,8 @@ Labels = NDArray[np.int64]
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 LABEL_FILES = ("labels.txt", "labels.csv")
+SHIPPED_IMAGES = Path(__file__).resolve().parent.parent / "models" / "cifar10_test100.npz"
+"""100 of CIFAR-10's test images, ten a class, that come with the project."""
 CIFAR_SIDE = 32
 CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
 
@@ -249,3 +251,12 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
         if not (value.isascii() and value.isdigit()):
             raise ValueError(f"{path}: label {value!r} of {name} is not a number")
     return _checked_labels(path, np.array([int(value) for value in values], dtype=np.int64), len(names))
+
+
+def resized(images: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """(N, H, W, C) -> (N, height, width, C) by the nearest pixel."""
+    rows, columns = (
+        (2 * np.arange(wanted) + 1) * had // (2 * wanted)
+        for wanted, had in zip((height, width), images.shape[1:3], strict=True)
+    )
+    return np.ascontiguousarray(images[:, rows[:, None], columns])

@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,27 +18,17 @@ from pipeline import Report, default_run_folder, logged, run_core  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from golden.images import CIFAR_CLASSES, CIFAR_SIDE, read_images  # noqa: E402
+from export.folding import read_folding  # noqa: E402
+from golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized  # noqa: E402
 from golden.network import load_network  # noqa: E402
 from golden.structure import Structure  # noqa: E402
-
-SHIPPED = ROOT / "models" / "cifar10_test100.npz"
-
-
-def resized(images: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """(N, H, W, C) -> (N, height, width, C) by the nearest pixel."""
-    rows, columns = (
-        (2 * np.arange(wanted) + 1) * had // (2 * wanted)
-        for wanted, had in zip((height, width), images.shape[1:3], strict=True)
-    )
-    return np.ascontiguousarray(images[:, rows[:, None], columns])
 
 
 def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """The images that come with the project in the network's size; their labels, if it has as many classes."""
-    images, labels = read_images(SHIPPED)
+    images, labels = read_images(SHIPPED_IMAGES)
     if (structure.height, structure.width) != (CIFAR_SIDE, CIFAR_SIDE):
-        print(f"{SHIPPED.name}: resized to {structure.height}x{structure.width} by the nearest pixel")
+        print(f"{SHIPPED_IMAGES.name}: resized to {structure.height}x{structure.width} by the nearest pixel")
         images = resized(images, structure.height, structure.width)
     return images, labels if structure.classes == CIFAR_CLASSES else None
 
@@ -71,9 +60,12 @@ def _run(arguments: argparse.Namespace) -> int:
         images, labels = shipped_images(structure)
     else:
         images, labels = read_images(arguments.data, structure.height, structure.width)
-    if not 1 <= arguments.images <= len(images):
-        raise ValueError(f"IMAGES={arguments.images}: 1 to {len(images)} can be had from {arguments.data or SHIPPED}")
-    images, labels = images[: arguments.images], None if labels is None else labels[: arguments.images]
+    first, count = arguments.first, arguments.images
+    if not (first >= 0 and 1 <= count <= len(images) - first):
+        source = arguments.data or SHIPPED_IMAGES
+        raise ValueError(f"FIRST={first} IMAGES={count}: {source} has images 0 to {len(images) - 1}")
+    images, labels = images[first : first + count], None if labels is None else labels[first : first + count]
+    folding = None if arguments.fold is None else read_folding(arguments.fold)
     folder = default_run_folder(f"sim-{structure.name}", default_simulator())
     console = Console()
     log = folder / "sim.log"
@@ -81,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     failure = None
     try:
         with logged(log, len(images), default_simulator()):
-            report = run_core(network, images, labels, folder)
+            report = run_core(network, images, labels, folder, folding=folding)
     except SystemExit as error:
         failure = str(error)
     if failure is not None:
@@ -113,6 +105,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s"
+    )
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first; default %(default)s")
+    parser.add_argument(
+        "--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage; default: as export mem chooses"
     )
     parser.add_argument(
         "--data", type=Path, metavar="IMAGES", help="of the network's size; default: the shipped ones, resized"

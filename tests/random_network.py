@@ -14,11 +14,11 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from export.freeze import FreezeOptions, freeze
+import export.random_network
+from export.freeze import FreezeOptions
 from golden.network import IntegerNetwork
 from golden.structure import Activation, Block, Shortcut, Stem, Structure
-from train.random_checkpoint import random_checkpoint
-from train.variant import Scales, Variant
+from train.variant import Scales
 
 
 def random_structure(seed: int) -> Structure:
@@ -61,8 +61,9 @@ def random_network(
     **options: Any,
 ) -> IntegerNetwork:
     """A frozen `random_checkpoint`. `options` are those of FreezeOptions; fraction bits are 9 unless they say other."""
-    checkpoint = random_checkpoint(structure, np.random.default_rng(seed), spread=spread)
-    return freeze(checkpoint, structure, Variant(scales=scales), FreezeOptions(**{"fraction_bits": 9} | options))
+    return export.random_network.random_network(
+        structure, seed, spread=spread, scales=scales, options=FreezeOptions(**{"fraction_bits": 9} | options)
+    )
 
 
 def random_images(structure: Structure, seed: int, count: int) -> NDArray[np.uint8]:

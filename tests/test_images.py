@@ -1,7 +1,6 @@
 """golden.images: every source gives the same pixels, and whatever does not fit is one line that names the culprit."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from golden.images import image_size, read_images
+from golden.images import SHIPPED_IMAGES, image_size, read_images
 from tools.pick_images import main as pick_images
 from tools.pick_images import pick
 
-SHIPPED = Path(__file__).parent.parent / "models" / "cifar10_test100.npz"
 IMAGES = np.random.default_rng(5).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 LABELS = np.arange(12) % 10
 
@@ -260,7 +258,7 @@ def test_damaged_files_are_refused_or_read(tmp_path, data, suffix):
 
 
 def test_shipped_images():
-    images, labels = read_images(SHIPPED)
+    images, labels = read_images(SHIPPED_IMAGES)
     assert images.shape == (100, 32, 32, 3)
     np.testing.assert_array_equal(labels, np.tile(np.arange(10), 10))
     assert len(np.unique(images.reshape(100, -1), axis=0)) == 100
