@@ -69,12 +69,8 @@ def yosys(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
     """Synthesises the processes too: no latch, asynchronous reset, multiplier, undriven or twice driven net."""
-    values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
-    options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
-    others = [path for path in sorted(RTL.glob("*.v")) if path.stem in reachable(module)]
     script = [
-        f"read_verilog -defer {options} {' '.join(map(str, others))}",
-        f"hierarchy -check -top {module} {values}",
+        *yosys_elaboration(module, parameters, sources(module), includes=includes, defines=defines),
         "proc",
         "check -assert",
         "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS + MULTIPLYING_CELLS),
@@ -82,15 +78,35 @@ def yosys(
     return ["yosys", "-q", "-p", "; ".join(script)]
 
 
+def yosys_elaboration(
+    module: str,
+    parameters: Parameters,
+    files: Sequence[str],
+    *,
+    includes: Sequence[Path] = (),
+    defines: Sequence[str] = (),
+) -> list[str]:
+    """The commands that read `files` and elaborate `module` with these parameters as the top."""
+    values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
+    options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
+    return [f"read_verilog -defer {options} {' '.join(files)}", f"hierarchy -check -top {module} {values}"]
+
+
+SIZED = re.compile(r"\d+'s?[bdh][0-9a-f]+")
+"""A number with its width as Verilog writes it ("24'h7a7680")."""
+
+
 def _quoted(value: int | str) -> str:
-    """A text in quotes; a number, or one with its width as Verilog writes it ("24'h7a7680"), as it is."""
-    sized = re.fullmatch(r"\d+'s?[bdh][0-9a-f]+", str(value)) is not None
-    return f'"{value}"' if isinstance(value, str) and not sized else str(value)
+    """A text in quotes; a number, with or without its width, as it is."""
+    return f'"{value}"' if isinstance(value, str) and not SIZED.fullmatch(value) else str(value)
 
 
 def _yosys_value(value: int | str) -> str:
-    """Yosys reads no minus sign on its command line."""
-    return _quoted(value) if isinstance(value, str) or value >= 0 else f"32'sd{value + 2**32}"
+    """Yosys' command line reads no minus sign and no text, but a text's bytes as a number are one to Verilog."""
+    if isinstance(value, str):
+        text = value.encode("ascii")
+        return value if SIZED.fullmatch(value) else f"{8 * len(text)}'h{text.hex()}"
+    return str(value) if value >= 0 else f"32'sd{value + 2**32}"
 
 
 @functools.cache

@@ -1,0 +1,178 @@
+"""Command line: area of a network by synthesis, what its memories became, the points of the area model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tqdm import tqdm
+
+from export.folding import balance, check, read_folding
+from golden.files import replacing
+from golden.network import load_network
+from syn import area, calibrate
+from syn.cells import FAMILIES, OVERHEAD
+from syn.yosys import executable, version
+from tools import rtl
+
+REPORTS = rtl.ROOT / "build" / "reports"
+WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _clock(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{value:g} is not positive")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m syn", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what, description in (
+        (
+            "area",
+            "LUTs, flip-flops, block RAMs and DSPs a stage, a module and in all",
+            "Synthesise every stage of a network by itself with Yosys and add up. Results are kept in build/syn and "
+            "used again while sources, parameters, contents and Yosys stay the same.",
+        ),
+        (
+            "memory",
+            "block RAM bits needed and used, and the contents read back from the netlist",
+            "The same synthesis; what became of the memories, and whether each still holds the words of its file.",
+        ),
+    ):
+        command = commands.add_parser(name, help=what, description=description)
+        command.add_argument("network", type=Path, metavar="FILE.safetensors")
+        fold = command.add_mutually_exclusive_group()
+        fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
+        fold.add_argument("--cycles", type=_natural, metavar="N", help="fold for at most N cycles a frame")
+        command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
+        command.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be repeated")
+        command.add_argument("--jobs", type=_natural, default=os.cpu_count(), metavar="J", help="default %(default)s")
+        command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
+        command.add_argument(
+            "--clock", type=_clock, default=area.CLOCK_MHZ, metavar="MHZ", help="assumed; default %(default)s"
+        )
+        command.add_argument(
+            "--out", type=Path, metavar="FILE.json", help="default build/reports/area-NAME-FAMILY.json"
+        )
+
+    command = commands.add_parser(
+        "calibrate",
+        help="synthesise the designs that the area model is fitted to and validated on",
+        description=f"Write {calibrate.FILE.relative_to(rtl.ROOT)}. What was synthesised before is taken from "
+        "build/syn, so that an interrupted run goes on where it was.",
+    )
+    command.add_argument(
+        "--family",
+        action="append",
+        choices=sorted(FAMILIES),
+        help="default: all; may be repeated; the others keep their points",
+    )
+    command.add_argument("--jobs", type=_natural, default=os.cpu_count(), metavar="J", help="default %(default)s")
+    command.add_argument("--list", action="store_true", help="only say what would be synthesised")
+    command.add_argument("--out", type=Path, default=calibrate.FILE, metavar="FILE.json", help="default %(default)s")
+    return parser
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    network = load_network(arguments.network)
+    try:
+        folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
+        check(network, folding)
+        designs = area.stage_designs(network, folding)
+    except ValueError as error:
+        raise ValueError(f"{arguments.fold or arguments.network}: {error}") from None
+    names = [each.stage for each in designs]
+    for name in arguments.stage or ():
+        if name not in names:
+            raise ValueError(f"--stage {name}: there are {', '.join(names)}")
+    chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
+    complete = len(chosen) == len(designs)
+    with tqdm(total=len(chosen), unit="stage", disable=None) as progress:
+        areas = area.measure_all(
+            chosen,
+            arguments.family,
+            jobs=arguments.jobs,
+            reuse=not arguments.no_reuse,
+            done=lambda stage: progress.update(),
+        )
+    report = area.to_json(network, folding, arguments.family, areas, arguments.clock if complete else None)
+    out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
+    console, name = _console(), network.structure.name
+    tables = area.area_tables(name, arguments.family, areas) if arguments.command == "area" else []
+    for table in [*tables, *(area.memory_tables(name, areas) if arguments.command == "memory" else [])]:
+        console.print(table)
+    if arguments.command == "area":
+        _say_area(report)
+    print(f"{out}: written")
+    for fault in report["faults"]:
+        print(f"python -m syn {arguments.command}: {fault}", file=sys.stderr)
+    return 1 if report["faults"] else 0
+
+
+def _say_area(report: dict[str, Any]) -> None:
+    reused = [stage["stage"] for stage in report["stages"] if stage["reused_from"]]
+    print(
+        f"{len(report['stages'])} stages, synthesised one by one and added up, hierarchy kept; {len(reused)} of them "
+        "not run: a stage of equal parameters stands for each"
+    )
+    print(f"{' + '.join(OVERHEAD)}: {report['overhead_share']:.1%} of the LUTs; half or more is too much")
+    if figures := report["efficiency"]:
+        print(
+            f"{figures['interval']:,} cycles a frame, {figures['clock_mhz']:g} MHz assumed: "
+            f"{figures['frames_per_second']:,.0f} frames/s, {figures['gops']:,.1f} GOPS, "
+            f"{figures['gops_per_klut']:.1f} GOPS/kLUT"
+        )
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    plans = calibrate.plan(arguments.family)
+    if arguments.list:
+        for each in plans:
+            print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
+        return 0
+    others = calibrate.kept(arguments.out, arguments.family or sorted(FAMILIES), version())
+    with tqdm(total=len(plans), unit="stage", disable=None) as progress:
+        points = others + calibrate.run(plans, jobs=arguments.jobs, done=lambda stage: progress.update())
+    calibrate.write(points, arguments.out, version())
+    print(f"{arguments.out}: {len(points)} points written")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        if not getattr(arguments, "list", False):
+            executable()
+        run = _calibrate if arguments.command == "calibrate" else _measure
+        return run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"python -m syn {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

