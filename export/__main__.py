@@ -1,8 +1,10 @@
-"""Command line: freeze a checkpoint, write the RTL's memory files."""
+"""Command line: freeze a checkpoint, fold a network for a device, write the RTL's memory files."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages
+from export.area import DEVICES, Device, devices, read_calibration, validate
+from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
 from export.freeze import (
     DEFAULT_STEM_PLANES,
     DEFAULT_TERMS,
@@ -27,12 +30,14 @@ from export.freeze import (
     threshold_overflows,
 )
 from export.mem import write
-from golden.images import read_images
+from export.random_network import random_network
+from export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
+from golden.images import SHIPPED_IMAGES, read_images, resized
 from golden.network import IntegerNetwork, load_network, network_hash, save_network
 from golden.ops import value_range
 from golden.ranges import analyse
-from golden.structure import DECLARATIONS, block_name
-from train.variant import ALPHA, Form
+from golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
+from train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
     from train.checkpoint import Checkpoint
@@ -45,8 +50,26 @@ def _positive(text: str) -> int:
     return value
 
 
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{value:g} is not a part of 1")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{value:g} is not positive")
+    return value
+
+
 def _value_bits(text: str) -> int | None:
     return None if text == "auto" else int(text)
+
+
+def _device_names() -> str:
+    return ", ".join(sorted(devices()))
 
 
 def _terms_of(text: str) -> tuple[str, int]:
@@ -127,6 +150,43 @@ def _parser() -> argparse.ArgumentParser:
     official.add_argument("--alpha", type=float, metavar="A", help=f"factor of binary convolutions; default {ALPHA}")
     official.add_argument(
         "--form", choices=get_args(Form), help="of the activation: the official code's (default), or the paper's Eq. 8"
+    )
+
+    command = commands.add_parser(
+        "random",
+        help="a network's frozen form with random weights, to measure size and speed with",
+        description="Write a declared network at full size with random weights of trained-looking statistics.",
+    )
+    command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
+    command.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    command.add_argument(
+        "--scales", choices=get_args(Scales), default="pow2", help="pow2: T = 1, as trained here (default); free: T = 3"
+    )
+    command.add_argument("--classes", type=_positive, default=10, metavar="N", help="default %(default)s")
+    command.add_argument("--image", type=_positive, default=CIFAR_SIDE, metavar="N", help="side; default %(default)s")
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
+
+    command = commands.add_parser(
+        "fold",
+        help="frozen network -> PE and SIMD of every stage for a device",
+        description="Find the folding for a device: with a rate the cheapest that reaches it, without one the fastest "
+        "that fits. Areas are estimates, fitted on synthesis results; nothing is synthesized here.",
+    )
+    command.add_argument("network", type=Path, metavar="FILE.safetensors")
+    command.add_argument("--target", required=True, metavar="DEVICE", help=f"one of {DEVICES.name}: {_device_names()}")
+    command.add_argument("--out", required=True, type=Path, metavar="FOLD.json", help="what mem --fold reads")
+    goal = command.add_mutually_exclusive_group()
+    goal.add_argument("--fps", type=_above_zero, metavar="N", help="frames a second at the clock, at least")
+    goal.add_argument("--cycles", type=_positive, metavar="N", help="cycles a frame, at most")
+    command.add_argument(
+        "--fill",
+        type=_fraction,
+        default=DEFAULT_FILL,
+        metavar="PART",
+        help="of the device's LUTs, flip-flops and block RAMs that may be used; default %(default)s",
+    )
+    command.add_argument(
+        "--clock", type=_above_zero, metavar="MHZ", help="default: what is assumed for the device, see the same file"
     )
 
     command = commands.add_parser(
@@ -223,12 +283,79 @@ def _description(network: IntegerNetwork, images: NDArray[np.uint8]) -> Iterator
         yield f"{clipped} sign thresholds lie beyond the value range and were clipped to it"
 
 
-def _mem(arguments: argparse.Namespace) -> None:
-    network = load_network(arguments.network)
+def _random(arguments: argparse.Namespace) -> None:
+    structure = declared_network(arguments.network, classes=arguments.classes, image=arguments.image)
+    images = resized(read_images(SHIPPED_IMAGES)[0], structure.height, structure.width)
+    network = random_network(structure, arguments.seed, scales=arguments.scales, images=images)
+    save_network(network, arguments.out)
+    digest = network_hash(network)[:16]
+    print(f"{arguments.out}: {structure.name}, random weights of seed {arguments.seed}, sha256 {digest}")
+
+
+def _proven(path: Path) -> IntegerNetwork:
+    """The network of a file whose numbers all fit. ValueError names the file."""
+    network = load_network(path)
     try:
         analyse(network)
     except ValueError as error:
-        raise ValueError(f"{arguments.network}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
+    return network
+
+
+def _fold(arguments: argparse.Namespace) -> None:
+    known = devices()
+    if arguments.target not in known:
+        raise ValueError(f"no device {arguments.target}; there are {_device_names()}")
+    device = known[arguments.target]
+    network = _proven(arguments.network)
+    clock = arguments.clock or device.clock_mhz
+    target = arguments.cycles if arguments.fps is None else math.floor(clock * 1e6 / arguments.fps)
+    solver = Solver(network, device.family)
+    found = solve(solver, device, target=target, fill=arguments.fill, clock_mhz=clock)
+    estimates = estimate(found, device, arguments.fill, clock)
+    text = json.dumps(json.loads(to_json(found.folding)) | {"estimate": estimates}, indent=2) + "\n"
+    arguments.out.write_text(text, encoding="utf-8")
+    for line in _folded(solver, found, device):
+        print(line)
+    assumed = "assumed " if arguments.clock is None else ""
+    print(
+        f"{arguments.out}: {found.interval} cycles a frame, {rate(found.interval, clock):,.1f} frames a second at "
+        f"{assumed}{clock:g} MHz"
+    )
+
+
+def _folded(solver: Solver, found: Solution, device: Device) -> Iterator[str]:
+    """A table of the stages, what the device has, and how far estimates were off."""
+    of = f"{'stage':<18} {'PE':>4} {'SIMD':>5} {'weights':>7} {'cycles':>9}"
+    yield f"{of} {'LUT':>8} {'FF':>8} {'BRAM':>6}   (estimated)"
+    for stage in stages(solver.network):
+        fold, area = found.folding[stage.name], found.areas[stage.name]
+        yield (
+            f"{stage.name:<18} {fold.pe:>4} {fold.simd:>5} {fold.weights:>7} {cycles(stage, fold):>9} "
+            f"{area.lut:>8.0f} {area.ff:>8.0f} {area.bram:>6g}"
+        )
+    for name, area in (("rest", found.fixed), ("all", found.area)):
+        yield f"{name:<18} {'':>27} {area.lut:>9.0f} {area.ff:>8.0f} {area.bram:>6g}"
+    area = found.area
+    lut, ff, bram = 100 * area.lut / device.lut, 100 * area.ff / device.ff, 100 * area.bram / device.bram
+    yield f"{'% of ' + device.name:<18} {'':>27} {lut:>9.1f} {ff:>8.1f} {bram:>6.1f}"
+    errors = validate(solver.model, read_calibration())
+    if errors:
+        worst = [max(abs(getattr(error, name)) for error in errors) for name in ("lut", "ff")]
+        blocks = max(abs(error.predicted.bram - error.measured.bram) for error in errors)
+        yield (
+            f"estimates were off by up to {worst[0]:.0%} of the LUTs, {worst[1]:.0%} of the flip-flops and {blocks:g} "
+            f"block RAMs on {len(errors)} designs for {device.family} that they were not fitted on"
+        )
+    else:
+        yield f"nothing tells how far estimates for {device.family} are off"
+    used = solver.area.modules & solver.model.guessed
+    if used:
+        yield f"never measured on {device.family}: {', '.join(sorted(used))}"
+
+
+def _mem(arguments: argparse.Namespace) -> None:
+    network = _proven(arguments.network)
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
     write(network, folding, arguments.out)
     print(f"{'stage':<18} {'PE':>4} {'SIMD':>5} {'cycles a frame':>15}")
@@ -241,7 +368,7 @@ def _mem(arguments: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        {"freeze": _freeze, "mem": _mem}[arguments.command](arguments)
+        {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem}[arguments.command](arguments)
     except (ValueError, OSError) as error:
         print(f"python -m export {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
