@@ -3,7 +3,11 @@
 TOPLEVEL ?= abbnn_core
 SIM      ?= icarus
 IMAGES   ?= 10
+FIRST    ?= 0
+DATA     ?=
 NETWORK  ?= models/tiny.safetensors
+FOLD     ?=
+SHARD    ?= 1/1
 SEED     ?= 1
 WAVES    ?= 0
 JOBS     ?= 2
@@ -17,25 +21,31 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train sim test lint bench clean check-sim check-toplevel
+.PHONY: help setup setup-train sim volume test lint bench bench-compare clean check-sim check-toplevel
 
 help: ## this list
 	@echo "Targets:"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
-	@echo "  IMAGES=$(IMAGES) NETWORK=$(NETWORK) (abbnn_core only)"
+	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
+	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
 ifeq ($(TOPLEVEL),abbnn_core)
-	@$(python) -m tb.sim --network "$(NETWORK)" --images "$(IMAGES)"
+	@$(python) -m tb.sim --network "$(NETWORK)" --images "$(IMAGES)" --first "$(FIRST)" \
+	    $(if $(DATA),--data "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
 else
 	@$(pytest) tb/test_$(TOPLEVEL).py
 endif
+
+volume: setup ## stream all images of DATA through abbnn_core on Verilator and compare every score
+	@$(python) -m tb.volume --network "$(NETWORK)" --jobs "$(JOBS)" --shard "$(SHARD)" \
+	    $(if $(DATA),--images "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
 
 test: lint setup-train ## everything: lint, all tests, the core on both simulators
 	@$(pytest) $(parallel) tests golden export train report
@@ -45,8 +55,11 @@ test: lint setup-train ## everything: lint, all tests, the core on both simulato
 lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no warning is let pass
 	@$(python) -m tools.lint
 
-bench: setup ## measure cycles, latency, utilisation and speeds into build/reports/bench.json
+bench: setup ## cycles, utilisation, area and speeds of all designs into build/reports/bench.json (an hour the first time)
 	@$(python) -m tools.bench
+
+bench-compare: setup ## published accelerators, each with its source, beside what make bench measured
+	@$(python) -m report peers
 
 setup: ## make .venv and install what simulation needs, once
 	@tools/setup.sh
@@ -56,7 +69,7 @@ setup-train: ## the same, and torch for training
 
 clean: ## remove all that was built but .venv
 	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find golden export train report tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find golden export train report syn tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 check-sim:
 	@: $(if $(filter icarus verilator,$(SIM)),,$(error SIM=$(SIM): icarus and verilator are supported))

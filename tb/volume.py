@@ -1,0 +1,616 @@
+"""`make volume`: whole data sets through abbnn_core on Verilator; the class and all scores of every image compared.
+
+    python -m tb.volume [--network FILE.safetensors] [--images IMAGES] [--shard K/N] [--jobs J] [--stall SEED] ...
+    python -m tb.volume --summary DIR ...       (the shards of one run, together)
+
+tb/volume.cpp drives the verilated core, so no Python runs per cycle. Its build depends on the Verilog, the exported
+header and that file, but not on the weights: they are read when a simulation starts. Results are kept, a line an
+image, in RESULTS of the run's folder; a run that was stopped continues there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+if __name__ == "__main__":
+    # The simulators have the other cores; BLAS reads this once, when NumPy loads it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tb")]
+
+from bench import simulation_defines, verilator_environment  # noqa: E402
+from pipeline import MEM_FOLDER, PATIENCE  # noqa: E402
+from sim import shipped_images  # noqa: E402
+
+from export.folding import Folding, balance, check, read_folding, to_json  # noqa: E402
+from export.mem import HEADER, read_manifest, write  # noqa: E402
+from export.schedule import timing  # noqa: E402
+from golden.images import SHIPPED_IMAGES, read_images  # noqa: E402
+from golden.model import Model  # noqa: E402
+from golden.network import IntegerNetwork, load_network, network_hash  # noqa: E402
+from tools.rtl import sources  # noqa: E402
+
+TOP = "abbnn_core"
+DRIVER = ROOT / "tb" / "volume.cpp"
+BUILD = ROOT / "build" / "volume"
+RESULTS = "results.jsonl"
+FOLDING = "folding.json"
+FORMAT = "abbnn-volume"
+VERSION = 1
+DRAIN_SECONDS = 10.0
+"""How long a simulator that is told to stop may take."""
+
+VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
+"""Lint is `make lint`'s business."""
+MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O3", "OPT_SLOW=-O1"]
+"""Make's precompiled header rule fails in the wheel's layout without the first variable."""
+
+Scores = NDArray[np.int32]
+
+
+class Fault(Exception):
+    """The core or its simulation failed: one line."""
+
+
+# ---- build ------------------------------------------------------------------------------------------------------
+
+
+def structure_header(text: str) -> str:
+    """abbnn_config.vh with 0 for the network's hash: equal for all weights that need equal hardware."""
+    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", text)
+    if count != 1:
+        raise Fault(f"{HEADER}: {count} lines of NETWORK_ID, expected one")
+    return header
+
+
+def rtl_hash() -> str:
+    """sha256 of all Verilog that the core consists of."""
+    return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
+
+
+def build(header: str) -> Path:
+    """The simulator of the core with this `structure_header`, built unless it is there."""
+    try:
+        environment = {**os.environ, **verilator_environment()}
+    except ModuleNotFoundError:
+        raise ValueError("verilator is not installed: make setup") from None
+    for tool in ("verilator_bin", "make", "c++"):
+        if shutil.which(tool, path=environment["PATH"]) is None:
+            raise ValueError(f"{tool} is not installed")
+    defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
+    options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE)]
+    key = json.dumps([options, header, DRIVER.read_text(), rtl_hash()])
+    program = BUILD / f"core-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    if program.exists():
+        return program
+    BUILD.mkdir(parents=True, exist_ok=True)
+    print(f"building {program.relative_to(ROOT)} (minutes for a large network)", flush=True)
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix=f".{program.name}-") as name:
+        folder = Path(name)
+        (folder / HEADER).write_text(header)
+        command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, f"-I{folder}"]
+        command += ["--Mdir", str(folder / "obj"), "-o", program.name, *options, *sources(TOP), str(DRIVER)]
+        log = BUILD / f"{program.name}.log"
+        with log.open("w") as file:
+            built = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            )
+        if built.returncode:
+            lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line]
+            raise Fault(f"{TOP} cannot be built, see {log}: {lines[0] if lines else built.returncode}")
+        (folder / "obj" / program.name).replace(program)
+    return program
+
+
+# ---- what is run ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` (from 1) of `count` contiguous parts."""
+
+    number: int = 1
+    count: int = 1
+
+    @staticmethod
+    def parse(text: str) -> Shard:
+        """
+        >>> Shard.parse("2/3").range(10)
+        range(3, 6)
+        """
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError(f"--shard {text}: K/N with K from 1 to N, such as 1/4")
+        return Shard(int(match[1]), int(match[2]))
+
+    def range(self, images: int) -> range:
+        """The images of this part."""
+        return range(images * (self.number - 1) // self.count, images * self.number // self.count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network, folding and data set; `images` uint8 (N, H, W, 3), `labels` (N,) or None."""
+
+    network: IntegerNetwork
+    folding: Folding
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    stall: int | None
+
+    def identity(self, shard: Shard) -> dict[str, Any]:
+        """What two runs must share to continue each other; shards of one run differ in `shard` alone."""
+        digest = hashlib.sha256(self.images.tobytes())
+        digest.update(b"" if self.labels is None else self.labels.tobytes())
+        expected = timing(self.network, self.folding)
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "network": self.network.structure.name,
+            "network_sha256": network_hash(self.network),
+            "folding_sha256": hashlib.sha256(to_json(self.folding).encode()).hexdigest(),
+            "rtl_sha256": rtl_hash(),
+            "images": len(self.images),
+            "images_sha256": digest.hexdigest(),
+            "labelled": self.labels is not None,
+            "classes": self.network.structure.classes,
+            "stall": self.stall,
+            "latency": expected.latency,
+            "interval": expected.interval,
+            "shard": str(shard),
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the core gave for an image, and when."""
+
+    image: int
+    scores: Scores
+    winner: int
+    cycles: int
+    """From the last class before it in the same simulation to its own; of the first, from its first pixel."""
+    first: bool
+
+
+# ---- results on disk --------------------------------------------------------------------------------------------
+
+
+class Store:
+    """RESULTS of a folder: the run's identity, then a line an image, in any order."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], lines: Mapping[int, Mapping[str, Any]]) -> None:
+        self.folder = folder
+        self.identity = dict(identity)
+        self.lines = dict(lines)
+        self.file: IO[str] | None = None
+
+    @staticmethod
+    def read(folder: Path) -> Store:
+        """The results so far. A last line without its end, of a run that was killed, is left out."""
+        path = folder / RESULTS
+        try:
+            whole = path.read_bytes().decode()
+        except FileNotFoundError:
+            raise ValueError(f"{path}: missing") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not a text file") from None
+        text = whole[: whole.rfind("\n") + 1].splitlines()
+        try:
+            entries = [json.loads(line) for line in text]
+            identity = entries[0]
+            if (identity["format"], identity["version"]) != (FORMAT, VERSION):
+                raise ValueError("another format or version")
+            part = Shard.parse(identity["shard"]).range(identity["images"])
+            lines = {entry["image"]: entry for entry in entries[1:]}
+            for entry in lines.values():
+                if not all(type(entry[key]) is int for key in ("class", "wrong", "cycles")):
+                    raise ValueError(f"image {entry['image']} has no result")
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise ValueError(f"{path}: not the results of a run ({error!r})") from None
+        stray = [image for image in lines if image not in part]
+        if stray or len(lines) != len(entries) - 1:
+            culprit = f"image {stray[0]} is not in shard {identity['shard']}" if stray else "an image twice"
+            raise ValueError(f"{path}: {culprit}")
+        return Store(folder, identity, lines)
+
+    @staticmethod
+    @contextmanager
+    def opened(folder: Path, identity: Mapping[str, Any]) -> Iterator[Store]:
+        """The folder's results, to be added to; those of another run are refused, a torn last line is cut off."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / RESULTS
+        with path.open("a+b") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{path}: in use by another run") from None
+            lock.seek(0)
+            whole = lock.read()
+            lock.truncate(whole.rfind(b"\n") + 1)
+            if b"\n" not in whole:
+                lock.write(json.dumps(identity).encode() + b"\n")
+                lock.flush()
+            store = Store.read(folder)
+            for key in {**store.identity, **identity}:
+                if store.identity.get(key) != identity.get(key):
+                    raise ValueError(f"{path}: of a run with another {key}; delete {folder} or take another --out")
+            with path.open("a", encoding="ascii") as store.file:
+                yield store
+
+    def add(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Write lines, and have them on their way to the disk."""
+        assert self.file is not None
+        self.file.write("".join(json.dumps(entry) + "\n" for entry in entries))
+        self.file.flush()
+        self.lines.update({entry["image"]: entry for entry in entries})
+
+
+# ---- simulation -------------------------------------------------------------------------------------------------
+
+
+class Simulator:
+    """One process with one thread that feeds it and one that puts batches of results, then None or a Fault, into
+    `arrivals`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        images: NDArray[np.uint8],
+        which: Sequence[int],
+        batch: int,
+        arrivals: queue.Queue[list[Result] | Fault | None],
+    ) -> None:
+        self.images, self.which, self.batch, self.arrivals = images, which, batch, arrivals
+        # In a session of its own, Ctrl-C reaches this process alone, which then stops the others.
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.threads = [threading.Thread(target=task, daemon=True) for task in (self._feed, self._receive)]
+        for thread in self.threads:
+            thread.start()
+
+    def _feed(self) -> None:
+        assert self.process.stdin is not None
+        # A simulator that has stopped says why itself.
+        with suppress(OSError), self.process.stdin as pipe:
+            for image in self.which:
+                pipe.write(self.images[image].tobytes())
+
+    def _receive(self) -> None:
+        try:
+            self._results()
+            self.arrivals.put(None)
+        except Fault as fault:
+            self.arrivals.put(fault)
+        except Exception as error:  # a thread that dies in silence would leave the run waiting
+            self.arrivals.put(Fault(f"unreadable results: {error!r}"))
+
+    def _results(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        batch: list[Result] = []
+        count, before, last = 0, 0, b""
+        for last in self.process.stdout:
+            if last.startswith(b"end ") or not last.endswith(b"\n") or count == len(self.which):
+                break
+            entered, left, winner, *scores = (int(word) for word in last.split())
+            cycles = left - before if count else left - entered
+            batch.append(Result(self.which[count], np.array(scores, np.int32), winner, cycles, not count))
+            before = left
+            count += 1
+            if len(batch) == self.batch:
+                self.arrivals.put(batch)
+                batch = []
+        if batch:
+            self.arrivals.put(batch)
+        self.process.stdout.close()
+        said = " ".join(self.process.stderr.read().decode(errors="replace").split())
+        status = self.process.wait()
+        if status or count != len(self.which) or last.split()[:2] != [b"end", str(count).encode()]:
+            reason = said or (f"exit status {status}" if status else "it stopped early")
+            raise Fault(
+                f"after {count} of {len(self.which)} results, image {self.which[min(count, len(self.which) - 1)]} "
+                f"being next: {reason}"
+            )
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self.process.kill()
+        self.process.wait(DRAIN_SECONDS)
+
+
+def compared(run: Run, model: Model, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A line of RESULTS for each result; `wrong` counts the scores and the class that differ from the golden model's,
+    `mismatch` is the first of them."""
+    layers = dict(model.layers(run.images[[result.image for result in results]]))
+    lines = []
+    for result, scores, winner in zip(results, layers["scores"], layers["class"], strict=True):
+        line: dict[str, Any] = {"image": result.image, "class": result.winner, "cycles": result.cycles}
+        if result.first:
+            line["first"] = True
+        if run.labels is not None:
+            line["right"] = bool(run.labels[result.image] == result.winner)
+        expected = [*(int(score) for score in scores), int(winner)]
+        got = [*(int(score) for score in result.scores), result.winner]
+        if len(got) != len(expected):
+            raise Fault(f"image {result.image}: {len(got) - 1} scores, expected {len(expected) - 1}")
+        wrong = [index for index, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b]
+        line["wrong"] = len(wrong)
+        if wrong:
+            line["mismatch"] = {"score": wrong[0], "expected": expected[wrong[0]], "got": got[wrong[0]]}
+        lines.append(line)
+    return lines
+
+
+def _parts(which: Sequence[int], jobs: int) -> list[Sequence[int]]:
+    """At most `jobs` contiguous parts, none empty."""
+    count = min(jobs, len(which))
+    parts = (Shard(number + 1, count).range(len(which)) for number in range(count))
+    return [which[part.start : part.stop] for part in parts]
+
+
+def simulate_images(run: Run, store: Store, missing: Sequence[int], jobs: int) -> None:
+    """Stream the images `missing` and add their lines to `store`. Fault if a simulator fails."""
+    folder = store.folder
+    (folder / FOLDING).write_text(to_json(run.folding))
+    write(run.network, run.folding, folder / MEM_FOLDER)
+    read_manifest(folder / MEM_FOLDER)
+    program = build(structure_header((folder / MEM_FOLDER / HEADER).read_text()))
+    model = Model(run.network)
+    structure, expected = run.network.structure, timing(run.network, run.folding)
+    # Closed for up to about two frames, so that the core fills up and runs empty.
+    burst = 0 if run.stall is None else (2 * expected.interval).bit_length()
+    fixed = [structure.height * structure.width, structure.classes]
+    fixed += [PATIENCE * (expected.latency + expected.interval), expected.interval, burst]
+    arrivals: queue.Queue[list[Result] | Fault | None] = queue.Queue(maxsize=4 * jobs)
+    simulators: list[Simulator] = []
+    cycles = 0
+    try:
+        for part in _parts(missing, jobs):
+            seed = 0 if run.stall is None else run.stall * len(run.images) + part[0]
+            command = [str(program), *(str(number) for number in [*fixed, seed])]
+            simulators.append(Simulator(command, folder, run.images, part, model.batch_size, arrivals))
+        begun, running = time.monotonic(), len(simulators)
+        shown = len(store.lines)
+        with tqdm(total=shown + len(missing), initial=shown, unit="img", desc=structure.name, disable=None) as bar:
+            told = False
+            while running:
+                arrived = arrivals.get()
+                if isinstance(arrived, Fault):
+                    raise arrived
+                if arrived is None:
+                    running -= 1
+                    continue
+                lines = compared(run, model, arrived)
+                store.add(lines)
+                cycles += sum(line["cycles"] for line in lines)
+                bar.set_postfix_str(f"{cycles / (time.monotonic() - begun):,.0f} cycles/s", refresh=False)
+                bar.update(len(lines))
+                wrong = [line for line in lines if line["wrong"]]
+                if wrong and not told:
+                    tqdm.write(f"MISMATCH: {described(wrong[0], structure.classes)}; the run goes on")
+                    told = True
+    finally:
+        for simulator in simulators:
+            simulator.stop()
+    seconds = time.monotonic() - begun
+    print(
+        f"{len(missing):,} images in {seconds:.1f} s of {jobs} simulators: {len(missing) / seconds:,.1f} images/s, "
+        f"{cycles / seconds:,.0f} cycles/s"
+    )
+
+
+# ---- report -----------------------------------------------------------------------------------------------------
+
+
+def described(line: Mapping[str, Any], classes: int) -> str:
+    """The first mismatch of a line of RESULTS that has one."""
+    found = line["mismatch"]
+    what = "class" if found["score"] == classes else f"score {found['score']}"
+    return f"{what} of image {line['image']}: expected {found['expected']}, got {found['got']}"
+
+
+def report(stores: Sequence[Store], *, whole: bool) -> bool:
+    """Print what these shards of one run have shown together. True if all their images, or with `whole` all images of
+    the run, were compared and equal.
+
+    ValueError if they are of different runs, or a shard is there twice.
+    """
+    identity = stores[0].identity
+    for store in stores:
+        for key in identity:
+            if key != "shard" and store.identity.get(key) != identity[key]:
+                raise ValueError(f"{store.folder}: of a run with another {key} than {stores[0].folder}")
+    shards = [Shard.parse(store.identity["shard"]) for store in stores]
+    if len({shard.count for shard in shards}) > 1:
+        raise ValueError(f"shards {', '.join(map(str, shards))}: not parts of one whole")
+    twice = [str(shard) for shard, times in Counter(shards).items() if times > 1]
+    if twice:
+        raise ValueError(f"shard {twice[0]}: given twice")
+    lines = [store.lines[image] for store in stores for image in sorted(store.lines)]
+    lines.sort(key=lambda line: int(line["image"]))
+    images, classes = identity["images"], identity["classes"]
+    wrong = [line for line in lines if line["wrong"]]
+    paced = [line["cycles"] for line in lines if not line.get("first")]
+    latencies = sorted({line["cycles"] for line in lines if line.get("first")})
+
+    def row(name: str, value: str) -> None:
+        print(f"{name:<28} {value}")
+
+    row("network", f"{identity['network']}, sha256 {identity['network_sha256'][:16]}")
+    row("images compared", f"{len(lines):,} of {images:,}")
+    row("scores and classes compared", f"{len(lines) * (classes + 1):,}")
+    row("mismatches", f"{sum(line['wrong'] for line in wrong):,} in {len(wrong):,} images")
+    if identity["labelled"] and lines:
+        right = sum(line["right"] for line in lines)
+        row("accuracy of the core", f"{right:,} of {len(lines):,}: {100 * right / len(lines):.2f}%")
+    row("cycles simulated", f"{sum(line['cycles'] for line in lines):,}")
+    if identity["stall"] is None:
+        row("cycles between classes", f"{paced[-1] if paced else '-':,}, formula {identity['interval']:,}")
+        row(
+            "cycles, first pixel to class",
+            f"{', '.join(f'{each:,}' for each in latencies) or '-'}, formula {identity['latency']:,}",
+        )
+    else:
+        row("stalled with seed", str(identity["stall"]))
+    absent = {Shard(number + 1, shards[0].count) for number in range(shards[0].count)} - set(shards)
+    if absent and whole:
+        names = (str(shard) for shard in sorted(absent, key=lambda shard: shard.number))
+        print(f"incomplete: no results of shard {', '.join(names)}")
+    for store, shard in zip(stores, shards, strict=True):
+        part = shard.range(images)
+        if len(store.lines) < len(part):
+            print(f"incomplete: {store.folder} has {len(store.lines):,} of the {len(part):,} images of shard {shard}")
+    wanted = images if whole else sum(len(shard.range(images)) for shard in shards)
+    if wrong:
+        print(f"MISMATCH: {described(wrong[0], classes)}")
+    elif len(lines) == wanted:
+        print("the class and every score of every image equal the golden model's")
+    return not wrong and len(lines) == wanted
+
+
+# ---- command line -----------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tb.volume",
+        description="Whole data sets through the verilated core; class and scores compared with the golden model.",
+    )
+    parser.add_argument(
+        "--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="IMAGES", help="what python -m golden takes; default: the shipped 100, resized"
+    )
+    parser.add_argument("--limit", type=int, metavar="M", help="the first M images only")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
+    choice.add_argument("--cycles", type=int, metavar="N", help="as in python -m export mem")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="simulators; default %(default)s")
+    parser.add_argument("--stall", type=int, metavar="SEED", help="open and close both ends at random")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"{RESULTS} and memory files; default: a folder of this run's in {BUILD}",
+    )
+    parser.add_argument("--summary", type=Path, nargs="+", metavar="DIR", help="only report what is in these folders")
+    return parser
+
+
+def _prepared(arguments: argparse.Namespace) -> Run:
+    network = load_network(arguments.network)
+    structure = network.structure
+    if arguments.images is None:
+        images, labels = shipped_images(structure)
+    else:
+        images, labels = read_images(arguments.images, structure.height, structure.width)
+    if arguments.limit is not None:
+        if not 1 <= arguments.limit <= len(images):
+            source = arguments.images or SHIPPED_IMAGES
+            raise ValueError(f"--limit {arguments.limit}: {source} has 1 to {len(images)} images")
+        images, labels = images[: arguments.limit], None if labels is None else labels[: arguments.limit]
+    if labels is not None and labels.max() >= structure.classes:
+        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
+        raise ValueError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
+    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
+    check(network, folding)
+    return Run(network, folding, images, labels, arguments.stall)
+
+
+def _run(arguments: argparse.Namespace) -> bool:
+    if arguments.summary:
+        return report([Store.read(folder) for folder in arguments.summary], whole=True)
+    if arguments.jobs < 1:
+        raise ValueError(f"--jobs {arguments.jobs}: at least 1 works")
+    if arguments.stall is not None and not 0 <= arguments.stall < 2**31:
+        raise ValueError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
+    shard = Shard.parse(arguments.shard)
+    run = _prepared(arguments)
+    if shard.count > len(run.images):
+        raise ValueError(f"--shard {shard}: there are {len(run.images)} images")
+    identity = run.identity(shard)
+    folder = arguments.out
+    if folder is None:
+        digest = hashlib.sha256(json.dumps({**identity, "shard": ""}).encode()).hexdigest()[:12]
+        folder = BUILD / f"run-{identity['network']}-{digest}-{shard.number}of{shard.count}"
+    part = shard.range(len(run.images))
+    with Store.opened(folder, identity) as store:
+        missing = [image for image in part if image not in store.lines]
+        path = folder / RESULTS
+        if len(missing) < len(part):
+            print(f"{path}: continued, {len(part) - len(missing):,} of {len(part):,} images are there")
+        else:
+            print(f"{path}: {len(part):,} images to compare")
+        if missing:
+            try:
+                simulate_images(run, store, missing, arguments.jobs)
+            except KeyboardInterrupt:
+                print(
+                    f"stopped: {len(store.lines):,} of {len(part):,} images are in {path}; the same command continues"
+                )
+                raise
+        equal = report([store], whole=False)
+        if wrong := [image for image in sorted(store.lines) if store.lines[image]["wrong"]]:
+            # With the image before it, in case that leaves something behind in the core.
+            first = max(wrong[0] - 1, 0)
+            data = f"DATA={arguments.images} " if arguments.images else ""
+            print(
+                f"to find the layer: make sim SIM=verilator NETWORK={arguments.network} {data}FOLD={folder / FOLDING} "
+                f"FIRST={first} IMAGES={wrong[0] - first + 1}"
+            )
+        return equal
+
+
+def main(argv: list[str] | None = None) -> int:
+    """0: all compared and equal; 1: a mismatch, or the simulation failed; 2: unusable input; 130: interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return 0 if _run(arguments) else 1
+    except Fault as fault:
+        print(f"python -m tb.volume: {fault}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        print(f"python -m tb.volume: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
