@@ -55,10 +55,12 @@ def read_peers(path: Path = PEERS) -> list[Row]:
             if None in record or None in record.values() or not record["source"] or not record["how"]:
                 raise ValueError(f"{where}: not a whole row with a source")
             try:
-                numbers = {name: float(record[name]) if record[name] else None for name in NUMBERS}
+                values: dict[str, Any] = record | {
+                    name: float(record[name]) if record[name] else None for name in NUMBERS
+                }
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            rows.append(Row(**{**record, **numbers}))
+            rows.append(Row(**values))
     return rows
 
 

@@ -1,7 +1,9 @@
-"""`make bench`: what the shipped network and folding do in simulation, beside what the formulas say.
+"""`make bench`: what each design needs and does, measured, beside what the formulas say, in build/reports/bench.json.
 
-Cycles between frames and latency are counted in an unstalled run on both simulators and must equal
-`export.schedule.timing`; the interval must be within 1% of the slowest stage's ideal. Writes build/reports/bench.json.
+A design is a network with a folding. Latency and interval are counted in unstalled simulations and must equal
+`export.schedule.timing`; every class and score is compared with the golden model on the way. LUT, FF, block RAM and DSP
+are those of `python -m syn area`, each stage synthesised by itself; the results are kept in build/syn, so that only the
+first run takes its time. The clock is assumed: nothing here has been placed and routed.
 """
 
 from __future__ import annotations
@@ -9,7 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,64 +22,166 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tb")]
 
 import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from export.folding import balance  # noqa: E402
-from export.freeze import FreezeOptions, freeze  # noqa: E402
-from export.schedule import Timing, timing, utilisation  # noqa: E402
-from golden.images import read_images  # noqa: E402
+from export.folding import Folding, balance, check, read_folding, stages  # noqa: E402
+from export.random_network import random_network  # noqa: E402
+from export.schedule import timing, utilisation  # noqa: E402
+from golden.images import SHIPPED_IMAGES, read_images, resized  # noqa: E402
 from golden.model import Model, batches  # noqa: E402
 from golden.network import IntegerNetwork, load_network  # noqa: E402
 from golden.structure import declared_network  # noqa: E402
-from train.random_checkpoint import random_checkpoint  # noqa: E402
-from train.variant import Variant  # noqa: E402
+from report.networks import FLOAT_TOP1  # noqa: E402
+from report.operations import binary_macs  # noqa: E402
+from syn import area, yosys  # noqa: E402
 
-SHIPPED = ROOT / "models" / "cifar10_test100.npz"
 REPORT = ROOT / "build" / "reports" / "bench.json"
-GOLDEN_IMAGES = 1000
-"""Images that the golden model's rate is measured on: the shipped ones over and over."""
-FULL_SIZE, FULL_SIZE_IMAGES = "reactnet18", 200
-"""Whose rate is measured as well, with random weights."""
+MODELS = ROOT / "models"
+FAMILIES = ("xc7", "ecp5")
+SEED = 1
+"""Of random weights."""
+GOLDEN_SECONDS = 4.0
+"""CPU time that the golden model's rate is measured for."""
+LEAST_UTILISATION = 0.9
+"""Of the lanes of all binary 3x3 convolutions together."""
 
 
-def full_size_network() -> IntegerNetwork:
-    structure = declared_network(FULL_SIZE)
-    return freeze(random_checkpoint(structure, np.random.default_rng(1)), structure, Variant(), FreezeOptions())
+@dataclass(frozen=True)
+class Design:
+    """What is measured. `images` a simulator: of "icarus" and "verilator" cocotb has the clock, of "volume" C++."""
+
+    name: str
+    network: str
+    """Shipped in models/, else declared, with random weights."""
+    folding: str | None
+    """A file of models/; None: as `export mem` chooses."""
+    images: Mapping[str, int]
+
+    @property
+    def shipped(self) -> Path:
+        return MODELS / f"{self.network}.safetensors"
 
 
-def golden_rate(network: IntegerNetwork, images: Any, count: int) -> float:
-    """Images a second of CPU time of `golden.model.Model`, every layer computed, for at least `count` images."""
+DESIGNS = (
+    Design("tiny", "tiny", None, {"icarus": 4, "verilator": 20, "volume": 500}),
+    Design("small", "small", None, {"volume": 200}),
+    Design("reactnet18", "reactnet18", "reactnet18.fold.json", {"volume": 40}),
+    Design("reactnet18-low-cost", "reactnet18", "reactnet18-low-cost.fold.json", {"volume": 8}),
+)
+
+
+def network_of(design: Design, images: NDArray[np.uint8]) -> IntegerNetwork:
+    if design.shipped.is_file():
+        return load_network(design.shipped)
+    structure = declared_network(design.network)
+    return random_network(structure, SEED, images=resized(images, structure.height, structure.width))
+
+
+def golden_rate(network: IntegerNetwork, images: NDArray[np.uint8]) -> float:
+    """Images a second of CPU time of `golden.model.Model`, every layer computed."""
     model = Model(network)
     dict(model.layers(images[:10]))
     started, done = time.process_time(), 0
-    while done < count:
+    while time.process_time() - started < GOLDEN_SECONDS:
         for batch in batches(images, model.batch_size):
             dict(model.layers(batch))
             done += len(batch)
     return done / (time.process_time() - started)
 
 
-def simulated(network: IntegerNetwork, images: Any, labels: Any, sim: str) -> dict[str, float]:
-    """Latency of the first frame, interval between the last two, and cycles a second, scores checked, no monitors."""
+def repeated(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """`count` images: these over and over."""
+    return images[np.arange(count) % len(images)]
+
+
+def cocotb_run(design: Design, network: IntegerNetwork, folding: Folding, images: Any, sim: str) -> dict[str, float]:
+    """Latency of the first frame, interval between the last two, and rates; scores checked, no monitors."""
     from pipeline import default_run_folder, logged, run_core
 
-    folder = default_run_folder("bench", sim)
+    folder = default_run_folder(f"bench-{design.name}", sim)
     with logged(folder / "sim.log", len(images), sim):
-        report = run_core(network, images, labels, folder, sim=sim, monitor=False)
+        report = run_core(network, images, None, folder, folding=folding, sim=sim, monitor=False)
     left = [row["left"] for row in report.images]
+    return _rates(left[0] - report.images[0]["entered"], left[-1] - left[-2], len(left), report.cycles, report.seconds)
+
+
+def volume_run(network: IntegerNetwork, folding: Folding, images: NDArray[np.uint8]) -> dict[str, float]:
+    """The same of tb/volume.py, built before the clock starts."""
+    import volume
+
+    run = volume.Run(network, folding, images, None, None)
+    shard = volume.Shard(1, 1)
+    with tempfile.TemporaryDirectory(prefix="abbnn-bench-") as name:
+        for which in (range(1), range(len(images))):  # the first builds
+            folder = Path(name) / str(len(which))
+            with volume.Store.opened(folder, run.identity(shard)) as store:
+                started = time.monotonic()
+                volume.simulate_images(run, store, which, 1)
+                seconds = time.monotonic() - started
+                lines = [store.lines[image] for image in which]
+    if wrong := [line["image"] for line in lines if line["wrong"]]:
+        raise ValueError(f"{network.structure.name}: image {wrong[0]} differs from the golden model")
+    cycles = [line["cycles"] for line in lines]
+    return _rates(cycles[0], cycles[-1], len(lines), sum(cycles), seconds)
+
+
+def _rates(latency: int, interval: int, images: int, cycles: int, seconds: float) -> dict[str, float]:
     return {
-        "latency": left[0] - report.images[0]["entered"],
-        "interval": left[-1] - left[-2],
-        "images": len(left),
-        "cycles": report.cycles,
-        "cycles_per_second": report.cycles / report.seconds,
+        "latency": latency,
+        "interval": interval,
+        "images": images,
+        "cycles": cycles,
+        "cycles_per_second": cycles / seconds,
+        "images_per_second": images / seconds,
     }
 
 
-def check(expected: Timing, runs: dict[str, dict[str, float]]) -> list[str]:
-    """What does not hold."""
-    faults = []
+def synthesised(network: IntegerNetwork, folding: Folding, family: str) -> tuple[dict[str, Any], list[str]]:
+    """LUT, FF, BRAM and DSP in all and a stage, efficiency at the assumed clock; and what is wrong with it."""
+    areas = area.measure_all(area.stage_designs(network, folding), family, jobs=1)
+    report = area.to_json(network, folding, family, areas, area.CLOCK_MHZ)
+    memory = [stage["memory"] for stage in report["stages"]]
+    used = sum(each["block_ram_bits_used"] for each in memory)
+    figures = {
+        **{key: report["total"][key] for key in ("lut", "ff", "bram", "dsp", "carry")},
+        "yosys": report["yosys"],
+        "overhead_share": report["overhead_share"],
+        "block_ram_fill": sum(each["block_ram_bits_needed"] for each in memory) / used if used else None,
+        **{key: report["efficiency"][key] for key in ("clock_mhz", "frames_per_second", "gops", "gops_per_klut")},
+        "roles": {role: resources["lut"] for role, resources in report["roles"].items()},
+        "stages": {
+            stage["stage"]: {key: stage["total"][key] for key in ("lut", "ff", "bram", "dsp")}
+            | {"block_ram_fill": stage["memory"]["block_ram_fill"], "reused_from": stage["reused_from"]}
+            for stage in report["stages"]
+        },
+    }
+    return figures, report["faults"]
+
+
+def measured(design: Design, images: NDArray[np.uint8], families: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The design's entry in the report, and everything that does not hold."""
+    network = network_of(design, images)
+    structure = network.structure
+    folding = read_folding(MODELS / design.folding) if design.folding else balance(network)
+    check(network, folding)
+    expected = timing(network, folding)
+    use = utilisation(network, folding, expected.interval)
+    kernels = {stage.name for stage in stages(network) if stage.binary and stage.taps == 9}
+    lanes = {name: folding[name].pe * folding[name].simd for name in folding}
+    useful = sum(use["stages"][name] * lanes[name] for name in kernels) / sum(lanes[name] for name in kernels)
+    pictures = resized(images, structure.height, structure.width)
+    runs = {
+        sim: volume_run(network, folding, repeated(pictures, count))
+        if sim == "volume"
+        else cocotb_run(design, network, folding, pictures[:count], sim)
+        for sim, count in design.images.items()
+    }
+    areas, faults = {}, []
+    for family in families:
+        areas[family], wrong = synthesised(network, folding, family)
+        faults += [f"{family}: {fault}" for fault in wrong]
     for sim, run in runs.items():
         for name in ("latency", "interval"):
             if run[name] != getattr(expected, name):
@@ -82,78 +189,108 @@ def check(expected: Timing, runs: dict[str, dict[str, float]]) -> list[str]:
     slowest = max(expected.ideal.values())
     if expected.interval > 1.01 * slowest:
         faults.append(f"interval {expected.interval} is more than 1% above the slowest stage's {slowest}")
-    return faults
+    if useful < LEAST_UTILISATION:
+        faults.append(f"the lanes of the 3x3 stages are {useful:.1%} used")
+    entry = {
+        "name": design.name,
+        "network": structure.name,
+        "weights": "trained" if design.shipped.is_file() else "random",
+        "top1_percent": network.source.get(FLOAT_TOP1),
+        "folding_file": design.folding,
+        "cycles": slowest,
+        "interval": expected.interval,
+        "latency": expected.latency,
+        "bottleneck": expected.bottleneck,
+        "binary_macs": binary_macs(structure),
+        "gop_per_image": 2 * binary_macs(structure) / 1e9,
+        "xnor_lanes": sum(lanes[stage.name] for stage in stages(network) if stage.binary),
+        "utilisation_3x3": useful,
+        "utilisation": use["binary"],
+        "stages": {
+            name: {**asdict(folding[name]), "cycles": ideal, "utilisation": use["stages"][name]}
+            for name, ideal in expected.ideal.items()
+        },
+        "simulated": runs,
+        "golden_images_per_second": golden_rate(network, pictures),
+        "area": areas,
+    }
+    return entry, [f"{design.name}: {fault}" for fault in faults]
 
 
-def _tables(result: dict[str, Any]) -> list[Table]:
-    cycles = Table(title=f"{result['network']}, cycles")
-    for column in ("", "formula", *result["simulated"]):
-        cycles.add_column(column, justify="right")
-    for name in ("latency", "interval"):
-        cycles.add_row(name, str(result["formula"][name]), *(str(run[name]) for run in result["simulated"].values()))
-    rates = (f"{run['cycles_per_second']:,.0f}" for run in result["simulated"].values())
-    cycles.add_row("cycles/s simulated", "", *rates)
-    stages = Table(title="stages")
-    for column in ("stage", "PE", "SIMD", "ideal cycles", "utilisation"):
-        stages.add_column(column, justify="right")
-    for name, row in result["stages"].items():
-        use = f"{row['utilisation']:.1%}"
-        stages.add_row(name, str(row["pe"]), str(row["simd"]), str(row["cycles"]), use)
-    return [cycles, stages]
+def _tables(designs: Sequence[Mapping[str, Any]]) -> list[Table]:
+    cycles = Table(title="cycles and rates", title_justify="left")
+    speed = Table(title="simulators", title_justify="left")
+    size = Table(title="area, stages synthesised one by one and added up; clock assumed", title_justify="left")
+    for table, columns in (
+        (cycles, ("interval", "latency", "formula", "XNOR lanes", "used, 3x3", "golden img/s")),
+        (speed, ("simulator", "images", "cycles/s", "images/s")),
+        (size, ("family", "LUT", "FF", "BRAM", "DSP", "BRAM fill", "overhead", "MHz", "frames/s", "GOPS", "GOPS/kLUT")),
+    ):
+        table.add_column("design")
+        for column in columns:
+            table.add_column(column, justify="right")
+    for each in designs:
+        run = list(each["simulated"].values())[-1]
+        cycles.add_row(
+            each["name"],
+            f"{run['interval']:,}",
+            f"{run['latency']:,}",
+            f"{each['interval']:,} / {each['latency']:,}",
+            f"{each['xnor_lanes']:,}",
+            f"{each['utilisation_3x3']:.1%}",
+            f"{each['golden_images_per_second']:,.0f}",
+        )
+        for sim, run in each["simulated"].items():
+            rates = (f"{run['cycles_per_second']:,.0f}", f"{run['images_per_second']:,.2f}")
+            speed.add_row(each["name"], sim, f"{run['images']:,}", *rates)
+        for family, figures in each["area"].items():
+            fill = figures["block_ram_fill"]
+            size.add_row(
+                each["name"],
+                family,
+                f"{figures['lut']:,}",
+                f"{figures['ff']:,}",
+                f"{figures['bram']:,g}",
+                str(figures["dsp"]),
+                "" if fill is None else f"{fill:.0%}",
+                f"{figures['overhead_share']:.1%}",
+                f"{figures['clock_mhz']:g}",
+                f"{figures['frames_per_second']:,.0f}",
+                f"{figures['gops']:,.1f}",
+                f"{figures['gops_per_klut']:,.1f}",
+            )
+    return [cycles, speed, size]
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.split("\n\n", maxsplit=1)[0])
+    names = [design.name for design in DESIGNS]
+    parser.add_argument("--design", action="append", choices=names, help="only this one; may be repeated")
     parser.add_argument(
-        "--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors"
+        "--family", action="append", choices=FAMILIES, help=f"area for it; default {' and '.join(FAMILIES)}"
     )
-    parser.add_argument("--sim", action="append", choices=["icarus", "verilator"], help="default: both")
+    parser.add_argument("--no-area", action="store_true", help="no synthesis")
     arguments = parser.parse_args(argv)
-    network = load_network(arguments.network)
-    structure = network.structure
-    shipped, _ = read_images(SHIPPED)
-    images, labels = read_images(SHIPPED, structure.height, structure.width)
-    folding = balance(network)
-    expected = timing(network, folding)
-    counts = {"icarus": 4, "verilator": 20}
-    runs = {
-        sim: simulated(network, images[: counts[sim]], None if labels is None else labels[: counts[sim]], sim)
-        for sim in arguments.sim or counts
-    }
-    use = utilisation(network, folding, expected.interval)
-    result = {
-        "network": structure.name,
-        "formula": {
-            "latency": expected.latency,
-            "interval": expected.interval,
-            "bottleneck": expected.bottleneck,
-            "bottleneck_ideal": max(expected.ideal.values()),
-        },
-        "simulated": runs,
-        "utilisation": use["binary"],
-        "golden_images_per_second": golden_rate(network, images, GOLDEN_IMAGES),
-        "golden_full_size_images_per_second": golden_rate(full_size_network(), shipped, FULL_SIZE_IMAGES),
-        "stages": {
-            name: {
-                "pe": folding[name].pe,
-                "simd": folding[name].simd,
-                "cycles": ideal,
-                "utilisation": use["stages"][name],
-            }
-            for name, ideal in expected.ideal.items()
-        },
-    }
+    families = [] if arguments.no_area else arguments.family or list(FAMILIES)
+    images, _ = read_images(SHIPPED_IMAGES)
+    designs, faults = [], []
+    try:
+        if families:
+            yosys.executable()
+        for design in DESIGNS:
+            if design.name in (arguments.design or names):
+                entry, wrong = measured(design, images, families)
+                designs.append(entry)
+                faults += wrong
+    except (ValueError, OSError) as error:
+        print(f"make bench: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(json.dumps(result, indent=2) + "\n")
-    console = Console()
-    for table in _tables(result):
+    REPORT.write_text(json.dumps({"designs": designs, "faults": faults}, indent=2) + "\n")
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    for table in _tables(designs):
         console.print(table)
-    console.print(f"useful binary MACs over XNOR lanes x interval: {result['utilisation']:.1%}")
-    console.print(f"golden model: {result['golden_images_per_second']:.0f} images/s of one core")
-    full_size = result["golden_full_size_images_per_second"]
-    console.print(f"golden model of full-size {FULL_SIZE}: {full_size:.0f} images/s of one core")
-    console.print(f"{REPORT.relative_to(ROOT)}: written")
-    faults = check(expected, runs)
+    print(f"{REPORT.relative_to(ROOT)}: written")
     for fault in faults:
         print(f"make bench: {fault}", file=sys.stderr)
     return 1 if faults else 0
