@@ -29,8 +29,8 @@ def random_network(
 ) -> IntegerNetwork:
     """A frozen `random_checkpoint` of `seed` and `spread`; `scales` "pow2" is what `python -m train` trains (T = 1).
 
-    With `images` (N, H, W, 3) each class's bias is moved so that its scores on them have the mean 0: random weights make
-    some classes far likelier than others, and a network that always says the same tests no argmax.
+    With `images` (N, H, W, 3) each class's bias is moved so that its scores on them have the mean 0: random weights
+    make some classes far likelier than others, and a network that always says the same tests no argmax.
     """
     checkpoint = random_checkpoint(structure, np.random.default_rng(seed), spread=spread)
     options = options or FreezeOptions()

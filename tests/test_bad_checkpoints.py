@@ -10,11 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="reading a checkpoint needs torch")
 
-from random_network import random_checkpoint  # noqa: E402
-
 from export.__main__ import main as export_main  # noqa: E402
 from golden.structure import CIFAR_STEM, member  # noqa: E402
 from train.command import main as train_main  # noqa: E402
+from train.random_checkpoint import random_checkpoint  # noqa: E402
 from train.tensors import to_official  # noqa: E402
 
 NARROW = {

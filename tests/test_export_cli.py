@@ -14,6 +14,8 @@ from export.__main__ import main
 from export.folding import Fold, balance, cycles, stages, to_json
 from export.freeze import FreezeOptions, freeze, peak, scale_terms
 from export.mem import MANIFEST, read_manifest
+from golden.images import SHIPPED_IMAGES, read_images
+from golden.model import scores
 from golden.network import load_network, network_hash, save_network, serialize
 from golden.structure import DECLARATIONS, RESNET_STEM, STRIDED_STEM, Declaration, member
 from train.random_checkpoint import random_checkpoint
@@ -393,3 +395,18 @@ def test_freeze_keeps_an_older_file_on_error(ours, tmp_path, capsys) -> None:
     frozen(ours(), out)
     capsys.readouterr()
     refused(capsys, tmp_path, freezing(ours({"step": "Qa"}), out), "step Qa")
+
+
+def test_random_network(tmp_path, capsys) -> None:
+    """The same seed gives the same file; its classes are balanced on the shipped images."""
+    files = [tmp_path / f"{name}.safetensors" for name in ("one", "same", "other")]
+    for file, seed in zip(files, ("3", "3", "4"), strict=True):
+        assert main(["random", "--network", "tiny", "--seed", seed, "--out", str(file)]) == 0
+    assert "tiny, random weights of seed 3" in capsys.readouterr().out
+    contents = [file.read_bytes() for file in files]
+    assert contents[0] == contents[1] != contents[2]
+    network = load_network(files[0])
+    assert network.structure.classes == 10
+    images, _ = read_images(SHIPPED_IMAGES)
+    means = np.concatenate(list(scores(network, images))).mean(axis=0)
+    assert np.abs(means).max() < 1

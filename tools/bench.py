@@ -145,7 +145,7 @@ def synthesised(network: IntegerNetwork, folding: Folding, family: str) -> tuple
     memory = [stage["memory"] for stage in report["stages"]]
     used = sum(each["block_ram_bits_used"] for each in memory)
     figures = {
-        **{key: report["total"][key] for key in ("lut", "ff", "bram", "dsp", "carry")},
+        **{key: report["total"][key] for key in ("lut", "ff", "bram", "dsp", "carry", "carry_only")},
         "yosys": report["yosys"],
         "overhead_share": report["overhead_share"],
         "block_ram_fill": sum(each["block_ram_bits_needed"] for each in memory) / used if used else None,
