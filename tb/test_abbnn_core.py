@@ -17,12 +17,13 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
 from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core, simulate_core
 from random_network import random_images, random_network
+from stall import Stalls, stalled_rtl
 
 from export.folding import balance
 from export.layout import unpack
 from export.mem import read_manifest, write
 from export.schedule import timing
-from golden.images import read_images
+from golden.images import read_images, resized
 from golden.model import forward, layer_names
 from golden.network import load_network, save_network
 from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
@@ -30,6 +31,8 @@ from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, St
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "tiny.safetensors"
 IMAGES = ROOT / "models" / "cifar10_test100.npz"
+SLOWER = 20
+"""How much longer than PATIENCE a result may take while every stream inside stalls."""
 
 
 def pixel_beats(image):
@@ -139,6 +142,30 @@ async def stream_images(dut):
     assert int(dut.status_error.value) == 0
     assert not mismatches, f"first mismatch: {mismatches[0]}"
     assert all(row["mismatches"] == 0 for row in report.layers), "a layer gave a wrong number of values"
+
+
+@cocotb.test()
+async def attacked(dut):
+    """Every stream inside stalls at random, paths and streams are closed and opened: results come, and are golden."""
+    bench = CoreBench(dut)
+    stalls = Stalls(dut)
+    limit = int(bench.case["timeout"])
+    bench.case["timeout"] = np.array(SLOWER * limit)
+    await bench.reset()
+    for image in bench.images:
+        bench.send(pixel_beats(image))
+    started = cycle()
+    attack = cocotb.start_soon(stalls.attack(bench, limit))
+    for scores, winner in zip(bench.case["layer.scores"], bench.case["layer.class"], strict=True):
+        result = await bench.result()
+        assert_equal(result[0], scores, "class")
+        assert result[1] == winner
+    attack.cancel()
+    stalls.set(active=False)
+    await bench.silent()
+    assert int(dut.status_frames.value) == len(bench.images)
+    assert int(dut.status_error.value) == 0
+    stalls.report(Path(), cycle() - started)
 
 
 @cocotb.test()
@@ -341,12 +368,22 @@ def test_abbnn_core_members_under_pressure(name):
     )
 
 
+@pytest.mark.parametrize("name", [*FAMILIES, "reactnet_deep"])
+def test_abbnn_core_members_attacked(name, tmp_path):
+    """Random stalls on every stream inside at once: members of all families, and of unequal depths."""
+    network, folding = member_case(name)
+    images = random_images(network.structure, 8, 10)
+    folder = run_folder(f"attacked-{name}")
+    with stalled_rtl(tmp_path):
+        simulate_core(network, images, None, folder, "attacked", folding=folding, monitor=False)
+
+
 def test_abbnn_core_resized_images():
     """The pixel nearest to each centre, up and down."""
     image = np.arange(8).reshape(1, 2, 4, 1)
-    assert sim.resized(image, 2, 4).tolist() == image.tolist()
-    assert sim.resized(image, 4, 2)[0, :, :, 0].tolist() == [[1, 3], [1, 3], [5, 7], [5, 7]]
-    assert sim.resized(image, 1, 6)[0, :, :, 0].tolist() == [[4, 5, 5, 6, 7, 7]]
+    assert resized(image, 2, 4).tolist() == image.tolist()
+    assert resized(image, 4, 2)[0, :, :, 0].tolist() == [[1, 3], [1, 3], [5, 7], [5, 7]]
+    assert resized(image, 1, 6)[0, :, :, 0].tolist() == [[4, 5, 5, 6, 7, 7]]
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(10, True), (3, False)])
