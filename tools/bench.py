@@ -68,7 +68,7 @@ class Design:
 DESIGNS = (
     Design("tiny", "tiny", None, {"icarus": 4, "verilator": 20, "volume": 500}),
     Design("small", "small", None, {"volume": 200}),
-    Design("reactnet18", "reactnet18", "reactnet18.fold.json", {"volume": 40}),
+    Design("reactnet18", "reactnet18", "reactnet18.fold.json", {"verilator": 2, "volume": 40}),
     Design("reactnet18-low-cost", "reactnet18", "reactnet18-low-cost.fold.json", {"volume": 8}),
 )
 
