@@ -16,8 +16,8 @@
 //
 // Registers: the values and weights, with the sums and differences of pairs of lanes where more than two outputs share
 // them; then one adder at each level. yosys -p "read_verilog rtl/abbnn_signed_sum.v; chparam -set PE 32 -set SIMD 27 -set
-// DATA_WIDTH 9 abbnn_signed_sum; synth_xilinx -flatten -noiopad -top abbnn_signed_sum; stat" with Yosys 0.23: 6,022
-// LUT (188 an output), 233 SRL16E, 7,412 FF.
+// DATA_WIDTH 9 abbnn_signed_sum; synth_xilinx -flatten -noiopad -top abbnn_signed_sum; stat" with Yosys 0.23: 5,894
+// LUT (184 an output), 233 SRL16E, 7,412 FF.
 //
 // Two forms for simulation compute the same. ABBNN_WIDE_SUM, for interpreting simulators: the lanes of an output are fields
 // of one wide vector, which is added to itself shifted; tens of times faster in Icarus. ABBNN_TABLE_SUM, for compiling
