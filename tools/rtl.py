@@ -88,8 +88,9 @@ def yosys_elaboration(
 ) -> list[str]:
     """The commands that read `files` and elaborate `module` with these parameters as the top."""
     values = " ".join(f"-chparam {name} {_yosys_value(value)}" for name, value in parameters.items())
-    options = " ".join([*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)])
-    return [f"read_verilog -defer {options} {' '.join(files)}", f"hierarchy -check -top {module} {values}"]
+    words = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines), *map(str, files)]
+    quoted = " ".join(f'"{word}"' if " " in word else word for word in words)  # a path may have spaces
+    return [f"read_verilog -defer {quoted}", f"hierarchy -check -top {module} {values}"]
 
 
 SIZED = re.compile(r"\d+'s?[bdh][0-9a-f]+")
