@@ -29,21 +29,19 @@ def _vector(values: Sequence[int]) -> str:
     return "{" + ", ".join(f"32'd{value}" for value in reversed(values)) + "}"
 
 
-def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
-    """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
+def _parameter_lines(configs: Sequence[StageConfig]) -> list[str]:
+    """Localparams of everything that the hardware is built for: what networks of one layout have in common."""
     stem, *blocks, head = configs
+    value_width = stem.parameters["VALUE_WIDTH"]
     lanes = [stem.parameters["PE"], *(block.parameters["PE"] for block in blocks)]
-    widths = [count * network.value_width for count in lanes]
+    widths = [count * value_width for count in lanes]
     offsets = [sum(widths[:index]) for index in range(len(widths))]
-    lines = [
-        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by python -m export mem",
-        f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
-    ]
+    lines = []
 
     def number(name: str, value: int) -> None:
         lines.append(f"localparam integer {name} = {value};")
 
-    number("VALUE_WIDTH", network.value_width)
+    number("VALUE_WIDTH", value_width)
     number("IMAGE_HEIGHT", stem.parameters["HEIGHT"])
     number("IMAGE_WIDTH", stem.parameters["WIDTH"])
     for key, value in stem.parameters.items():
@@ -62,6 +60,22 @@ def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
     for key, value in head.parameters.items():
         if key != "VALUE_WIDTH":
             number(f"HEAD_{key}", value)
+    return lines
+
+
+def layout_id(configs: Sequence[StageConfig]) -> int:
+    """32 bits that differ where hardware for these stages differs: a load image fits the core whose LAYOUT_ID it has."""
+    return int(_sha256("\n".join(_parameter_lines(configs)).encode())[:8], 16)
+
+
+def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
+    """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
+    lines = [
+        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by python -m export mem",
+        f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
+        f"localparam [31:0] LAYOUT_ID = 32'h{layout_id(configs):08x};",
+        *_parameter_lines(configs),
+    ]
     return "\n".join(lines) + "\n"
 
 

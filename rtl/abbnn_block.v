@@ -70,10 +70,14 @@ module abbnn_block #(
     parameter integer PRELU_GUARD = 4,
     parameter integer PRELU_SUM_WIDTH = 25,
     // Where the convolution's weights go: as in abbnn_xnor_array.
-    parameter integer WEIGHT_MEMORY = 0
+    parameter integer WEIGHT_MEMORY = 0,
+    // Number of the thresholds on the load bus (abbnn_load_memory); + 1 weights, + 2 corrections, + 3 scale, + 4 QPReLU,
+    // + 5 PReLU, + 6 to + 8 the tables of abbnn_shortcut. -1: the tables come from files and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
+    input  wire [76:0]                    load,
 
     input  wire [S_LANES*VALUE_WIDTH-1:0] s_axis_tdata,
     input  wire                           s_axis_tvalid,
@@ -185,10 +189,12 @@ abbnn_compare #(
     .LANES(S_LANES),
     .CHANNELS(IN_CHANNELS),
     .VALUE_WIDTH(VALUE_WIDTH),
-    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"})
+    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"}),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) compare_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(sign_tdata),
     .s_axis_tvalid(sign_tvalid),
     .s_axis_tready(sign_tready),
@@ -257,10 +263,12 @@ abbnn_xnor_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_MEMORY(WEIGHT_MEMORY),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
-    .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"})
+    .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"}),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
 ) array_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
@@ -278,10 +286,12 @@ abbnn_scale #(
     .S_WIDTH(SUM_WIDTH),
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
-    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"})
+    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(conv_tdata),
     .s_axis_tvalid(conv_tvalid),
     .s_axis_tready(conv_tready),
@@ -397,10 +407,12 @@ generate
             .SCALE_SHIFT_WIDTH(SHORTCUT_SCALE_SHIFT_WIDTH),
             .SCALE_GUARD(SHORTCUT_SCALE_GUARD),
             .SCALE_SUM_WIDTH(SHORTCUT_SCALE_SUM_WIDTH),
-            .SCALED_WIDTH(SHORTCUT_SCALED_WIDTH)
+            .SCALED_WIDTH(SHORTCUT_SCALED_WIDTH),
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 6)
         ) shortcut_inst (
             .clk(clk),
             .rst(rst),
+            .load(load),
             .s_axis_tdata(skip_tdata),
             .s_axis_tvalid(skip_tvalid),
             .s_axis_tready(skip_tready),
@@ -463,10 +475,12 @@ generate
             .FIELD_WIDTH(FIELD_WIDTH),
             .LEFT_MAX(LEFT_MAX),
             .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
-            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"})
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"}),
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4)
         ) qprelu_inst (
             .clk(clk),
             .rst(rst),
+            .load(load),
             .s_axis_tdata(added_tdata),
             .s_axis_tvalid(added_tvalid),
             .s_axis_tready(added_tready),
@@ -485,10 +499,12 @@ generate
             .S_WIDTH(ADDED_WIDTH),
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
-            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"})
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),
+            .load(load),
             .s_axis_tdata(added_tdata),
             .s_axis_tvalid(added_tvalid),
             .s_axis_tready(added_tready),

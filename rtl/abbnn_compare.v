@@ -20,10 +20,13 @@ module abbnn_compare #(
     // Bits of a value and of its threshold, at least 2.
     parameter integer VALUE_WIDTH = 16,
     // $readmemh file of the table; with "" the table stays undefined.
-    parameter TABLE_FILE = ""
+    parameter TABLE_FILE = "",
+    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                         clk,
     input  wire                         rst,
+    input  wire [76:0]                  load,
 
     input  wire [LANES*VALUE_WIDTH-1:0] s_axis_tdata,
     input  wire                         s_axis_tvalid,
@@ -71,10 +74,12 @@ wire [WORD_WIDTH-1:0] word;
 abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
-    .TABLE_FILE(TABLE_FILE)
+    .TABLE_FILE(TABLE_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .step(advance && s_axis_tvalid),
     .word(word)
 );

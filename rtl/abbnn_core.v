@@ -13,13 +13,20 @@
 // In:  one RGB pixel a beat in raster order, red in bits 7:0, green in 15:8, blue in 23:16; tlast on a frame's last.
 // Out: CLASSES + 1 beats a frame: the signed scores, class 0 first, then the class; tlast on the last. A frame of the
 //      wrong length gives no result, counts as an error, and does not harm the next one.
+// Load (LOADABLE = 1): s_load_axis takes load images (docs/formats.md) at any time. A load waits until the frames that
+//      have begun have left, holds the next ones back, and leaves the tables of a good load or none (abbnn_load).
 `ifndef ABBNN_MEM_DIR
 `define ABBNN_MEM_DIR "."
 `endif
 
-module abbnn_core (
+module abbnn_core #(
+    // 0: the tables come from files and stay. 1: they are empty until a load stream has filled them.
+    parameter integer LOADABLE = 0
+) (
     input  wire        clk,
     input  wire        rst,
+    // Drops all frames in flight and clears the counters of frames; loaded tables stay.
+    input  wire        soft_rst,
 
     input  wire [23:0] s_axis_tdata,
     input  wire        s_axis_tvalid,
@@ -31,7 +38,12 @@ module abbnn_core (
     input  wire        m_axis_tready,
     output wire        m_axis_tlast,
 
-    // First 64 bits of the frozen network's sha256: which network this is.
+    input  wire [31:0] s_load_axis_tdata,
+    input  wire        s_load_axis_tvalid,
+    output wire        s_load_axis_tready,
+    input  wire        s_load_axis_tlast,
+
+    // First 64 bits of the frozen network's sha256: which network this is. 0 before the first load.
     output wire [63:0] status_network,
     // Results given since reset.
     output wire [31:0] status_frames,
@@ -39,13 +51,105 @@ module abbnn_core (
     output wire [15:0] status_short_frames,
     output wire [15:0] status_long_frames,
     // Set by the first bad frame, cleared by reset.
-    output wire        status_error
+    output wire        status_error,
+    // The tables are complete and frames are taken; a load has begun; good and bad loads since reset, as abbnn_load says.
+    output wire        status_ready,
+    output wire        status_loading,
+    output wire [15:0] status_loads,
+    output wire [15:0] status_load_errors,
+    // Bit i: in this cycle the output of stage i waits. Stage 0 is the stem, then the blocks, then the head.
+    output wire [63:0] status_stalled
 );
 
 `include "abbnn_config.vh"
 
 // Frames on their way: each stage holds parts of at most two. A full status FIFO only holds the next frame's end back.
 localparam integer STATUS_DEPTH = 2 * BLOCKS + 8;
+
+generate
+    if (LOADABLE != 0 && LOADABLE != 1) begin : gen_check_loadable
+        LOADABLE_must_be_0_or_1 param_error ();
+    end
+    if (BLOCKS > 62) begin : gen_check_blocks
+        BLOCKS_must_be_at_most_62 param_error ();
+    end
+endgenerate
+
+// ---- load port: the load bus passes one register a stage
+
+wire core_rst = rst || soft_rst;
+wire stage_rst;
+wire frame_done;
+wire frame_tvalid;
+wire frame_tready;
+
+// Register i feeds stage i.
+wire [77*(BLOCKS+2)-1:0] load_buses;
+
+generate
+    if (LOADABLE == 1) begin : gen_load
+        wire        idle;
+        wire        hold;
+        wire        load_rst;
+        wire [76:0] load;
+
+        reg [77*(BLOCKS+2)-1:0] load_buses_reg;
+
+        assign load_buses = load_buses_reg;
+        assign stage_rst  = core_rst || load_rst;
+
+        always @(posedge clk) begin
+            load_buses_reg <= {load_buses_reg[77*(BLOCKS+1)-1:0], load};
+        end
+
+        abbnn_load #(
+            .LAYOUT(LAYOUT_ID),
+            .DRAIN(BLOCKS + 8)
+        ) load_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(s_load_axis_tdata),
+            .s_axis_tvalid(s_load_axis_tvalid),
+            .s_axis_tready(s_load_axis_tready),
+            .s_axis_tlast(s_load_axis_tlast),
+            .idle(idle),
+            .hold(hold),
+            .load_rst(load_rst),
+            .load(load),
+            .ready(status_ready),
+            .network(status_network),
+            .loading(status_loading),
+            .loads(status_loads),
+            .errors(status_load_errors)
+        );
+
+        abbnn_gate gate_inst (
+            .clk(clk),
+            .rst(core_rst),
+            .s_axis_tvalid(s_axis_tvalid),
+            .s_axis_tready(s_axis_tready),
+            .s_axis_tlast(s_axis_tlast),
+            .m_axis_tvalid(frame_tvalid),
+            .m_axis_tready(frame_tready),
+            .hold(hold),
+            .done(frame_done),
+            .idle(idle)
+        );
+    end else begin : gen_no_load
+        wire unused_load = &{1'b0, frame_done, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
+
+        assign load_buses         = {77*(BLOCKS+2){1'b0}};
+        assign stage_rst          = core_rst;
+        assign frame_tvalid       = s_axis_tvalid;
+        assign s_axis_tready      = frame_tready;
+        assign s_load_axis_tready = 1'b0;
+        assign status_network     = NETWORK_ID;
+        assign status_ready       = 1'b1;
+        assign status_loading     = 1'b0;
+        assign status_loads       = 16'd0;
+        assign status_load_errors = 16'd0;
+    end
+endgenerate
 
 // ---- input guard and error counters
 
@@ -64,10 +168,10 @@ abbnn_guard #(
     .BEATS(IMAGE_HEIGHT * IMAGE_WIDTH)
 ) guard_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(core_rst),
     .s_axis_tdata(s_axis_tdata),
-    .s_axis_tvalid(s_axis_tvalid),
-    .s_axis_tready(s_axis_tready),
+    .s_axis_tvalid(frame_tvalid),
+    .s_axis_tready(frame_tready),
     .s_axis_tlast(s_axis_tlast),
     .m_axis_tdata(pixel_tdata),
     .m_axis_tvalid(pixel_tvalid),
@@ -86,7 +190,6 @@ reg [15:0] short_reg;
 reg [15:0] long_reg;
 reg        error_reg;
 
-assign status_network      = NETWORK_ID;
 assign status_short_frames = short_reg;
 assign status_long_frames  = long_reg;
 assign status_error        = error_reg;
@@ -101,7 +204,7 @@ always @(posedge clk) begin
     if (error_short || error_long) begin
         error_reg <= 1'b1;
     end
-    if (rst) begin
+    if (core_rst) begin
         short_reg <= 16'd0;
         long_reg  <= 16'd0;
         error_reg <= 1'b0;
@@ -117,7 +220,7 @@ abbnn_fifo #(
     .DEPTH(STATUS_DEPTH)
 ) status_fifo_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(core_rst),
     .s_axis_tdata(verdict_tdata),
     .s_axis_tvalid(verdict_tvalid),
     .s_axis_tready(verdict_tready),
@@ -158,10 +261,12 @@ abbnn_stem #(
     .PRELU_GUARD(STEM_PRELU_GUARD),
     .PRELU_SUM_WIDTH(STEM_PRELU_SUM_WIDTH),
     .MAX_POOL(STEM_MAX_POOL),
-    .VALUE_WIDTH(VALUE_WIDTH)
+    .VALUE_WIDTH(VALUE_WIDTH),
+    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1)
 ) stem_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(stage_rst),
+    .load(load_buses[76:0]),
     .s_axis_tdata(pixel_tdata),
     .s_axis_tvalid(pixel_tvalid),
     .s_axis_tready(pixel_tready),
@@ -217,10 +322,12 @@ generate
             .PRELU_SHIFT_WIDTH(BLOCK_PRELU_SHIFT_WIDTH[32*i +: 32]),
             .PRELU_GUARD(BLOCK_PRELU_GUARD[32*i +: 32]),
             .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32]),
-            .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32])
+            .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32]),
+            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1)
         ) block_inst (
             .clk(clk),
-            .rst(rst),
+            .rst(stage_rst),
+            .load(load_buses[77*(i+1) +: 77]),
             .s_axis_tdata(stream_tdata[S_OFFSET +: S_LANES*VALUE_WIDTH]),
             .s_axis_tvalid(stream_tvalid[i]),
             .s_axis_tready(stream_tready[i]),
@@ -251,10 +358,12 @@ abbnn_head #(
     .VALUE_WIDTH(VALUE_WIDTH),
     .POOL_SHIFT(HEAD_POOL_SHIFT),
     .SCORE_WIDTH(HEAD_SCORE_WIDTH),
-    .M_WIDTH(32)
+    .M_WIDTH(32),
+    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1)
 ) head_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(stage_rst),
+    .load(load_buses[77*(BLOCKS+1) +: 77]),
     .s_axis_tdata(stream_tdata[STREAM_BITS-1 -: HEAD_S_LANES*VALUE_WIDTH]),
     .s_axis_tvalid(stream_tvalid[BLOCKS]),
     .s_axis_tready(stream_tready[BLOCKS]),
@@ -273,7 +382,7 @@ abbnn_drop #(
     .DATA_WIDTH(32)
 ) drop_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(core_rst),
     .s_axis_tdata(score_tdata),
     .s_axis_tvalid(score_tvalid),
     .s_axis_tready(score_tready),
@@ -288,11 +397,14 @@ abbnn_drop #(
     .frames(status_frames)
 );
 
+assign frame_done     = verdict_out_tvalid && verdict_out_tready;
+assign status_stalled = {{62-BLOCKS{1'b0}}, score_tvalid && !score_tready, stream_tvalid & ~stream_tready};
+
 abbnn_skid #(
     .DATA_WIDTH(33)
 ) skid_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(core_rst),
     .s_axis_tdata({kept_tlast, kept_tdata}),
     .s_axis_tvalid(kept_tvalid),
     .s_axis_tready(kept_tready),

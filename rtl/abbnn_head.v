@@ -32,10 +32,14 @@ module abbnn_head #(
     // Bits of a score.
     parameter integer SCORE_WIDTH = 28,
     // Bits of an output beat.
-    parameter integer M_WIDTH = 32
+    parameter integer M_WIDTH = 32,
+    // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: the tables come from files
+    // and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
+    input  wire [76:0]                    load,
 
     input  wire [S_LANES*VALUE_WIDTH-1:0] s_axis_tdata,
     input  wire                           s_axis_tvalid,
@@ -135,10 +139,12 @@ abbnn_sum_array #(
     .DATA_WIDTH(POOL_WIDTH),
     .SUM_WIDTH(SCORE_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
-    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"})
+    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),

@@ -34,10 +34,13 @@ module abbnn_qprelu #(
     // Bits of the field shift, at least 1; LEFT_MAX fits them.
     parameter integer SHIFT_WIDTH = 5,
     // $readmemh file of the table; with "" the table stays undefined.
-    parameter TABLE_FILE = ""
+    parameter TABLE_FILE = "",
+    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                     clk,
     input  wire                     rst,
+    input  wire [76:0]              load,
 
     input  wire [LANES*S_WIDTH-1:0] s_axis_tdata,
     input  wire                     s_axis_tvalid,
@@ -103,10 +106,12 @@ reg  [WORD_WIDTH-1:0] entry_reg;
 abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
-    .TABLE_FILE(TABLE_FILE)
+    .TABLE_FILE(TABLE_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .step(advance && s_axis_tvalid),
     .word(word)
 );

@@ -37,10 +37,13 @@ module abbnn_scale #(
     // 0: the channel's factor for every value. 1: only for negative ones; SUM_WIDTH is then at least S_WIDTH + GUARD.
     parameter integer PRELU = 0,
     // $readmemh file of the table; with "" the table stays undefined.
-    parameter TABLE_FILE = ""
+    parameter TABLE_FILE = "",
+    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                     clk,
     input  wire                     rst,
+    input  wire [76:0]              load,
 
     input  wire [LANES*S_WIDTH-1:0] s_axis_tdata,
     input  wire                     s_axis_tvalid,
@@ -115,10 +118,12 @@ reg  [WORD_WIDTH-1:0] entry_reg;
 abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
-    .TABLE_FILE(TABLE_FILE)
+    .TABLE_FILE(TABLE_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .step(advance && s_axis_tvalid),
     .word(word)
 );

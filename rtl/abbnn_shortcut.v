@@ -39,10 +39,14 @@ module abbnn_shortcut #(
     parameter integer SCALE_SHIFT_WIDTH = 3,
     parameter integer SCALE_GUARD = 3,
     parameter integer SCALE_SUM_WIDTH = 24,
-    parameter integer SCALED_WIDTH = 20
+    parameter integer SCALED_WIDTH = 20,
+    // Number of the weights on the load bus (abbnn_load_memory), biases and scale have the next two; -1: the tables come
+    // from files and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
+    input  wire [76:0]                    load,
 
     input  wire [S_LANES*VALUE_WIDTH-1:0] s_axis_tdata,
     input  wire                           s_axis_tvalid,
@@ -187,10 +191,12 @@ abbnn_sum_array #(
     .DATA_WIDTH(VALUE_WIDTH),
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
-    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"})
+    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
@@ -208,10 +214,12 @@ abbnn_scale #(
     .S_WIDTH(SUM_WIDTH),
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
-    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"})
+    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
     .s_axis_tready(sum_tready),

@@ -48,10 +48,14 @@ module abbnn_stem #(
     // 1: a 3x3 max-pool of stride 2, padded by 1, at the end.
     parameter integer MAX_POOL = 0,
     // Bits of a value.
-    parameter integer VALUE_WIDTH = 16
+    parameter integer VALUE_WIDTH = 16,
+    // Number of the weights on the load bus (abbnn_load_memory); + 1 biases, + 2 scale, + 3 PReLU. -1: the tables come from
+    // files and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                      clk,
     input  wire                      rst,
+    input  wire [76:0]               load,
 
     input  wire [8*CHANNELS-1:0]     s_axis_tdata,
     input  wire                      s_axis_tvalid,
@@ -193,10 +197,12 @@ abbnn_sum_array #(
     .DATA_WIDTH(PIXEL_WIDTH),
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
-    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"})
+    .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
@@ -214,10 +220,12 @@ abbnn_scale #(
     .S_WIDTH(SUM_WIDTH),
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(VALUE_WIDTH),
-    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"})
+    .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
     .s_axis_tready(sum_tready),
@@ -238,10 +246,12 @@ generate
             .S_WIDTH(VALUE_WIDTH),
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
-            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"})
+            .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),
+            .load(load),
             .s_axis_tdata(scaled_tdata),
             .s_axis_tvalid(scaled_tvalid),
             .s_axis_tready(scaled_tready),

@@ -40,10 +40,14 @@ module abbnn_sum_array #(
     // $readmemh file of the weights; with "" they stay undefined.
     parameter WEIGHT_FILE = "",
     // $readmemh file of the biases; with "" they stay undefined.
-    parameter BIAS_FILE = ""
+    parameter BIAS_FILE = "",
+    // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: both come from the files
+    // and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                       clk,
     input  wire                       rst,
+    input  wire [76:0]                load,
 
     input  wire [SIMD*DATA_WIDTH-1:0] s_axis_tdata,
     input  wire                       s_axis_tvalid,
@@ -139,10 +143,12 @@ wire [PE*SIMD-1:0] weight_word;
 abbnn_table #(
     .WIDTH(PE*SIMD),
     .DEPTH(WORDS),
-    .TABLE_FILE(WEIGHT_FILE)
+    .TABLE_FILE(WEIGHT_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) weight_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .step(step),
     .word(weight_word)
 );
@@ -155,10 +161,12 @@ reg  [PE*SUM_WIDTH-1:0] bias_reg;
 abbnn_table #(
     .WIDTH(PE*SUM_WIDTH),
     .DEPTH(FOLDS),
-    .TABLE_FILE(BIAS_FILE)
+    .TABLE_FILE(BIAS_FILE),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
 ) bias_inst (
     .clk(clk),
     .rst(rst),
+    .load(load),
     .step(fold_done),
     .word(bias_word)
 );

@@ -17,10 +17,13 @@ module abbnn_table #(
     // Words, at least 1.
     parameter integer DEPTH = 2,
     // $readmemh file of the table; with "" the table stays undefined.
-    parameter TABLE_FILE = ""
+    parameter TABLE_FILE = "",
+    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire             clk,
     input  wire             rst,
+    input  wire [76:0]      load,
 
     input  wire             step,
     output wire [WIDTH-1:0] word
@@ -38,26 +41,51 @@ endgenerate
 localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
 localparam integer LAST = DEPTH - 1;
 
-reg  [WIDTH-1:0]         table_mem [0:DEPTH-1];
-reg  [WIDTH-1:0]         word_reg;
-// Address of the word behind word_reg.
+// Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
 wire [ADDRESS_WIDTH-1:0] address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
 
-assign word = word_reg;
-
-initial begin
-    if (TABLE_FILE != "") begin
-        $readmemh(TABLE_FILE, table_mem);
-    end
-end
-
 always @(posedge clk) begin
     if (rst || step) begin
-        word_reg  <= table_mem[address];
         ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
     end
 end
+
+generate
+    if (LOAD_MEMORY < 0) begin : gen_fixed
+        reg [WIDTH-1:0] table_mem [0:DEPTH-1];
+        reg [WIDTH-1:0] word_reg;
+
+        wire unused_load = &{1'b0, load};
+
+        assign word = word_reg;
+
+        initial begin
+            if (TABLE_FILE != "") begin
+                $readmemh(TABLE_FILE, table_mem);
+            end
+        end
+
+        always @(posedge clk) begin
+            if (rst || step) begin
+                word_reg <= table_mem[address];
+            end
+        end
+    end else begin : gen_loadable
+        abbnn_load_memory #(
+            .WIDTH(WIDTH),
+            .DEPTH(DEPTH),
+            .ADDRESS_WIDTH(ADDRESS_WIDTH),
+            .MEMORY(LOAD_MEMORY)
+        ) memory_inst (
+            .clk(clk),
+            .load(load),
+            .enable(rst || step),
+            .address(address),
+            .word(word)
+        );
+    end
+endgenerate
 
 endmodule
 

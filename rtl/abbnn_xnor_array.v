@@ -40,10 +40,14 @@ module abbnn_xnor_array #(
     // $readmemh file of CHANNELS / PE * SIMD_FOLD weight words; with "" the weights stay undefined.
     parameter WEIGHT_FILE = "",
     // $readmemh file of CHANNELS / PE correction words a class; with "" the corrections stay undefined.
-    parameter CORRECTION_FILE = ""
+    parameter CORRECTION_FILE = "",
+    // Number of the weights on the load bus (abbnn_load_memory), the corrections have the next; -1: both come from the
+    // files and stay.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                    clk,
     input  wire                    rst,
+    input  wire [76:0]             load,
 
     input  wire [SIMD-1:0]         s_axis_tdata,
     input  wire                    s_axis_tvalid,
@@ -142,28 +146,54 @@ end
 localparam RAM_STYLE = (WEIGHT_MEMORY == 1) ? "logic" : (WEIGHT_MEMORY == 2) ? "block" : "auto";
 wire unused_ram_style = &{1'b0, RAM_STYLE};
 
-(* ram_style = RAM_STYLE *)
-reg [PE*SIMD-1:0] weight_mem [0:WEIGHT_WORDS-1];
-reg [PE*SIMD-1:0] weight_reg;
-reg [SIMD-1:0]    activation_reg;
-
-initial begin
-    if (WEIGHT_FILE != "") begin
-        $readmemh(WEIGHT_FILE, weight_mem);
-    end
-end
+wire [PE*SIMD-1:0] weight_word;
+reg  [SIMD-1:0]    activation_reg;
 
 always @(posedge clk) begin
     if (advance) begin
-        weight_reg     <= weight_mem[weight_address_reg];
         activation_reg <= s_axis_tdata;
     end
 end
 
+generate
+    if (LOAD_MEMORY < 0) begin : gen_fixed_weights
+        (* ram_style = RAM_STYLE *)
+        reg [PE*SIMD-1:0] weight_mem [0:WEIGHT_WORDS-1];
+        reg [PE*SIMD-1:0] weight_reg;
+
+        assign weight_word = weight_reg;
+
+        initial begin
+            if (WEIGHT_FILE != "") begin
+                $readmemh(WEIGHT_FILE, weight_mem);
+            end
+        end
+
+        always @(posedge clk) begin
+            if (advance) begin
+                weight_reg <= weight_mem[weight_address_reg];
+            end
+        end
+    end else begin : gen_loadable_weights
+        abbnn_load_memory #(
+            .WIDTH(PE*SIMD),
+            .DEPTH(WEIGHT_WORDS),
+            .ADDRESS_WIDTH(WEIGHT_ADDRESS_WIDTH),
+            .MEMORY(LOAD_MEMORY),
+            .STYLE(WEIGHT_MEMORY)
+        ) weight_inst (
+            .clk(clk),
+            .load(load),
+            .enable(advance),
+            .address(weight_address_reg),
+            .word(weight_word)
+        );
+    end
+endgenerate
+
 // ---- corrections: read one stage before they are added, at an address that moves on with every last beat there ----------
 
-reg [PE*SUM_WIDTH-1:0] correction_mem [0:CORRECTION_WORDS-1];
-reg [PE*SUM_WIDTH-1:0] correction_reg;
+wire [PE*SUM_WIDTH-1:0] correction_word;
 
 reg [FOLD_WIDTH-1:0]               fold_reg;
 reg [CORRECTION_ADDRESS_WIDTH-1:0] correction_address_reg;
@@ -172,16 +202,7 @@ wire                                move = advance && valid_reg[STAGES-2] && las
 wire                                fold_last = fold_reg == LAST_FOLD[FOLD_WIDTH-1:0];
 wire [CORRECTION_ADDRESS_WIDTH-1:0] next_position_address;
 
-initial begin
-    if (CORRECTION_FILE != "") begin
-        $readmemh(CORRECTION_FILE, correction_mem);
-    end
-end
-
 always @(posedge clk) begin
-    if (advance) begin
-        correction_reg <= correction_mem[correction_address_reg];
-    end
     if (move) begin
         fold_reg               <= fold_last ? {FOLD_WIDTH{1'b0}} : fold_reg + 1'b1;
         correction_address_reg <= fold_last ? next_position_address : correction_address_reg + 1'b1;
@@ -193,6 +214,40 @@ always @(posedge clk) begin
 end
 
 generate
+    if (LOAD_MEMORY < 0) begin : gen_fixed_corrections
+        reg [PE*SUM_WIDTH-1:0] correction_mem [0:CORRECTION_WORDS-1];
+        reg [PE*SUM_WIDTH-1:0] correction_reg;
+
+        wire unused_load = &{1'b0, load};
+
+        assign correction_word = correction_reg;
+
+        initial begin
+            if (CORRECTION_FILE != "") begin
+                $readmemh(CORRECTION_FILE, correction_mem);
+            end
+        end
+
+        always @(posedge clk) begin
+            if (advance) begin
+                correction_reg <= correction_mem[correction_address_reg];
+            end
+        end
+    end else begin : gen_loadable_corrections
+        abbnn_load_memory #(
+            .WIDTH(PE*SUM_WIDTH),
+            .DEPTH(CORRECTION_WORDS),
+            .ADDRESS_WIDTH(CORRECTION_ADDRESS_WIDTH),
+            .MEMORY(LOAD_MEMORY + 1)
+        ) correction_inst (
+            .clk(clk),
+            .load(load),
+            .enable(advance),
+            .address(correction_address_reg),
+            .word(correction_word)
+        );
+    end
+
     if (BORDER == 1) begin : gen_border
         localparam integer COLUMN_BEFORE_LAST = LAST_COLUMN - 1;
         localparam integer ROW_BEFORE_LAST = LAST_ROW - 1;
@@ -254,7 +309,7 @@ generate
             .clk(clk),
             .enable(advance),
             .a(activation_reg),
-            .b(weight_reg[p*SIMD +: SIMD]),
+            .b(weight_word[p*SIMD +: SIMD]),
             .count(counts[p*COUNT_WIDTH +: COUNT_WIDTH])
         );
 
@@ -262,7 +317,7 @@ generate
         wire [SUM_WIDTH:0] twice = {{SUM_WIDTH - TOTAL_WIDTH{1'b0}}, totals[p*TOTAL_WIDTH +: TOTAL_WIDTH], 1'b0};
         wire               unused_twice = &{1'b0, twice[SUM_WIDTH]};
 
-        assign sums[p*SUM_WIDTH +: SUM_WIDTH] = twice[SUM_WIDTH-1:0] + correction_reg[p*SUM_WIDTH +: SUM_WIDTH];
+        assign sums[p*SUM_WIDTH +: SUM_WIDTH] = twice[SUM_WIDTH-1:0] + correction_word[p*SUM_WIDTH +: SUM_WIDTH];
     end
 
     if (SIMD_FOLD == 1) begin : gen_no_accumulator

@@ -48,8 +48,10 @@ def cycle() -> int:
 class CoreBench(Bench):
     """The core with its pixel stream, its result stream and the case that `run_core` has prepared."""
 
-    def __init__(self, dut):
-        super().__init__(dut)
+    def __init__(self, dut, sources=("s_axis",)):
+        dut.soft_rst.value = 0
+        dut.s_load_axis_tvalid.value = 0
+        super().__init__(dut, sources=sources)
         self.case = load_case()
         self.images = self.case["images"]
         self.classes = self.case["layer.scores"].shape[1]

@@ -1,0 +1,212 @@
+// abbnn_load.v : takes a load stream, checks it and writes the tables through the load bus
+// SPDX-FileCopyrightText: 2026 The abbnn authors
+// SPDX-License-Identifier: Apache-2.0
+// Language: Verilog-2005
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// s_axis: one load a frame, 32-bit words (docs/formats.md, Load image): magic, layout, network (low word first), then for
+// each memory a word {slices - 1, number}, a word depth and depth * slices words of contents, address by address, slice 0
+// first; at the end the CRC-32 of all words before it, tlast on it.
+//
+// A load with another magic or layout is refused: nothing is written. Any other waits for `idle`, with hold high so that
+// no frame begins, and then writes as it comes, one word a cycle, with load_rst high. From then on the tables are those
+// of a good load or none: after a wrong CRC, or an end that is early or late, ready stays low until a good load.
+// What follows a fault is taken and dropped up to its tlast.
+//
+// load is a register (abbnn_load_memory says what it holds). load_rst stays high for DRAIN cycles after the last write, for
+// the bus to reach the last stage and its tables to be read again.
+module abbnn_load #(
+    // Layout that the loads must be for.
+    parameter [31:0] LAYOUT = 32'h00000000,
+    // Cycles from the last write to the end of load_rst, 1 to 255.
+    parameter integer DRAIN = 16
+) (
+    input  wire        clk,
+    input  wire        rst,
+
+    input  wire [31:0] s_axis_tdata,
+    input  wire        s_axis_tvalid,
+    output wire        s_axis_tready,
+    input  wire        s_axis_tlast,
+
+    // No frame is in flight, and with hold none begins.
+    input  wire        idle,
+    output wire        hold,
+    output wire        load_rst,
+    output wire [76:0] load,
+
+    // The tables are complete. network: first 64 bits of the sha256 of the last good load's, 0 before.
+    output wire        ready,
+    output wire [63:0] network,
+    // A load has begun and not ended.
+    output wire        loading,
+    // Good loads, and those refused or broken, since reset; both stop at their greatest value.
+    output wire [15:0] loads,
+    output wire [15:0] errors
+);
+
+generate
+    if (DRAIN < 1 || DRAIN > 255) begin : gen_check_drain
+        DRAIN_must_be_1_to_255 param_error ();
+    end
+endgenerate
+
+localparam [31:0] MAGIC = 32'h4c424241;
+
+localparam [3:0] STATE_MAGIC = 4'd0;
+localparam [3:0] STATE_LAYOUT = 4'd1;
+localparam [3:0] STATE_NETWORK_LOW = 4'd2;
+localparam [3:0] STATE_NETWORK_HIGH = 4'd3;
+localparam [3:0] STATE_WAIT = 4'd4;
+localparam [3:0] STATE_MEMORY = 4'd5;
+localparam [3:0] STATE_DEPTH = 4'd6;
+localparam [3:0] STATE_DATA = 4'd7;
+localparam [3:0] STATE_DISCARD = 4'd8;
+localparam [3:0] STATE_GOOD = 4'd9;
+localparam [3:0] STATE_BAD = 4'd10;
+
+localparam integer LAST_DRAIN = DRAIN - 1;
+
+reg [3:0]  state_reg;
+reg [3:0]  state_next;
+reg        tready_reg;
+reg        load_rst_reg;
+reg        ready_reg;
+reg        loading_reg;
+reg [7:0]  drain_reg;
+reg [15:0] loads_reg;
+reg [15:0] errors_reg;
+
+reg [31:0] crc_reg;
+reg [63:0] fresh_network_reg;
+reg [63:0] network_reg;
+reg [11:0] memory_reg;
+reg [11:0] last_slice_reg;
+reg [11:0] slice_reg;
+reg [19:0] last_address_reg;
+reg [19:0] address_reg;
+reg        write_reg;
+reg [75:0] bus_reg;
+
+wire        take = s_axis_tvalid && tready_reg;
+wire        slice_last = slice_reg == last_slice_reg;
+wire        drained = drain_reg == LAST_DRAIN[7:0];
+wire [31:0] crc_next;
+
+assign s_axis_tready = tready_reg;
+assign hold          = loading_reg || !ready_reg;
+assign load_rst      = load_rst_reg;
+assign load          = {write_reg, bus_reg};
+assign ready         = ready_reg;
+assign network       = network_reg;
+assign loading       = loading_reg;
+assign loads         = loads_reg;
+assign errors        = errors_reg;
+
+abbnn_crc32 #(
+    .WIDTH(32)
+) crc_inst (
+    .state(crc_reg),
+    .data(s_axis_tdata),
+    .next(crc_next)
+);
+
+always @* begin
+    state_next = state_reg;
+    case (state_reg)
+        STATE_MAGIC:        state_next = (s_axis_tdata == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
+        STATE_LAYOUT:       state_next = (s_axis_tdata == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
+        STATE_NETWORK_LOW:  state_next = STATE_NETWORK_HIGH;
+        STATE_NETWORK_HIGH: state_next = STATE_WAIT;
+        STATE_MEMORY:       state_next = STATE_DEPTH;
+        STATE_DEPTH:        state_next = STATE_DATA;
+        STATE_DATA:         state_next = (slice_last && address_reg == last_address_reg) ? STATE_MEMORY : STATE_DATA;
+        default: ;
+    endcase
+    if (s_axis_tlast) begin
+        state_next = (state_reg == STATE_MEMORY && s_axis_tdata == ~crc_reg) ? STATE_GOOD : STATE_BAD;
+    end
+    if (!take) begin
+        state_next = state_reg;
+    end
+    case (state_reg)
+        STATE_WAIT:             state_next = idle ? STATE_MEMORY : STATE_WAIT;
+        STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
+        default: ;
+    endcase
+end
+
+wire finished = drained && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
+
+always @(posedge clk) begin
+    state_reg  <= state_next;
+    tready_reg <= state_next != STATE_WAIT && state_next != STATE_GOOD && state_next != STATE_BAD;
+    drain_reg  <= (state_reg == STATE_GOOD || state_reg == STATE_BAD) ? drain_reg + 8'd1 : 8'd0;
+    write_reg  <= take && state_reg == STATE_DATA;
+    if (state_next == STATE_WAIT) begin
+        loading_reg <= 1'b1;
+    end
+    if (state_reg == STATE_WAIT && idle) begin
+        load_rst_reg <= 1'b1;
+        ready_reg    <= 1'b0;
+    end
+    if (finished) begin
+        load_rst_reg <= 1'b0;
+        loading_reg  <= 1'b0;
+    end
+    if (finished && state_reg == STATE_GOOD) begin
+        ready_reg   <= 1'b1;
+        network_reg <= fresh_network_reg;
+        if (loads_reg != 16'hffff) begin
+            loads_reg <= loads_reg + 16'd1;
+        end
+    end
+    if (finished && state_reg == STATE_BAD && errors_reg != 16'hffff) begin
+        errors_reg <= errors_reg + 16'd1;
+    end
+    if (rst) begin
+        state_reg    <= STATE_MAGIC;
+        tready_reg   <= 1'b0;
+        write_reg    <= 1'b0;
+        loading_reg  <= 1'b0;
+        load_rst_reg <= 1'b0;
+        ready_reg    <= 1'b0;
+        network_reg  <= 64'd0;
+        loads_reg    <= 16'd0;
+        errors_reg   <= 16'd0;
+    end
+end
+
+always @(posedge clk) begin
+    if (state_reg == STATE_GOOD || state_reg == STATE_BAD || rst) begin
+        crc_reg <= 32'hffffffff;
+    end else if (take) begin
+        crc_reg <= crc_next;
+    end
+    if (take && state_reg == STATE_NETWORK_LOW) begin
+        fresh_network_reg[31:0] <= s_axis_tdata;
+    end
+    if (take && state_reg == STATE_NETWORK_HIGH) begin
+        fresh_network_reg[63:32] <= s_axis_tdata;
+    end
+    if (take && state_reg == STATE_MEMORY) begin
+        memory_reg     <= s_axis_tdata[11:0];
+        last_slice_reg <= s_axis_tdata[27:16];
+    end
+    if (take && state_reg == STATE_DEPTH) begin
+        last_address_reg <= s_axis_tdata[19:0] - 20'd1;
+        address_reg      <= 20'd0;
+        slice_reg        <= 12'd0;
+    end
+    if (take && state_reg == STATE_DATA) begin
+        slice_reg   <= slice_last ? 12'd0 : slice_reg + 12'd1;
+        address_reg <= slice_last ? address_reg + 20'd1 : address_reg;
+    end
+    bus_reg <= {memory_reg, slice_reg, address_reg, s_axis_tdata};
+end
+
+endmodule
+
+`resetall

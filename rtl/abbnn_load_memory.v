@@ -1,0 +1,91 @@
+// abbnn_load_memory.v : memory with one synchronous read port, filled through the load bus
+// SPDX-FileCopyrightText: 2026 The abbnn authors
+// SPDX-License-Identifier: Apache-2.0
+// Language: Verilog-2005
+`resetall
+`timescale 1ns / 1ps
+`default_nettype none
+
+// word is memory word `address` of the last cycle with `enable`. Undefined until it has been written.
+//
+// The load bus writes 32 bits a cycle; abbnn_load drives it, and whoever has tables takes it as `load`:
+//   bit 76 write, 75:64 number of the memory, 63:52 slice, 51:32 address, 31:0 data.
+// A word of WIDTH bits is ceil(WIDTH / 32) slices, slice s its bits 32 * s + 31 to 32 * s; data bits beyond WIDTH are
+// dropped. A word that is written and read in the same cycle reads as anything: the core holds its stages in reset
+// while it loads.
+module abbnn_load_memory #(
+    // Bits of a word, at least 1.
+    parameter integer WIDTH = 8,
+    // Words, at least 1.
+    parameter integer DEPTH = 2,
+    // Bits of the address: clog2(DEPTH), at least 1.
+    parameter integer ADDRESS_WIDTH = 1,
+    // Number of this memory on the load bus, 0 to 4095.
+    parameter integer MEMORY = 0,
+    // When synthesized: 0 as the tool likes, 1 LUTs, 2 block RAM.
+    parameter integer STYLE = 0
+) (
+    input  wire                     clk,
+    input  wire [76:0]              load,
+
+    input  wire                     enable,
+    input  wire [ADDRESS_WIDTH-1:0] address,
+    output wire [WIDTH-1:0]         word
+);
+
+generate
+    if (WIDTH < 1 || WIDTH > 32 * 4096) begin : gen_check_width
+        WIDTH_must_be_1_to_131072 param_error ();
+    end
+    if (DEPTH < 1 || DEPTH > 1048576) begin : gen_check_depth
+        DEPTH_must_be_1_to_1048576 param_error ();
+    end
+    if (ADDRESS_WIDTH != ((DEPTH > 1) ? $clog2(DEPTH) : 1)) begin : gen_check_address_width
+        ADDRESS_WIDTH_must_be_clog2_of_DEPTH param_error ();
+    end
+    if (MEMORY < 0 || MEMORY > 4095) begin : gen_check_memory
+        MEMORY_must_be_0_to_4095 param_error ();
+    end
+    if (STYLE < 0 || STYLE > 2) begin : gen_check_style
+        STYLE_must_be_0_to_2 param_error ();
+    end
+endgenerate
+
+localparam integer SLICES = (WIDTH + 31) / 32;
+localparam RAM_STYLE = (STYLE == 1) ? "distributed" : (STYLE == 2) ? "block" : "auto";
+wire unused_ram_style = &{1'b0, RAM_STYLE};
+
+wire                     write = load[76] && load[75:64] == MEMORY[11:0];
+wire [ADDRESS_WIDTH-1:0] write_address = load[32 +: ADDRESS_WIDTH];
+wire                     unused_load = &{1'b0, load[51:0]};
+
+genvar s;
+generate
+    for (s = 0; s < SLICES; s = s + 1) begin : gen_slice
+        localparam integer SLICE_WIDTH = (WIDTH - 32 * s < 32) ? WIDTH - 32 * s : 32;
+
+        // Each slice a memory of its own: a write enable a slice would otherwise be one a bit.
+        (* no_rw_check *)
+        (* ram_style = RAM_STYLE *)
+        reg [SLICE_WIDTH-1:0] slice_mem [0:DEPTH-1];
+        reg [SLICE_WIDTH-1:0] slice_reg;
+
+        always @(posedge clk) begin
+            if (write && load[63:52] == s) begin
+                slice_mem[write_address] <= load[SLICE_WIDTH-1:0];
+            end
+        end
+
+        always @(posedge clk) begin
+            if (enable) begin
+                slice_reg <= slice_mem[address];
+            end
+        end
+
+        assign word[32*s +: SLICE_WIDTH] = slice_reg;
+    end
+endgenerate
+
+endmodule
+
+`resetall

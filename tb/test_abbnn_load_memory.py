@@ -1,0 +1,61 @@
+"""abbnn_load_memory: what the load bus wrote is what the read port gives; other memories' words change nothing."""
+
+import random
+
+import cocotb
+import pytest
+from bench import load_case, simulate
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge
+
+SIZES = ("WIDTH", "DEPTH", "ADDRESS_WIDTH", "MEMORY", "STYLE")
+GOOD_PARAMETERS = [(1, 1, 1, 0, 0), (32, 2, 1, 4095, 1), (75, 5, 3, 0x123, 2)]
+BAD_PARAMETERS = [
+    ("abbnn_load_memory", {"WIDTH": 0}, "WIDTH_must_be_1_to_131072"),
+    ("abbnn_load_memory", {"DEPTH": 0}, "DEPTH_must_be_1_to_1048576"),
+    ("abbnn_load_memory", {"DEPTH": 8, "ADDRESS_WIDTH": 2}, "ADDRESS_WIDTH_must_be_clog2_of_DEPTH"),
+    ("abbnn_load_memory", {"MEMORY": 4096}, "MEMORY_must_be_0_to_4095"),
+    ("abbnn_load_memory", {"STYLE": 3}, "STYLE_must_be_0_to_2"),
+]
+
+
+@cocotb.test()
+async def writes_and_reads(dut):
+    """Random writes and reads, never of one address in one cycle, against a list of words."""
+    width, depth, _, number, _ = (int(value) for value in load_case()["sizes"])
+    rng = random.Random(cocotb.RANDOM_SEED)
+    slices = -(-width // 32)
+    words = [None] * depth
+    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    dut.load.value = 0
+    dut.enable.value = 0
+    expected, compared = None, 0
+    written = set()
+    for _ in range(40 * slices * depth + 400):
+        await FallingEdge(dut.clk)
+        if expected is not None:
+            assert int(dut.word.value) == expected
+            compared += 1
+        write = rng.random() < 0.5
+        memory = number if rng.random() < 0.8 else number ^ 1 << rng.randrange(12)
+        address, index, data = rng.randrange(depth), rng.randrange(slices), rng.getrandbits(32)
+        dut.load.value = write << 76 | memory << 64 | index << 52 | address << 32 | data
+        read = rng.randrange(depth)
+        hit = write and memory == number
+        enable = rng.random() < 0.7 and not (hit and address == read)
+        dut.enable.value = int(enable)
+        dut.address.value = read
+        if enable:
+            expected = words[read] if all((read, part) in written for part in range(slices)) else None
+        if hit:
+            mask = (1 << 32) - 1 << 32 * index
+            words[address] = ((words[address] or 0) & ~mask | data << 32 * index) & (1 << width) - 1
+            written.add((address, index))
+    assert compared > 20
+
+
+@pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
+def test_abbnn_load_memory(sizes):
+    simulate(
+        "abbnn_load_memory", "test_abbnn_load_memory", dict(zip(SIZES, sizes, strict=True)), case={"sizes": sizes}
+    )
