@@ -41,6 +41,7 @@ LATENCY: Mapping[str, int] = {
     "gap": 3,
     "argmax": 1,
     "drop": 0,
+    "slice": 1,
 }
 """Clock edges from the transfer of the last input beat needed to the first cycle of the output beat, idle pipeline.
 
@@ -48,9 +49,18 @@ Each module's testbench measures its own; tests/test_schedule.py compares. The a
 """
 
 
-def xnor_array_latency(simd: int, simd_fold: int) -> int:
-    """Fetch, popcount (3 registers to 288 lanes, else 4), output register; one more where beats are accumulated."""
-    return (5 if simd <= 288 else 6) + (simd_fold > 1)
+def xnor_array_latency(simd: int, simd_fold: int, deep: bool = False) -> int:
+    """Fetch, popcount, output register; one more where beats are accumulated.
+
+    The popcount has 3 registers to 288 lanes, else 4; a deep one has one behind each of its levels, and the fetch two.
+    """
+    popcount = (simd // 4).bit_length() + 1 if deep else 3 if simd <= 288 else 4
+    return 2 + deep + popcount + (simd_fold > 1)
+
+
+def slice_latency(deep: bool) -> int:
+    """A register slice is there in a deep pipeline only."""
+    return LATENCY["slice"] if deep else 0
 
 
 def sum_array_latency(simd: int) -> int:
@@ -131,7 +141,8 @@ def residual(times: Times, geometry: Block, s_lanes: int, pe: int, shortcut: Fol
         return replay(times, geometry.in_channels // pe, 2) if geometry.shortcut == "repeat" else times
     depth = geometry.in_channels // shortcut.simd
     replayed = replay(resize(times, s_lanes, shortcut.simd), depth, geometry.out_channels // pe)
-    scaled = folds(replayed, depth, sum_array_latency(shortcut.simd)) + LATENCY["scale"]
+    sums = folds(replayed, depth, sum_array_latency(shortcut.simd)) + slice_latency(shortcut.deep)
+    scaled = sums + LATENCY["scale"] + slice_latency(shortcut.deep)
     return scaled + LATENCY["fifo"] if geometry.shortcut == "conv" else scaled
 
 
@@ -143,11 +154,13 @@ def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fol
     """Transfers on a block's output for those on its input."""
     lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
-    bits = resize(times + LATENCY["fork"] + LATENCY["compare"], s_lanes, lanes)
+    compared = times + LATENCY["fork"] + LATENCY["compare"] + slice_latency(fold.deep)
+    bits = resize(compared, s_lanes, lanes)
     taps = window(bits, geometry.height, geometry.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups))
+    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups, fold.deep))
     joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
-    return _paced(joined) + LATENCY["add"] + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["framer"]
+    added = _paced(joined) + LATENCY["add"] + slice_latency(fold.deep)
+    return added + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["framer"]
 
 
 def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
@@ -157,7 +170,7 @@ def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
     taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
     sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd))
-    values = sums + LATENCY["scale"]
+    values = sums + slice_latency(fold.deep) + LATENCY["scale"]
     if geometry.prelu:
         values = values + LATENCY["scale"]
     if geometry.max_pool:
@@ -172,7 +185,8 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     grouped = resize(pooled, s_lanes, fold.simd)
     depth = channels // fold.simd
     replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
-    scores = resize(folds(replayed, depth * planes, sum_array_latency(fold.simd)), fold.pe, 1)
+    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd)) + slice_latency(fold.deep)
+    scores = resize(sums, fold.pe, 1)
     passed = scores + LATENCY["argmax"]
     return np.append(passed, passed[-1] + 1)
 

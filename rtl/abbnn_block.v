@@ -73,7 +73,9 @@ module abbnn_block #(
     parameter integer WEIGHT_MEMORY = 0,
     // Number of the thresholds on the load bus (abbnn_load_memory); + 1 weights, + 2 corrections, + 3 scale, + 4 QPReLU,
     // + 5 PReLU, + 6 to + 8 the tables of abbnn_shortcut. -1: the tables come from files and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
+    parameter integer DEEP = 0
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -100,7 +102,7 @@ localparam integer ADDED_WIDTH = ((SCALED_WIDTH > RESIDUAL_WIDTH) ? SCALED_WIDTH
 // A 3x3 convolution's first result needs one row and two pixels of the input; two more pixels are in the replay buffer,
 // and every register of the path may hold another beat (PATH_BEATS bounds their number). With room for all of that the
 // input is never held back by the residual alone. Averages come in bursts, every second row, and need room for a row.
-localparam integer PATH_BEATS = 48;
+localparam integer PATH_BEATS = (DEEP == 1) ? 72 : 48;
 localparam integer RESIDUAL_PIXELS = (SHORTCUT == 2) ? WIDTH / 2 + 4 : (KERNEL == 3) ? WIDTH + 4 : 3;
 localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * S_GROUPS + PATH_BEATS;
 
@@ -169,6 +171,9 @@ abbnn_fork #(
 wire [S_LANES-1:0]   bits_tdata;
 wire                 bits_tvalid;
 wire                 bits_tready;
+wire [S_LANES-1:0]   compared_tdata;
+wire                 compared_tvalid;
+wire                 compared_tready;
 wire [BIT_LANES-1:0] group_tdata;
 wire                 group_tvalid;
 wire                 group_tready;
@@ -190,7 +195,8 @@ abbnn_compare #(
     .CHANNELS(IN_CHANNELS),
     .VALUE_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) compare_inst (
     .clk(clk),
     .rst(rst),
@@ -198,6 +204,20 @@ abbnn_compare #(
     .s_axis_tdata(sign_tdata),
     .s_axis_tvalid(sign_tvalid),
     .s_axis_tready(sign_tready),
+    .m_axis_tdata(compared_tdata),
+    .m_axis_tvalid(compared_tvalid),
+    .m_axis_tready(compared_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(S_LANES),
+    .ENABLE(DEEP)
+) bits_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(compared_tdata),
+    .s_axis_tvalid(compared_tvalid),
+    .s_axis_tready(compared_tready),
     .m_axis_tdata(bits_tdata),
     .m_axis_tvalid(bits_tvalid),
     .m_axis_tready(bits_tready)
@@ -240,7 +260,8 @@ abbnn_window #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD),
     .DEPTH(GROUPS),
-    .TIMES(FOLDS)
+    .TIMES(FOLDS),
+    .DEEP(DEEP)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -264,7 +285,8 @@ abbnn_xnor_array #(
     .WEIGHT_MEMORY(WEIGHT_MEMORY),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
+    .DEEP(DEEP)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -287,7 +309,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -374,7 +397,8 @@ generate
             abbnn_replay #(
                 .DATA_WIDTH(PE * VALUE_WIDTH),
                 .DEPTH(IN_CHANNELS / PE),
-                .TIMES(2)
+                .TIMES(2),
+                .DEEP(DEEP)
             ) repeat_inst (
                 .clk(clk),
                 .rst(rst),
@@ -408,7 +432,8 @@ generate
             .SCALE_GUARD(SHORTCUT_SCALE_GUARD),
             .SCALE_SUM_WIDTH(SHORTCUT_SCALE_SUM_WIDTH),
             .SCALED_WIDTH(SHORTCUT_SCALED_WIDTH),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 6)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 6),
+            .DEEP(DEEP)
         ) shortcut_inst (
             .clk(clk),
             .rst(rst),
@@ -428,6 +453,9 @@ endgenerate
 wire [PE*ADDED_WIDTH-1:0] added_tdata;
 wire                      added_tvalid;
 wire                      added_tready;
+wire [PE*ADDED_WIDTH-1:0] sum_tdata;
+wire                      sum_tvalid;
+wire                      sum_tready;
 wire [PE*VALUE_WIDTH-1:0] active_tdata;
 wire                      active_tvalid;
 wire                      active_tready;
@@ -445,6 +473,20 @@ abbnn_add #(
     .s1_axis_tdata(residual_tdata),
     .s1_axis_tvalid(residual_tvalid),
     .s1_axis_tready(residual_tready),
+    .m_axis_tdata(sum_tdata),
+    .m_axis_tvalid(sum_tvalid),
+    .m_axis_tready(sum_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * ADDED_WIDTH),
+    .ENABLE(DEEP)
+) added_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(sum_tdata),
+    .s_axis_tvalid(sum_tvalid),
+    .s_axis_tready(sum_tready),
     .m_axis_tdata(added_tdata),
     .m_axis_tvalid(added_tvalid),
     .m_axis_tready(added_tready)
@@ -476,7 +518,8 @@ generate
             .LEFT_MAX(LEFT_MAX),
             .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4),
+            .DEEP(DEEP)
         ) qprelu_inst (
             .clk(clk),
             .rst(rst),
@@ -500,7 +543,8 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5),
+            .DEEP(DEEP)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),

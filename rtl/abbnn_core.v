@@ -262,7 +262,8 @@ abbnn_stem #(
     .PRELU_SUM_WIDTH(STEM_PRELU_SUM_WIDTH),
     .MAX_POOL(STEM_MAX_POOL),
     .VALUE_WIDTH(VALUE_WIDTH),
-    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1)
+    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1),
+    .DEEP(STEM_DEEP)
 ) stem_inst (
     .clk(clk),
     .rst(stage_rst),
@@ -323,7 +324,8 @@ generate
             .PRELU_GUARD(BLOCK_PRELU_GUARD[32*i +: 32]),
             .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32]),
             .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32]),
-            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1)
+            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1),
+            .DEEP(BLOCK_DEEP[32*i +: 32])
         ) block_inst (
             .clk(clk),
             .rst(stage_rst),
@@ -359,7 +361,8 @@ abbnn_head #(
     .POOL_SHIFT(HEAD_POOL_SHIFT),
     .SCORE_WIDTH(HEAD_SCORE_WIDTH),
     .M_WIDTH(32),
-    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1)
+    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1),
+    .DEEP(HEAD_DEEP)
 ) head_inst (
     .clk(clk),
     .rst(stage_rst),

@@ -35,7 +35,9 @@ module abbnn_head #(
     parameter integer M_WIDTH = 32,
     // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: the tables come from files
     // and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
+    parameter integer DEEP = 0
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -79,6 +81,9 @@ wire                          replay_tready;
 wire [PE*SCORE_WIDTH-1:0]     sum_tdata;
 wire                          sum_tvalid;
 wire                          sum_tready;
+wire [PE*SCORE_WIDTH-1:0]     array_tdata;
+wire                          array_tvalid;
+wire                          array_tready;
 wire [SCORE_WIDTH-1:0]        score_tdata;
 wire                          score_tvalid;
 wire                          score_tready;
@@ -118,7 +123,8 @@ abbnn_resize #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * POOL_WIDTH),
     .DEPTH(SIMD_FOLD),
-    .TIMES(FOLDS * PLANES)
+    .TIMES(FOLDS * PLANES),
+    .DEEP(DEEP)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -140,7 +146,8 @@ abbnn_sum_array #(
     .SUM_WIDTH(SCORE_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -148,6 +155,20 @@ abbnn_sum_array #(
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
+    .m_axis_tdata(array_tdata),
+    .m_axis_tvalid(array_tvalid),
+    .m_axis_tready(array_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * SCORE_WIDTH),
+    .ENABLE(DEEP)
+) sum_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(array_tdata),
+    .s_axis_tvalid(array_tvalid),
+    .s_axis_tready(array_tready),
     .m_axis_tdata(sum_tdata),
     .m_axis_tvalid(sum_tvalid),
     .m_axis_tready(sum_tready)

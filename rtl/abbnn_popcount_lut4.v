@@ -10,7 +10,7 @@
 //
 // A binary tree of adders. A leaf is a full adder of three XNORs; every adder takes two words and one more XNOR as its carry
 // in. The words of level n have n + 2 bits; an odd one is passed on. A register is behind LATENCY of the levels, evenly
-// spread and one behind the last.
+// spread and one behind the last; the leaves have one only if all levels have.
 //
 // Adders lie side by side in carry chains of about CHAIN bits: the bit between two is where the carry in of the upper one is
 // added to itself, so that it gives this carry, and takes up the carry out of the lower one, which is the bit's sum.
@@ -45,7 +45,9 @@ localparam integer COUNT_WIDTH = $clog2(WIDTH + 1);
 localparam integer WORDS = WIDTH / 4 + 1;
 localparam integer SINGLES = WORDS - 1;
 localparam integer ADDERS = $clog2(WORDS);
-localparam integer STEPS = (ADDERS > LATENCY) ? ADDERS : LATENCY;
+localparam integer LEAF_REGISTERS = (LATENCY > ADDERS) ? 1 : 0;
+localparam integer LEVEL_REGISTERS = LATENCY - LEAF_REGISTERS;
+localparam integer STEPS = (ADDERS > LEVEL_REGISTERS) ? ADDERS : LEVEL_REGISTERS;
 
 // First bit of a level, which holds its words and above them the carries in of all adders that are still to come.
 function [31:0] start_of;
@@ -92,7 +94,11 @@ generate
         localparam integer START = start_of(level);
         localparam integer NEXT = start_of(level + 1);
 
-        if (level > 0 && level * LATENCY / STEPS != (level - 1) * LATENCY / STEPS) begin : gen_here
+        // Registers behind levels 1 to `level`, and 1 to `level - 1`.
+        localparam integer THROUGH = (STEPS > 0) ? level * LEVEL_REGISTERS / STEPS : 0;
+        localparam integer BEFORE = (STEPS > 0 && level > 0) ? (level - 1) * LEVEL_REGISTERS / STEPS : 0;
+
+        if ((level == 0) ? LEAF_REGISTERS == 1 : THROUGH != BEFORE) begin : gen_here
             reg [NEXT-START-1:0] level_reg;
 
             always @(posedge clk) begin

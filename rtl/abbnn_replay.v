@@ -21,7 +21,9 @@ module abbnn_replay #(
     // Beats of a vector, at least 1.
     parameter integer DEPTH = 4,
     // Passes over each vector, at least 1.
-    parameter integer TIMES = 2
+    parameter integer TIMES = 2,
+    // 1: s_axis_tready is a register, for a high clock; it behaves the same.
+    parameter integer DEEP = 0
 ) (
     input  wire                  clk,
     input  wire                  rst,
@@ -44,6 +46,9 @@ generate
     end
     if (TIMES < 1) begin : gen_check_times
         TIMES_must_be_at_least_1 param_error ();
+    end
+    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
+        DEEP_must_be_0_or_1 param_error ();
     end
 endgenerate
 
@@ -117,7 +122,7 @@ generate
             assign read_address  = read_vector_reg[0];
         end
 
-        wire full = write_vector_reg == (read_vector_reg ^ 2'b10);
+        wire full;
         // Where both sides are in the same vector, the read side is in its first pass and must stay behind the write side.
         wire empty = write_vector_reg == read_vector_reg && write_beat_reg == read_beat_reg;
 
@@ -128,6 +133,20 @@ generate
         wire read_last  = read_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
 
         assign s_axis_tready = !full;
+
+        if (DEEP == 0) begin : gen_full
+            assign full = write_vector_reg == (read_vector_reg ^ 2'b10);
+        end else begin : gen_full_ahead
+            reg        full_reg;
+            wire [1:0] write_vector_next = write_vector_reg + {1'b0, write && write_last};
+            wire [1:0] read_vector_next  = read_vector_reg + {1'b0, read && read_last && pass_last};
+
+            assign full = full_reg;
+
+            always @(posedge clk) begin
+                full_reg <= !rst && write_vector_next == (read_vector_next ^ 2'b10);
+            end
+        end
 
         always @(posedge clk) begin
             if (write) begin

@@ -42,7 +42,9 @@ module abbnn_shortcut #(
     parameter integer SCALED_WIDTH = 20,
     // Number of the weights on the load bus (abbnn_load_memory), biases and scale have the next two; -1: the tables come
     // from files and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
+    parameter integer DEEP = 0
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -61,6 +63,8 @@ localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer SIMD_FOLD = IN_CHANNELS / SIMD;
 localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer FIFO_PIXELS = (POOL == 1) ? WIDTH / 2 + 4 : WIDTH + 4;
+// Beats that come while a deep convolution is that much later.
+localparam integer DEEP_BEATS = (DEEP == 1) ? 16 : 0;
 // More than the registers of array and scale, each of which may hold a gap.
 localparam integer RESULTS = 32;
 
@@ -97,9 +101,15 @@ wire                           replay_tready;
 wire [PE*SUM_WIDTH-1:0]        sum_tdata;
 wire                           sum_tvalid;
 wire                           sum_tready;
+wire [PE*SUM_WIDTH-1:0]        array_tdata;
+wire                           array_tvalid;
+wire                           array_tready;
 wire [PE*SCALED_WIDTH-1:0]     scaled_tdata;
 wire                           scaled_tvalid;
 wire                           scaled_tready;
+wire [PE*SCALED_WIDTH-1:0]     product_tdata;
+wire                           product_tvalid;
+wire                           product_tready;
 
 generate
     if (POOL == 1) begin : gen_pool
@@ -140,7 +150,7 @@ endgenerate
 
 abbnn_fifo #(
     .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-    .DEPTH(FIFO_PIXELS * S_GROUPS)
+    .DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS)
 ) fifo_inst (
     .clk(clk),
     .rst(rst),
@@ -170,7 +180,8 @@ abbnn_resize #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * VALUE_WIDTH),
     .DEPTH(SIMD_FOLD),
-    .TIMES(FOLDS)
+    .TIMES(FOLDS),
+    .DEEP(DEEP)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -192,7 +203,8 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -200,6 +212,20 @@ abbnn_sum_array #(
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
+    .m_axis_tdata(array_tdata),
+    .m_axis_tvalid(array_tvalid),
+    .m_axis_tready(array_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * SUM_WIDTH),
+    .ENABLE(DEEP)
+) sum_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(array_tdata),
+    .s_axis_tvalid(array_tvalid),
+    .s_axis_tready(array_tready),
     .m_axis_tdata(sum_tdata),
     .m_axis_tvalid(sum_tvalid),
     .m_axis_tready(sum_tready)
@@ -215,7 +241,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -223,6 +250,20 @@ abbnn_scale #(
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
     .s_axis_tready(sum_tready),
+    .m_axis_tdata(product_tdata),
+    .m_axis_tvalid(product_tvalid),
+    .m_axis_tready(product_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * SCALED_WIDTH),
+    .ENABLE(DEEP)
+) scaled_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(product_tdata),
+    .s_axis_tvalid(product_tvalid),
+    .s_axis_tready(product_tready),
     .m_axis_tdata(scaled_tdata),
     .m_axis_tvalid(scaled_tvalid),
     .m_axis_tready(scaled_tready)

@@ -51,7 +51,9 @@ module abbnn_stem #(
     parameter integer VALUE_WIDTH = 16,
     // Number of the weights on the load bus (abbnn_load_memory); + 1 biases, + 2 scale, + 3 PReLU. -1: the tables come from
     // files and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
+    parameter integer DEEP = 0
 ) (
     input  wire                      clk,
     input  wire                      rst,
@@ -116,6 +118,9 @@ wire                            replay_tready;
 wire [PE*SUM_WIDTH-1:0]         sum_tdata;
 wire                            sum_tvalid;
 wire                            sum_tready;
+wire [PE*SUM_WIDTH-1:0]         array_tdata;
+wire                            array_tvalid;
+wire                            array_tready;
 wire [PE*VALUE_WIDTH-1:0]       scaled_tdata;
 wire                            scaled_tvalid;
 wire                            scaled_tready;
@@ -176,7 +181,8 @@ abbnn_window #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * PIXEL_WIDTH),
     .DEPTH(GROUPS),
-    .TIMES(FOLDS * PLANES)
+    .TIMES(FOLDS * PLANES),
+    .DEEP(DEEP)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -198,7 +204,8 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -206,6 +213,20 @@ abbnn_sum_array #(
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
+    .m_axis_tdata(array_tdata),
+    .m_axis_tvalid(array_tvalid),
+    .m_axis_tready(array_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * SUM_WIDTH),
+    .ENABLE(DEEP)
+) sum_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(array_tdata),
+    .s_axis_tvalid(array_tvalid),
+    .s_axis_tready(array_tready),
     .m_axis_tdata(sum_tdata),
     .m_axis_tvalid(sum_tvalid),
     .m_axis_tready(sum_tready)
@@ -221,7 +242,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -247,7 +269,8 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
+            .DEEP(DEEP)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),

@@ -43,7 +43,9 @@ module abbnn_sum_array #(
     parameter BIAS_FILE = "",
     // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: both come from the files
     // and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock.
+    parameter integer DEEP = 0
 ) (
     input  wire                       clk,
     input  wire                       rst,
@@ -144,7 +146,8 @@ abbnn_table #(
     .WIDTH(PE*SIMD),
     .DEPTH(WORDS),
     .TABLE_FILE(WEIGHT_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) weight_inst (
     .clk(clk),
     .rst(rst),
@@ -162,7 +165,8 @@ abbnn_table #(
     .WIDTH(PE*SUM_WIDTH),
     .DEPTH(FOLDS),
     .TABLE_FILE(BIAS_FILE),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
+    .DEEP(DEEP)
 ) bias_inst (
     .clk(clk),
     .rst(rst),

@@ -17,7 +17,9 @@
 // the last, else 1. BORDER = 0: class 0 only.
 //
 // Latency from the last beat of a fold to its sums: 5 (fetch, 3 in the popcount, output register), one more with
-// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). A beat every cycle; all of it advances together, and s_axis_tready is a register.
+// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). DEEP = 1: a register more behind the
+// memories, and clog2(SIMD / 4 + 1) + 1 in the popcount, one behind each of its levels for 4-input LUTs.
+// A beat every cycle; all of it advances together, and s_axis_tready is a register.
 module abbnn_xnor_array #(
     // Output channels computed at once, at least 1.
     parameter integer PE = 8,
@@ -43,7 +45,9 @@ module abbnn_xnor_array #(
     parameter CORRECTION_FILE = "",
     // Number of the weights on the load bus (abbnn_load_memory), the corrections have the next; -1: both come from the
     // files and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock.
+    parameter integer DEEP = 0
 ) (
     input  wire                    clk,
     input  wire                    rst,
@@ -82,6 +86,9 @@ generate
     if (SUM_WIDTH < $clog2(SIMD * SIMD_FOLD + 1) + 1) begin : gen_check_sum_width
         SUM_WIDTH_must_hold_plus_and_minus_the_fan_in param_error ();
     end
+    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
+        DEEP_must_be_0_or_1 param_error ();
+    end
     if (WEIGHT_MEMORY < 0 || WEIGHT_MEMORY > 2) begin : gen_check_weight_memory
         WEIGHT_MEMORY_must_be_0_to_2 param_error ();
     end
@@ -92,9 +99,10 @@ localparam integer WEIGHT_WORDS = FOLDS * SIMD_FOLD;
 localparam integer CORRECTION_WORDS = (BORDER == 1) ? 9 * FOLDS : FOLDS;
 localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
 localparam integer TOTAL_WIDTH = $clog2(SIMD * SIMD_FOLD + 1);
-// Registers between the input and the output register: fetch, LATENCY of abbnn_popcount, accumulator.
-localparam integer POPCOUNT_LATENCY = (SIMD > 288) ? 4 : 3;
-localparam integer STAGES = 1 + POPCOUNT_LATENCY + ((SIMD_FOLD > 1) ? 1 : 0);
+// Registers between the input and the output register: fetch (two of a deep pipeline), LATENCY of abbnn_popcount,
+// accumulator.
+localparam integer POPCOUNT_LATENCY = (DEEP == 1) ? $clog2(SIMD / 4 + 1) + 1 : (SIMD > 288) ? 4 : 3;
+localparam integer STAGES = 1 + DEEP + POPCOUNT_LATENCY + ((SIMD_FOLD > 1) ? 1 : 0);
 
 // Counter widths, at least 1.
 localparam integer BEAT_WIDTH = (SIMD_FOLD > 1) ? $clog2(SIMD_FOLD) : 1;
@@ -146,7 +154,7 @@ end
 localparam RAM_STYLE = (WEIGHT_MEMORY == 1) ? "logic" : (WEIGHT_MEMORY == 2) ? "block" : "auto";
 wire unused_ram_style = &{1'b0, RAM_STYLE};
 
-wire [PE*SIMD-1:0] weight_word;
+wire [PE*SIMD-1:0] fetched_weights;
 reg  [SIMD-1:0]    activation_reg;
 
 always @(posedge clk) begin
@@ -161,7 +169,7 @@ generate
         reg [PE*SIMD-1:0] weight_mem [0:WEIGHT_WORDS-1];
         reg [PE*SIMD-1:0] weight_reg;
 
-        assign weight_word = weight_reg;
+        assign fetched_weights = weight_reg;
 
         initial begin
             if (WEIGHT_FILE != "") begin
@@ -186,19 +194,45 @@ generate
             .load(load),
             .enable(advance),
             .address(weight_address_reg),
-            .word(weight_word)
+            .word(fetched_weights)
         );
     end
 endgenerate
 
-// ---- corrections: read one stage before they are added, at an address that moves on with every last beat there ----------
+wire [PE*SIMD-1:0] weight_word;
+wire [SIMD-1:0]    activation_word;
 
+generate
+    if (DEEP == 0) begin : gen_fetched
+        assign weight_word     = fetched_weights;
+        assign activation_word = activation_reg;
+    end else begin : gen_fetched_deep
+        reg [PE*SIMD-1:0] weight_word_reg;
+        reg [SIMD-1:0]    activation_word_reg;
+
+        assign weight_word     = weight_word_reg;
+        assign activation_word = activation_word_reg;
+
+        always @(posedge clk) begin
+            if (advance) begin
+                weight_word_reg     <= fetched_weights;
+                activation_word_reg <= activation_reg;
+            end
+        end
+    end
+endgenerate
+
+// ---- corrections: read one stage (two, deep) before they are added, at an address that moves on with every last beat there
+
+localparam integer MOVE = STAGES - 2 - DEEP;
+
+wire [PE*SUM_WIDTH-1:0] fetched_correction;
 wire [PE*SUM_WIDTH-1:0] correction_word;
 
 reg [FOLD_WIDTH-1:0]               fold_reg;
 reg [CORRECTION_ADDRESS_WIDTH-1:0] correction_address_reg;
 
-wire                                move = advance && valid_reg[STAGES-2] && last_reg[STAGES-2];
+wire                                move = advance && valid_reg[MOVE] && last_reg[MOVE];
 wire                                fold_last = fold_reg == LAST_FOLD[FOLD_WIDTH-1:0];
 wire [CORRECTION_ADDRESS_WIDTH-1:0] next_position_address;
 
@@ -220,7 +254,7 @@ generate
 
         wire unused_load = &{1'b0, load};
 
-        assign correction_word = correction_reg;
+        assign fetched_correction = correction_reg;
 
         initial begin
             if (CORRECTION_FILE != "") begin
@@ -244,8 +278,22 @@ generate
             .load(load),
             .enable(advance),
             .address(correction_address_reg),
-            .word(correction_word)
+            .word(fetched_correction)
         );
+    end
+
+    if (DEEP == 0) begin : gen_correction
+        assign correction_word = fetched_correction;
+    end else begin : gen_correction_deep
+        reg [PE*SUM_WIDTH-1:0] correction_word_reg;
+
+        assign correction_word = correction_word_reg;
+
+        always @(posedge clk) begin
+            if (advance) begin
+                correction_word_reg <= fetched_correction;
+            end
+        end
     end
 
     if (BORDER == 1) begin : gen_border
@@ -308,7 +356,7 @@ generate
         ) popcount_inst (
             .clk(clk),
             .enable(advance),
-            .a(activation_reg),
+            .a(activation_word),
             .b(weight_word[p*SIMD +: SIMD]),
             .count(counts[p*COUNT_WIDTH +: COUNT_WIDTH])
         );
