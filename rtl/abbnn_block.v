@@ -195,8 +195,7 @@ abbnn_compare #(
     .CHANNELS(IN_CHANNELS),
     .VALUE_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) compare_inst (
     .clk(clk),
     .rst(rst),
@@ -309,8 +308,7 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -518,8 +516,7 @@ generate
             .LEFT_MAX(LEFT_MAX),
             .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4)
         ) qprelu_inst (
             .clk(clk),
             .rst(rst),
@@ -543,8 +540,7 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),

@@ -146,8 +146,7 @@ abbnn_sum_array #(
     .SUM_WIDTH(SCORE_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),

@@ -39,9 +39,7 @@ module abbnn_scale #(
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                     clk,
     input  wire                     rst,
@@ -121,8 +119,7 @@ abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
     .TABLE_FILE(TABLE_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),

@@ -203,8 +203,7 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -241,8 +240,7 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
     .rst(rst),

@@ -43,9 +43,7 @@ module abbnn_sum_array #(
     parameter BIAS_FILE = "",
     // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: both come from the files
     // and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                       clk,
     input  wire                       rst,
@@ -146,8 +144,7 @@ abbnn_table #(
     .WIDTH(PE*SIMD),
     .DEPTH(WORDS),
     .TABLE_FILE(WEIGHT_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) weight_inst (
     .clk(clk),
     .rst(rst),
@@ -165,8 +162,7 @@ abbnn_table #(
     .WIDTH(PE*SUM_WIDTH),
     .DEPTH(FOLDS),
     .TABLE_FILE(BIAS_FILE),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
 ) bias_inst (
     .clk(clk),
     .rst(rst),

@@ -8,7 +8,7 @@
 
 // word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
 // read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
-// beat finds the word of its next beat here at any time, with DEEP = 1 from the second cycle after reset on.
+// beat finds the word of its next beat here at any time.
 //
 // One synchronous read port: it fits LUTs and block RAM. One step a cycle.
 module abbnn_table #(
@@ -19,9 +19,7 @@ module abbnn_table #(
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: a register behind that of the memory, for a high clock. Synthesis can make it a block RAM's own.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire             clk,
     input  wire             rst,
@@ -38,22 +36,17 @@ generate
     if (DEPTH < 1) begin : gen_check_depth
         DEPTH_must_be_at_least_1 param_error ();
     end
-    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
-        DEEP_must_be_0_or_1 param_error ();
-    end
 endgenerate
 
 localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
 localparam integer LAST = DEPTH - 1;
 
-// Address of the word that is read next, and the memory's read register.
+// Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
-wire                     read;
 wire [ADDRESS_WIDTH-1:0] address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
-wire [WIDTH-1:0]         fetched;
 
 always @(posedge clk) begin
-    if (rst || read) begin
+    if (rst || step) begin
         ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
     end
 end
@@ -61,11 +54,11 @@ end
 generate
     if (LOAD_MEMORY < 0) begin : gen_fixed
         reg [WIDTH-1:0] table_mem [0:DEPTH-1];
-        reg [WIDTH-1:0] fetched_reg;
+        reg [WIDTH-1:0] word_reg;
 
         wire unused_load = &{1'b0, load};
 
-        assign fetched = fetched_reg;
+        assign word = word_reg;
 
         initial begin
             if (TABLE_FILE != "") begin
@@ -74,8 +67,8 @@ generate
         end
 
         always @(posedge clk) begin
-            if (rst || read) begin
-                fetched_reg <= table_mem[address];
+            if (rst || step) begin
+                word_reg <= table_mem[address];
             end
         end
     end else begin : gen_loadable
@@ -87,29 +80,10 @@ generate
         ) memory_inst (
             .clk(clk),
             .load(load),
-            .enable(rst || read),
+            .enable(rst || step),
             .address(address),
-            .word(fetched)
+            .word(word)
         );
-    end
-
-    if (DEEP == 0) begin : gen_short
-        assign read = step;
-        assign word = fetched;
-    end else begin : gen_deep
-        // After reset, while word 0 is in the memory's register, both registers move once by themselves.
-        reg             primed_reg;
-        reg [WIDTH-1:0] word_reg;
-
-        assign read = step || !primed_reg;
-        assign word = word_reg;
-
-        always @(posedge clk) begin
-            if (read) begin
-                word_reg <= fetched;
-            end
-            primed_reg <= !rst;
-        end
     end
 endgenerate
 

@@ -15,7 +15,6 @@ LAPS = 3
 BAD_PARAMETERS = [
     ("abbnn_table", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
     ("abbnn_table", {"DEPTH": 0}, "DEPTH_must_be_at_least_1"),
-    ("abbnn_table", {"DEEP": 2}, "DEEP_must_be_0_or_1"),
 ]
 
 
@@ -24,9 +23,7 @@ class Reader:
 
     def __init__(self, dut):
         self.dut = dut
-        case = load_case()
-        self.words = pack(case["bits"], 1)
-        self.deep = bool(case["deep"])
+        self.words = pack(load_case()["bits"], 1)
         self.index = 0
         cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
 
@@ -34,8 +31,6 @@ class Reader:
         self.dut.rst.value, self.dut.step.value = rst, step
         await FallingEdge(self.dut.clk)
         self.index = 0 if rst else (self.index + step) % len(self.words)
-        if self.deep and rst:
-            return
         seen, due = str(self.dut.word.value), format(self.words[self.index], f"0{len(self.dut.word)}b")
         assert seen == due, f"word {self.index}: expected {due}, got {seen}"
 
@@ -43,13 +38,11 @@ class Reader:
         """A step in reset moves nothing."""
         for _ in range(cycles):
             await self.clock(rst=1, step=step)
-        if self.deep:
-            await self.clock(step=0)
 
 
 @cocotb.test()
 async def step_every_cycle(dut):
-    """The first step in the first cycle after reset, deep in the second."""
+    """The first step in the first cycle after reset."""
     reader = Reader(dut)
     await reader.reset()
     for _ in range(LAPS * len(reader.words)):
@@ -85,13 +78,12 @@ async def reset_starts_over(dut):
             await reader.reset()
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize(("width", "depth"), [(1, 2), (8, 1), (13, 5), (576, 8)])
-def test_abbnn_table(width, depth, deep):
+def test_abbnn_table(width, depth):
     bits = np.random.default_rng(depth).integers(0, 2, (depth, width))
     bits[0], bits[-1] = 1, 0
     if depth == 1:
         bits[0, ::2] = 1
     table = mem_text(pack(bits, 1), width)
-    parameters = {"WIDTH": width, "DEPTH": depth, "TABLE_FILE": "table.mem", "DEEP": deep}
-    simulate("abbnn_table", "test_abbnn_table", parameters, tables={"table.mem": table}, case={"bits": bits, "deep": deep})
+    parameters = {"WIDTH": width, "DEPTH": depth, "TABLE_FILE": "table.mem"}
+    simulate("abbnn_table", "test_abbnn_table", parameters, tables={"table.mem": table}, case={"bits": bits})
