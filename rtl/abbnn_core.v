@@ -75,10 +75,35 @@ generate
     end
 endgenerate
 
+// ---- reset: that of the stages passes a register each, one more on their residual paths. The ends are in reset until the
+// stages have long left it.
+
+localparam integer RESET_TAIL = 4;
+
+reg  [RESET_TAIL-1:0] tail_reg;
+
+wire core_rst = rst || soft_rst || tail_reg != {RESET_TAIL{1'b0}};
+wire stages_rst;
+// Register i is that of stage i.
+wire [BLOCKS+1:0] stage_rst;
+
+always @(posedge clk) begin
+    tail_reg <= {tail_reg[RESET_TAIL-2:0], rst || soft_rst};
+end
+
+generate
+    genvar r;
+    for (r = 0; r < BLOCKS + 2; r = r + 1) begin : gen_reset
+        abbnn_reset reset_inst (
+            .clk(clk),
+            .s_rst(stages_rst),
+            .m_rst(stage_rst[r])
+        );
+    end
+endgenerate
+
 // ---- load port: the load bus passes one register a stage
 
-wire core_rst = rst || soft_rst;
-wire stage_rst;
 wire frame_done;
 wire frame_tvalid;
 wire frame_tready;
@@ -96,7 +121,7 @@ generate
         reg [77*(BLOCKS+2)-1:0] load_buses_reg;
 
         assign load_buses = load_buses_reg;
-        assign stage_rst  = core_rst || load_rst;
+        assign stages_rst = rst || soft_rst || load_rst;
 
         always @(posedge clk) begin
             load_buses_reg <= {load_buses_reg[77*(BLOCKS+1)-1:0], load};
@@ -139,7 +164,7 @@ generate
         wire unused_load = &{1'b0, frame_done, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
         assign load_buses         = {77*(BLOCKS+2){1'b0}};
-        assign stage_rst          = core_rst;
+        assign stages_rst         = rst || soft_rst;
         assign frame_tvalid       = s_axis_tvalid;
         assign s_axis_tready      = frame_tready;
         assign s_load_axis_tready = 1'b0;
@@ -266,7 +291,7 @@ abbnn_stem #(
     .DEEP(STEM_DEEP)
 ) stem_inst (
     .clk(clk),
-    .rst(stage_rst),
+    .rst(stage_rst[0]),
     .load(load_buses[76:0]),
     .s_axis_tdata(pixel_tdata),
     .s_axis_tvalid(pixel_tvalid),
@@ -328,7 +353,7 @@ generate
             .DEEP(BLOCK_DEEP[32*i +: 32])
         ) block_inst (
             .clk(clk),
-            .rst(stage_rst),
+            .rst(stage_rst[i+1]),
             .load(load_buses[77*(i+1) +: 77]),
             .s_axis_tdata(stream_tdata[S_OFFSET +: S_LANES*VALUE_WIDTH]),
             .s_axis_tvalid(stream_tvalid[i]),
@@ -365,7 +390,7 @@ abbnn_head #(
     .DEEP(HEAD_DEEP)
 ) head_inst (
     .clk(clk),
-    .rst(stage_rst),
+    .rst(stage_rst[BLOCKS+1]),
     .load(load_buses[77*(BLOCKS+1) +: 77]),
     .s_axis_tdata(stream_tdata[STREAM_BITS-1 -: HEAD_S_LANES*VALUE_WIDTH]),
     .s_axis_tvalid(stream_tvalid[BLOCKS]),

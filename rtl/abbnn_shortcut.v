@@ -86,6 +86,14 @@ generate
     end
 endgenerate
 
+wire path_rst;
+
+abbnn_reset reset_inst (
+    .clk(clk),
+    .s_rst(rst),
+    .m_rst(path_rst)
+);
+
 wire [S_LANES*VALUE_WIDTH-1:0] small_tdata;
 wire                           small_tvalid;
 wire                           small_tready;
@@ -121,7 +129,7 @@ generate
             .WIDTH(WIDTH)
         ) pool_inst (
             .clk(clk),
-            .rst(rst),
+            .rst(path_rst),
             .s_axis_tdata(s_axis_tdata),
             .s_axis_tvalid(s_axis_tvalid),
             .s_axis_tready(s_axis_tready),
@@ -137,7 +145,7 @@ generate
             .WIDTH(WIDTH)
         ) subsample_inst (
             .clk(clk),
-            .rst(rst),
+            .rst(path_rst),
             .s_axis_tdata(s_axis_tdata),
             .s_axis_tvalid(s_axis_tvalid),
             .s_axis_tready(s_axis_tready),
@@ -153,7 +161,7 @@ abbnn_fifo #(
     .DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS)
 ) fifo_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .s_axis_tdata(small_tdata),
     .s_axis_tvalid(small_tvalid),
     .s_axis_tready(small_tready),
@@ -168,7 +176,7 @@ abbnn_resize #(
     .M_LANES(SIMD)
 ) resize_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .s_axis_tdata(stored_tdata),
     .s_axis_tvalid(stored_tvalid),
     .s_axis_tready(stored_tready),
@@ -184,7 +192,7 @@ abbnn_replay #(
     .DEEP(DEEP)
 ) replay_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .s_axis_tdata(group_tdata),
     .s_axis_tvalid(group_tvalid),
     .s_axis_tready(group_tready),
@@ -206,7 +214,7 @@ abbnn_sum_array #(
     .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .load(load),
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
@@ -221,7 +229,7 @@ abbnn_slice #(
     .ENABLE(DEEP)
 ) sum_slice_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .s_axis_tdata(array_tdata),
     .s_axis_tvalid(array_tvalid),
     .s_axis_tready(array_tready),
@@ -243,7 +251,7 @@ abbnn_scale #(
     .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .load(load),
     .s_axis_tdata(sum_tdata),
     .s_axis_tvalid(sum_tvalid),
@@ -258,7 +266,7 @@ abbnn_slice #(
     .ENABLE(DEEP)
 ) scaled_slice_inst (
     .clk(clk),
-    .rst(rst),
+    .rst(path_rst),
     .s_axis_tdata(product_tdata),
     .s_axis_tvalid(product_tvalid),
     .s_axis_tready(product_tready),
@@ -278,7 +286,7 @@ generate
             .DEPTH(RESULTS)
         ) results_inst (
             .clk(clk),
-            .rst(rst),
+            .rst(path_rst),
             .s_axis_tdata(scaled_tdata),
             .s_axis_tvalid(scaled_tvalid),
             .s_axis_tready(scaled_tready),

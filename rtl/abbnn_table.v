@@ -6,9 +6,10 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
-// read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
-// beat finds the word of its next beat here at any time.
+// word = table word 0 from the second cycle after reset on; every step moves on by one word, and from the last back to
+// word 0. The memory is read ahead, so that the word behind the present one is there in the cycle after the step: a user
+// that steps with every beat finds the word of its next beat here at any time. A step in the first cycle after reset is
+// lost.
 //
 // One synchronous read port: it fits LUTs and block RAM. One step a cycle.
 module abbnn_table #(
@@ -43,11 +44,18 @@ localparam integer LAST = DEPTH - 1;
 
 // Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
-wire [ADDRESS_WIDTH-1:0] address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
+// word 0 has been read.
+reg                      primed_reg;
+wire                     read = step || !primed_reg;
 
 always @(posedge clk) begin
-    if (rst || step) begin
-        ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
+    if (read) begin
+        ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
+    end
+    primed_reg <= 1'b1;
+    if (rst) begin
+        ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
+        primed_reg <= 1'b0;
     end
 end
 
@@ -67,8 +75,8 @@ generate
         end
 
         always @(posedge clk) begin
-            if (rst || step) begin
-                word_reg <= table_mem[address];
+            if (read) begin
+                word_reg <= table_mem[ahead_reg];
             end
         end
     end else begin : gen_loadable
@@ -80,8 +88,8 @@ generate
         ) memory_inst (
             .clk(clk),
             .load(load),
-            .enable(rst || step),
-            .address(address),
+            .enable(read),
+            .address(ahead_reg),
             .word(word)
         );
     end

@@ -81,7 +81,7 @@ def _items(files: Mapping[str, str]) -> list[str]:
 def _core_parts() -> tuple[str, ...]:
     """What abbnn_core instantiates beside the stages."""
     text = (rtl.RTL / f"{CORE}.v").read_text()
-    found = [module for module in rtl.modules() if re.search(rf"^\s*{module}\b *#?\(", text, re.MULTILINE)]
+    found = [module for module in rtl.modules() if re.search(rf"^\s*{module}\b *(#|\w+ *)\(", text, re.MULTILINE)]
     return tuple(module for module in found if module not in (CORE, *STAGES))
 
 

@@ -202,6 +202,9 @@ async def soft_reset(dut):
         await bench.check(2, "a")
         bench.send(bench.frames[3])
     await bench.check(3, "a")
+    await bench.load(bench.words["b"], good=True)  # what was dropped is not waited for
+    bench.send(bench.frames[4])
+    await bench.check(4, "b")
     await bench.silent()
 
 
