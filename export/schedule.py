@@ -52,10 +52,12 @@ Each module's testbench measures its own; tests/test_schedule.py compares. The a
 def xnor_array_latency(simd: int, simd_fold: int, deep: bool = False) -> int:
     """Fetch, popcount, output register; one more where beats are accumulated.
 
-    The popcount has 3 registers to 288 lanes, else 4; a deep one has one behind each of its levels, and the fetch two.
+    The popcount has 3 registers to 288 lanes, else 4; a deep one has one behind each of its levels, the fetch then two,
+    and a FIFO is in place of the output register.
     """
     popcount = (simd // 4).bit_length() + 1 if deep else 3 if simd <= 288 else 4
-    return 2 + deep + popcount + (simd_fold > 1)
+    ends = 2 + LATENCY["fifo"] if deep else 2
+    return ends + popcount + (simd_fold > 1)
 
 
 def slice_latency(deep: bool) -> int:
@@ -63,9 +65,9 @@ def slice_latency(deep: bool) -> int:
     return LATENCY["slice"] if deep else 0
 
 
-def sum_array_latency(simd: int) -> int:
-    """Register, one level of adders a cycle, accumulator, bias."""
-    return 3 + max(1, (simd - 1).bit_length())
+def sum_array_latency(simd: int, deep: bool = False) -> int:
+    """Register, one level of adders a cycle, accumulator, bias; deep, a FIFO."""
+    return 3 + max(1, (simd - 1).bit_length()) + (LATENCY["fifo"] if deep else 0)
 
 
 def _paced(earliest: Times) -> Times:
@@ -141,7 +143,7 @@ def residual(times: Times, geometry: Block, s_lanes: int, pe: int, shortcut: Fol
         return replay(times, geometry.in_channels // pe, 2) if geometry.shortcut == "repeat" else times
     depth = geometry.in_channels // shortcut.simd
     replayed = replay(resize(times, s_lanes, shortcut.simd), depth, geometry.out_channels // pe)
-    sums = folds(replayed, depth, sum_array_latency(shortcut.simd)) + slice_latency(shortcut.deep)
+    sums = folds(replayed, depth, sum_array_latency(shortcut.simd, shortcut.deep))
     scaled = sums + LATENCY["scale"] + slice_latency(shortcut.deep)
     return scaled + LATENCY["fifo"] if geometry.shortcut == "conv" else scaled
 
@@ -169,8 +171,8 @@ def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
     taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd))
-    values = sums + slice_latency(fold.deep) + LATENCY["scale"]
+    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd, fold.deep))
+    values = sums + LATENCY["scale"]
     if geometry.prelu:
         values = values + LATENCY["scale"]
     if geometry.max_pool:
@@ -185,7 +187,7 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     grouped = resize(pooled, s_lanes, fold.simd)
     depth = channels // fold.simd
     replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
-    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd)) + slice_latency(fold.deep)
+    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd, fold.deep))
     scores = resize(sums, fold.pe, 1)
     passed = scores + LATENCY["argmax"]
     return np.append(passed, passed[-1] + 1)

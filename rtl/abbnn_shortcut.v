@@ -109,9 +109,6 @@ wire                           replay_tready;
 wire [PE*SUM_WIDTH-1:0]        sum_tdata;
 wire                           sum_tvalid;
 wire                           sum_tready;
-wire [PE*SUM_WIDTH-1:0]        array_tdata;
-wire                           array_tvalid;
-wire                           array_tready;
 wire [PE*SCALED_WIDTH-1:0]     scaled_tdata;
 wire                           scaled_tvalid;
 wire                           scaled_tready;
@@ -211,7 +208,8 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) array_inst (
     .clk(clk),
     .rst(path_rst),
@@ -219,20 +217,6 @@ abbnn_sum_array #(
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
-    .m_axis_tdata(array_tdata),
-    .m_axis_tvalid(array_tvalid),
-    .m_axis_tready(array_tready)
-);
-
-abbnn_slice #(
-    .DATA_WIDTH(PE * SUM_WIDTH),
-    .ENABLE(DEEP)
-) sum_slice_inst (
-    .clk(clk),
-    .rst(path_rst),
-    .s_axis_tdata(array_tdata),
-    .s_axis_tvalid(array_tvalid),
-    .s_axis_tready(array_tready),
     .m_axis_tdata(sum_tdata),
     .m_axis_tvalid(sum_tvalid),
     .m_axis_tready(sum_tready)

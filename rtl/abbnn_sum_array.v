@@ -43,7 +43,9 @@ module abbnn_sum_array #(
     parameter BIAS_FILE = "",
     // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: both come from the files
     // and stay.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: deep pipeline, for a high clock: abbnn_credit at the end, latency 3, and nothing before it stalls.
+    parameter integer DEEP = 0
 ) (
     input  wire                       clk,
     input  wire                       rst,
@@ -104,16 +106,16 @@ reg              m_valid_reg;
 reg [BEAT_WIDTH-1:0]  beat_reg;
 reg [PLANE_WIDTH-1:0] plane_reg;
 
-wire advance = m_axis_tready || !m_valid_reg;
-wire step    = advance && s_axis_tvalid;
+wire advance;
+wire ready;
+wire step = s_axis_tvalid && ready;
 
 wire beat_first  = beat_reg == {BEAT_WIDTH{1'b0}};
 wire beat_last   = beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
 wire plane_first = plane_reg == {PLANE_WIDTH{1'b0}};
 wire plane_last  = plane_reg == LAST_PLANE[PLANE_WIDTH-1:0];
 
-assign s_axis_tready = advance;
-assign m_axis_tvalid = m_valid_reg;
+assign s_axis_tready = ready;
 
 always @(posedge clk) begin
     if (step) begin
@@ -123,7 +125,7 @@ always @(posedge clk) begin
         end
     end
     if (advance) begin
-        valid_reg   <= {valid_reg[LEVELS:0], s_axis_tvalid};
+        valid_reg   <= {valid_reg[LEVELS:0], step};
         last_reg    <= {last_reg[LEVELS:0], beat_last && plane_last};
         first_reg   <= {first_reg[LEVELS-1:0], beat_first && plane_first};
         double_reg  <= {double_reg[LEVELS-1:0], beat_first && !plane_first};
@@ -224,7 +226,35 @@ always @(posedge clk) begin
     end
 end
 
-assign m_axis_tdata = sum_reg;
+generate
+    if (DEEP == 0) begin : gen_register
+        assign advance       = m_axis_tready || !m_valid_reg;
+        assign ready         = advance;
+        assign m_axis_tdata  = sum_reg;
+        assign m_axis_tvalid = m_valid_reg;
+    end else begin : gen_credit
+        localparam integer BEATS = PLANES * SIMD_FOLD;
+        // Sums between their last beat and m_axis.
+        localparam integer CREDITS = (LEVELS + 9 + BEATS - 1) / BEATS + 2;
+
+        assign advance = 1'b1;
+
+        abbnn_credit #(
+            .DATA_WIDTH(PE*SUM_WIDTH),
+            .DEPTH(CREDITS)
+        ) credit_inst (
+            .clk(clk),
+            .rst(rst),
+            .ready(ready),
+            .enter(step && beat_last && plane_last),
+            .s_axis_tdata(sum_reg),
+            .s_axis_tvalid(m_valid_reg),
+            .m_axis_tdata(m_axis_tdata),
+            .m_axis_tvalid(m_axis_tvalid),
+            .m_axis_tready(m_axis_tready)
+        );
+    end
+endgenerate
 
 endmodule
 

@@ -17,9 +17,10 @@
 // the last, else 1. BORDER = 0: class 0 only.
 //
 // Latency from the last beat of a fold to its sums: 5 (fetch, 3 in the popcount, output register), one more with
-// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). DEEP = 1: a register more behind the
-// memories, and clog2(SIMD / 4 + 1) + 1 in the popcount, one behind each of its levels for 4-input LUTs.
-// A beat every cycle; all of it advances together, and s_axis_tready is a register.
+// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). A beat every cycle; all of it advances
+// together, and s_axis_tready is a register.
+// DEEP = 1: a register more behind the memories, clog2(SIMD / 4 + 1) + 1 in the popcount, one behind each of its levels for
+// 4-input LUTs, and at the end abbnn_credit, latency 3: nothing before it stalls or needs a clock enable.
 module abbnn_xnor_array #(
     // Output channels computed at once, at least 1.
     parameter integer PE = 8,
@@ -121,7 +122,8 @@ localparam integer LAST_WEIGHT = WEIGHT_WORDS - 1;
 // ---- flow: one clock enable; valid_reg and last_reg (last beat of its fold) go along with the data ---------------------
 
 wire advance;
-wire take = s_axis_tvalid && advance;
+wire ready;
+wire take = s_axis_tvalid && ready;
 
 reg [BEAT_WIDTH-1:0]           beat_reg;
 reg [WEIGHT_ADDRESS_WIDTH-1:0] weight_address_reg;
@@ -131,7 +133,7 @@ reg [STAGES-1:0]               last_reg;
 wire beat_last = beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
 wire weight_last = weight_address_reg == LAST_WEIGHT[WEIGHT_ADDRESS_WIDTH-1:0];
 
-assign s_axis_tready = advance;
+assign s_axis_tready = ready;
 
 always @(posedge clk) begin
     if (take) begin
@@ -139,7 +141,7 @@ always @(posedge clk) begin
         weight_address_reg <= weight_last ? {WEIGHT_ADDRESS_WIDTH{1'b0}} : weight_address_reg + 1'b1;
     end
     if (advance) begin
-        valid_reg <= {valid_reg[STAGES-2:0], s_axis_tvalid};
+        valid_reg <= {valid_reg[STAGES-2:0], take};
         last_reg  <= {last_reg[STAGES-2:0], beat_last};
     end
     if (rst) begin
@@ -402,18 +404,45 @@ endgenerate
 
 // ---- output register -----------------------------------------------------------------------------------------------------
 
-abbnn_skid #(
-    .DATA_WIDTH(PE*SUM_WIDTH)
-) skid_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(sums),
-    .s_axis_tvalid(valid_reg[STAGES-1] && last_reg[STAGES-1]),
-    .s_axis_tready(advance),
-    .m_axis_tdata(m_axis_tdata),
-    .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
-);
+generate
+    if (DEEP == 0) begin : gen_skid
+        assign ready = advance;
+
+        abbnn_skid #(
+            .DATA_WIDTH(PE*SUM_WIDTH)
+        ) skid_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(sums),
+            .s_axis_tvalid(valid_reg[STAGES-1] && last_reg[STAGES-1]),
+            .s_axis_tready(advance),
+            .m_axis_tdata(m_axis_tdata),
+            .m_axis_tvalid(m_axis_tvalid),
+            .m_axis_tready(m_axis_tready)
+        );
+    end else begin : gen_credit
+        // Results between their last beat and m_axis.
+        localparam integer CREDITS = (STAGES + 6 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
+
+        assign advance = 1'b1;
+
+        abbnn_credit #(
+            .DATA_WIDTH(PE*SUM_WIDTH),
+            .DEPTH(CREDITS)
+        ) credit_inst (
+            .clk(clk),
+            .rst(rst),
+            .ready(ready),
+            .enter(take && beat_last),
+            .s_axis_tdata(sums),
+            .s_axis_tvalid(valid_reg[STAGES-1] && last_reg[STAGES-1]),
+            .m_axis_tdata(m_axis_tdata),
+            .m_axis_tvalid(m_axis_tvalid),
+            .m_axis_tready(m_axis_tready)
+        );
+    end
+endgenerate
+
 
 endmodule
 

@@ -37,8 +37,9 @@ def latency(simd):
     return 3 + max(1, (simd - 1).bit_length())
 
 
+@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_sum_array(sizes):
+def test_abbnn_sum_array(sizes, deep):
     parameters = dict(zip(SIZES, sizes, strict=True))
     pe, simd, simd_fold, channels, planes, data_width = sizes
     fan_in = simd * simd_fold
@@ -63,10 +64,10 @@ def test_abbnn_sum_array(sizes):
     outputs = POSITIONS * folds
     run_streams(
         "abbnn_sum_array",
-        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem"},
+        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem", "DEEP": deep},
         Stream(replayed, simd, data_width),
         Stream(expected, pe, sum_width),
-        latency=latency(simd),
+        latency=latency(simd) + 3 * deep,
         needs=(np.arange(outputs) + 1) * fold_beats - 1,
         stalls=[(0.0, 0.95)],
         resets=(3, fold_beats + 7),

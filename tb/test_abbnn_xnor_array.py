@@ -42,8 +42,17 @@ BAD_PARAMETERS = [
 def latency(simd, simd_fold, deep):
     """Edges from the last beat of a fold to its sums."""
     if deep:
-        return 4 + (simd // 4).bit_length() + (simd_fold > 1)
+        return 6 + (simd // 4).bit_length() + (simd_fold > 1)
     return 5 + (simd > 288) + (simd_fold > 1)
+
+
+def accepted(simd, simd_fold, deep):
+    """Beats that enter behind a closed output."""
+    if deep:  # as many folds as there are credits
+        stages = latency(simd, simd_fold, deep) - 3
+        return simd_fold * (-(-(stages + 6) // simd_fold) + 2)
+    # Two sums wait at the output, and every stage before it fills up.
+    return 2 * simd_fold + latency(simd, simd_fold, deep) - 1
 
 
 @pytest.mark.parametrize("deep", [0, 1])
@@ -93,8 +102,7 @@ def test_abbnn_xnor_array(sizes, structural, deep):
         Stream(sums, pe, sum_width),
         latency=latency(simd, simd_fold, deep),
         needs=np.arange(simd_fold - 1, length, simd_fold),
-        # Two sums wait at the output, and every stage before it fills up.
-        accepted=2 * simd_fold + latency(simd, simd_fold, deep) - 1,
+        accepted=accepted(simd, simd_fold, deep),
         resets=(simd_fold + 1, length // 2 + 2, length + 7),
         tables=tables,
         structural=structural,
