@@ -68,6 +68,7 @@ def test_abbnn_sum_array(sizes, deep):
         Stream(replayed, simd, data_width),
         Stream(expected, pe, sum_width),
         latency=latency(simd) + 3 * deep,
+        accepted=fold_beats * (-(-(latency(simd) + 6) // fold_beats) + 2) if deep else None,  # as many as credits
         needs=(np.arange(outputs) + 1) * fold_beats - 1,
         stalls=[(0.0, 0.95)],
         resets=(3, fold_beats + 7),
