@@ -1,0 +1,247 @@
+"""New weights in a finished bitstream: the contents of the boot ROM are replaced, nothing else, without synthesis.
+
+A bitstream of `python -m syn bitstream` says in its header, which FPGAs skip, what it is: `Metadata`. Among it are the
+block RAMs that the boot ROM became, and the layout that a load image must have. docs/bitstream.md specifies both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.config import StageConfig, pipeline_config
+from export.fit import fitted
+from export.folding import Fold, Folding, check
+from export.load_image import MAGIC, stage_image, to_bytes
+from export.mem import layout_id
+from golden.files import replacing
+from golden.network import IntegerNetwork, load_network, network_hash
+from golden.ranges import analyse
+from syn import trellis
+
+FORMAT = "abbnn-bitstream"
+VERSION = 1
+PREFIX = "abbnn: "
+"""What the comment with the metadata begins with."""
+
+Parameters = Mapping[str, int | list[int]]
+"""What the hardware is built for: "stem.PE", "head.CLASSES", and "block.PE", one number a block."""
+
+
+def parameters(configs: Sequence[StageConfig]) -> dict[str, int | list[int]]:
+    stem, *blocks, head = configs
+    result: dict[str, int | list[int]] = {f"stem.{key}": value for key, value in stem.parameters.items()}
+    for key in blocks[0].parameters if blocks else ():
+        result[f"block.{key}"] = [block.parameters[key] for block in blocks]
+    return result | {f"head.{key}": value for key, value in head.parameters.items()}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a bitstream says of itself."""
+
+    network: str
+    network_sha256: str
+    layout: str
+    """LAYOUT_ID, 8 hexadecimal digits."""
+    board: str
+    device: str
+    clock_mhz: int
+    folding: Mapping[str, Sequence[Any]]
+    """Stage to [PE, SIMD, weight memory, whether its pipeline is deep]."""
+    sources: str
+    """First 64 bits of the sha256 of all Verilog and of the pins."""
+    tools: Mapping[str, str]
+    seed: int
+    pack: Sequence[str]
+    """Options of ecppack."""
+    boot_words: int
+    boot_blocks: Sequence[int]
+    """WID of the block RAM that holds words 512 n .. 512 n + 511, for n from 0."""
+    parameters: Parameters
+
+    def folds(self) -> Folding:
+        return {stage: Fold(*fold) for stage, fold in self.folding.items()}
+
+    def stages(self) -> list[dict[str, int]]:
+        """`parameters` stage by stage."""
+        blocks = {key: value for key, value in self.parameters.items() if isinstance(value, list)}
+        count = max((len(value) for value in blocks.values()), default=0)
+        numbers = {key: value for key, value in self.parameters.items() if isinstance(value, int)}
+        return [
+            {key.removeprefix("stem."): value for key, value in numbers.items() if key.startswith("stem.")},
+            *({key.removeprefix("block."): value[index] for key, value in blocks.items()} for index in range(count)),
+            {key.removeprefix("head."): value for key, value in numbers.items() if key.startswith("head.")},
+        ]
+
+    def text(self) -> str:
+        """One line of ASCII."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, separators=(",", ":"))
+
+
+def read_metadata(bitstream: bytes) -> Metadata:
+    """ValueError if it is no bitstream, one of another origin, or one of another version."""
+    said = [text.removeprefix(PREFIX) for text in trellis.comments(bitstream) if text.startswith(PREFIX)]
+    if not said:
+        raise ValueError("a bitstream, but not one of python -m syn bitstream: its header says nothing of abbnn")
+    try:
+        fields = json.loads(said[0])
+        found = fields.pop("format"), fields.pop("version")
+        if found != (FORMAT, VERSION):
+            raise ValueError(f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
+        result = Metadata(**fields)
+        result.folds()
+        result.stages()
+        wids = [int(wid) for wid in result.boot_blocks]
+        if len(wids) != -(-int(result.boot_words) // trellis.CHUNK) or len(set(wids)) != len(wids):
+            raise ValueError("the blocks of the boot ROM are not those of its words")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"its metadata cannot be read ({error!r})") from None
+    return result
+
+
+# ---- the image ------------------------------------------------------------------------------------------------------
+
+
+def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
+    """The load image of `network` for a core that was built as `metadata` says. ValueError says what does not fit."""
+    folding = metadata.folds()
+    try:
+        check(network, folding)
+    except ValueError as error:
+        raise ValueError(f"its structure is not that of {metadata.network} in the bitstream: {error}") from None
+    try:
+        configs = fitted(pipeline_config(network, analyse(network), folding), metadata.stages())
+    except ValueError as error:
+        raise ValueError(f"it does not fit the layout of the bitstream: {error}") from None
+    if f"{layout_id(configs):08x}" != metadata.layout:
+        raise ValueError("the bitstream's layout is one of another version of the exporter")
+    image = stage_image(configs, int(network_hash(network)[:16], 16))
+    if len(image) != metadata.boot_words:
+        raise ValueError(f"its load image has {len(image)} words, the boot ROM {metadata.boot_words}")
+    return image
+
+
+def chunks(image: Sequence[int]) -> list[trellis.Words]:
+    """Blocks of 512 words, the last one padded with zeros."""
+    words = np.zeros(-(-len(image) // trellis.CHUNK) * trellis.CHUNK, np.uint32)
+    words[: len(image)] = image
+    return list(words.reshape(-1, trellis.CHUNK))
+
+
+def with_image(config: str, image: Sequence[int], metadata: Metadata) -> str:
+    """A text configuration with `image` in the boot ROM and `metadata` in the header."""
+    contents = dict(zip(metadata.boot_blocks, chunks(image), strict=True))
+    return trellis.with_comment(trellis.replaced(config, contents), PREFIX, metadata.text())
+
+
+def image_in(config: str, metadata: Metadata) -> list[int]:
+    """The words of the boot ROM in a text configuration. ValueError if a block RAM is not there."""
+    there = dict(trellis.blocks(config))
+    missing = [wid for wid in metadata.boot_blocks if wid not in there]
+    if missing:
+        raise ValueError(f"there is no block RAM of WID {', '.join(map(str, missing))}")
+    words = [int(word) for wid in metadata.boot_blocks for word in there[wid]]
+    if any(words[metadata.boot_words :]):
+        raise ValueError("the boot ROM goes on behind its last word")
+    return words[: metadata.boot_words]
+
+
+def differing_words(config: str, metadata: Metadata, image: Sequence[int]) -> int:
+    """Words of the boot ROM in a text configuration that are not those of `image`."""
+    found = image_in(config, metadata)
+    return sum(one != other for one, other in zip(found, image, strict=True))
+
+
+# ---- patching -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Patched:
+    bitstream: bytes
+    metadata: Metadata
+    words: int
+    """Of the boot ROM."""
+    changed: int
+    """Words that differ from those before."""
+
+
+def patched(old: bytes, network: IntegerNetwork) -> Patched:
+    """`old` with the load image of `network` in its boot ROM. Everything else stays, and that is checked.
+
+    ValueError says why not, and whose fault it is: `Refused` if the network's, else the bitstream's.
+    """
+    metadata = read_metadata(old)
+    if not metadata.boot_words:
+        raise ValueError("it was built without a boot ROM; load the network through the link instead")
+    try:
+        image = image_for(network, metadata)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    try:
+        config = trellis.unpack(old)
+    except trellis.ToolError as error:
+        raise ValueError(f"damaged or cut off ({error})") from None
+    if trellis.pack(config, metadata.pack) != old:
+        raise ValueError("damaged, cut off, or of another ecppack: unpacked and packed again it is not the same")
+    before = image_in(config, metadata)
+    if before[0] != MAGIC or zlib.crc32(to_bytes(before[:-1])) != before[-1]:
+        raise ValueError("what its boot ROM holds is no load image")
+    fresh = replace(metadata, network=network.structure.name, network_sha256=network_hash(network))
+    bitstream = trellis.pack(with_image(config, image, fresh), metadata.pack)
+    again = trellis.unpack(bitstream)
+    if differing_words(again, fresh, image) or _skeleton(again) != _skeleton(config):
+        raise ValueError("ecppack and ecpunpack do not agree on it: the patched bitstream reads back otherwise")
+    changed = sum(one != other for one, other in zip(before, image, strict=True))
+    return Patched(bitstream, fresh, len(image), changed)
+
+
+class Refused(ValueError):
+    """The network does not fit the bitstream."""
+
+
+def _skeleton(config: str) -> str:
+    """All that patching leaves: a text configuration without contents and without our comment."""
+    return trellis.with_comment(trellis.without_contents(config), PREFIX, "")
+
+
+# ---- command line ---------------------------------------------------------------------------------------------------
+
+HELP = "new weights in a finished bitstream, without synthesis"
+DESCRIPTION = (
+    "Replace the network in a bitstream of python -m syn bitstream by another one of the same structure, none of whose "
+    "widths exceeds what it was built for. Takes seconds. Everything but the boot ROM stays as it is; that is checked."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bitstream", type=Path, metavar="OLD.bit")
+    parser.add_argument("network", type=Path, metavar="NEW.safetensors")
+    parser.add_argument("--out", required=True, type=Path, metavar="NEW.bit", help="may be OLD.bit itself")
+
+
+def run(options: argparse.Namespace) -> None:
+    """ValueError or OSError, one line that names the culprit; then nothing is written."""
+    for name in ("ecpunpack", "ecppack"):
+        trellis.tool(name)
+    network = load_network(options.network)
+    old = options.bitstream.read_bytes()
+    try:
+        result = patched(old, network)
+    except Refused as error:
+        raise ValueError(f"{options.network}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{options.bitstream}: {error}") from None
+    with replacing(options.out) as temporary:
+        temporary.write_bytes(result.bitstream)
+    print(
+        f"{options.out}: {result.metadata.network}, sha256 {result.metadata.network_sha256[:16]}, on "
+        f"{result.metadata.board}; {result.changed:,} of {result.words:,} words of the boot ROM changed, nothing else"
+    )

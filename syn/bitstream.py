@@ -1,0 +1,558 @@
+"""From a network to the bitstream of a board: folding, load image, Yosys, nextpnr, ecppack, and a report.
+
+The boot ROM is synthesized, placed and routed with random words, the same ones in every build: so every chunk of it is
+a block RAM that can be told from all others by its contents, and so a bitstream depends on the network's layout only,
+but for the words that are put into these blocks afterwards. `python -m export patch` puts others there in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from export import patch
+from export.area import FAMILIES, Area, NetworkArea, area_model, place, total
+from export.config import StageConfig, pipeline_config
+from export.folding import Fold, Folding, balance, check, deepened, read_folding, stages
+from export.load_image import stage_image
+from export.mem import HEADER, header_text, layout_id
+from export.schedule import timing
+from export.solve import Budget, Infeasible, Solver
+from golden.files import replacing
+from golden.network import IntegerNetwork, load_network, network_hash
+from golden.ranges import analyse
+from syn import pnr, trellis, yosys
+from syn.boards import LPF, Board, board, read_boards, sources_hash
+from syn.outreg import use_output_registers
+from tools import rtl
+
+OUT = rtl.ROOT / "build" / "bitstream"
+FAMILY = "ecp5"
+BOOT_FILE = "boot"
+DEFINES = ("ABBNN_LUT4",)
+NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
+ATTEMPTS = 4
+"""Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
+DEEP_FF = 3.2
+"""Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
+STEP = 1.05
+"""Least ratio of the frame intervals that are tried one after the other."""
+
+
+# ---- area -----------------------------------------------------------------------------------------------------------
+
+
+def boot_area(words: int) -> Area:
+    """Of abbnn_boot: a block RAM and a register a chunk, and the OR of all. Fitted to its synthesis."""
+    count = -(-words // trellis.CHUNK)
+    return Area(80 + 32 * math.ceil(max(0, count - 1) / 3), 60 + 33 * count, count) if count else Area(0, 0, 0)
+
+
+def load_area(configs: Sequence[StageConfig]) -> Area:
+    """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
+
+    Each slice of 32 bits is a memory of its own with a write port and an address decoder; the load bus has 77 bits a
+    stage.
+    """
+    family = FAMILIES[FAMILY]
+    lut = ff = bram = 0.0
+    for config in configs:
+        style = ("auto", "lut", "block")[config.parameters.get("WEIGHT_MEMORY", 0)]
+        for name, memory in config.memories.items():
+            depth, asked = len(memory.words), style if name.endswith("_weights.mem") else "auto"
+            before = place(family, depth, memory.width, rom=True, style=asked)
+            lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
+            for low in range(0, memory.width, 32):
+                after = place(family, depth, min(32, memory.width - low), style=asked)
+                lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
+    return Area(lut, ff + 77 * len(configs), bram)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a folding takes on a board, before synthesis."""
+
+    parts: Mapping[str, Area]
+    """Stages, "rest" of the core, "deep pipelines", "load port", "boot ROM", "reserve"."""
+
+    @property
+    def area(self) -> Area:
+        return total(self.parts.values())
+
+
+def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: bool = True) -> Estimate:
+    """By the area model, which synthesis has been seen to differ from by 15%, and the board's reserve."""
+    areas = NetworkArea(network, area_model(FAMILY))
+    configs = pipeline_config(network, analyse(network), folding)
+    words = len(stage_image(configs, 0)) if boot else 0
+    around = {
+        "rest": areas.fixed,
+        "deep pipelines": deep_area(network, folding),
+        "load port": load_area(configs),
+        "boot ROM": boot_area(words),
+    }
+    return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
+
+
+def deep_area(network: IntegerNetwork, folding: Folding) -> Area:
+    """The registers of deep pipelines, most of them in the popcounts."""
+    deep = [(stage, folding[stage.name]) for stage in stages(network) if stage.binary]
+    return Area(0, DEEP_FF * sum(fold.pe * fold.simd for _, fold in deep if fold.deep), 0)
+
+
+def _excess(need: Area, limit: Budget) -> str:
+    """Empty if it fits."""
+    return ", ".join(
+        f"{math.ceil(excess):,} {NAMES[name]} too many ({math.ceil(getattr(need, name)):,} of "
+        f"{math.floor(getattr(limit, name)):,})"
+        for name, excess in limit.lacks(need).items()
+    )
+
+
+def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
+    """`balance` if it fits the board's share of the device, else the fastest found that does; pipelines deep.
+
+    Infeasible says why nothing fits.
+
+    The solver does not know the load port and the boot ROM, which grow and shrink with the folding, in no simple way:
+    a word of a table takes whole words of 32 bits. So frame intervals are tried one after the other: the balanced
+    folding, and the cheapest, of which what exceeds the share is taken off the budget before it is asked for again.
+    """
+    share = Budget(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
+
+    def over(folding: Folding) -> dict[str, float]:
+        return share.lacks(estimate(network, folding, where, boot=boot).area)
+
+    def balanced(target: int | None) -> dict[str, Fold] | None:
+        try:
+            return deepened(balance(network, target))
+        except ValueError:
+            return None
+
+    usual = balanced(None)
+    if usual is not None and not over(usual):
+        return usual
+    solver = Solver(network, FAMILY)
+    full = Budget(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
+    least, last = math.inf, 0
+    closest = ""
+    for target in solver.intervals():
+        if target < STEP * last:
+            continue
+        last = target
+        even = balanced(target)
+        if even is not None and not over(even):
+            return even
+        left = full
+        for _ in range(ATTEMPTS):
+            solution = solver.cheapest(target, left)
+            if solution is None:
+                break
+            folding = deepened(solution.folding)
+            excess = over(folding)
+            if not excess:
+                return folding
+            worst = max(value / getattr(share, name) for name, value in excess.items())
+            if worst < least:
+                least = worst
+                need = estimate(network, folding, where, boot=boot).area
+                closest = f"{solution.interval} cycles a frame take {_excess(need, share)}"
+            left = Budget(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
+    slowest = solver.intervals()[-1]
+    closest = closest or f"{slowest} cycles a frame take {solver.shortage(slowest, full)}"
+    raise Infeasible(f"{network.structure.name} does not fit {where.name} at any rate: {closest}")
+
+
+# ---- building -------------------------------------------------------------------------------------------------------
+
+
+def random_image(count: int) -> list[trellis.Words]:
+    """`count` chunks that no other memory holds, always the same ones."""
+    data = hashlib.shake_256(b"abbnn boot rom").digest(4 * trellis.CHUNK * count)
+    return list(np.frombuffer(data, "<u4").astype(np.uint32).reshape(-1, trellis.CHUNK))
+
+
+@dataclass
+class Build:
+    """A bitstream and all that is known of it."""
+
+    bitstream: bytes
+    config: str
+    metadata: patch.Metadata
+    report: pnr.Report
+    cells: Mapping[str, int]
+    """Of the netlist, by kind."""
+    estimated: Estimate
+    seconds: dict[str, float]
+    words_read_back: int
+    interval: int
+    logs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def met(self) -> bool:
+        return all(clock.met for clock in self.report.clocks)
+
+
+def script(where: Board, files: Sequence[str], words: int, clock_mhz: int) -> list[str]:
+    """Yosys' commands: modules are mapped one by one and flattened afterwards, so that cells keep their instances."""
+    values: dict[str, int | str] = {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": words, "BOOT_FILE": BOOT_FILE}
+    read, elaborate = rtl.yosys_elaboration(where.top, values, files, includes=[Path(".")], defines=DEFINES)
+    return [
+        read,
+        elaborate.replace(" -check", ""),  # synth_ecp5 checks when it has read the vendor's cells
+        f"synth_ecp5 -nowidelut -noflatten -top {where.top}",
+        "flatten",
+        "opt_clean",
+        "write_json mapped.json",
+    ]
+
+
+def _output_registers(folder: Path, top: str) -> dict[str, int]:
+    """mapped.json -> design.json with the registers behind block RAMs in them; its cells by kind."""
+    design = json.loads((folder / "mapped.json").read_text(encoding="utf-8"))
+    use_output_registers(design["modules"][top])
+    (folder / "design.json").write_text(json.dumps(design), encoding="utf-8")
+    return dict(sorted(Counter(cell["type"] for cell in design["modules"][top]["cells"].values()).items()))
+
+
+def cell_area(cells: Mapping[str, int]) -> Area:
+    """LUT sites, flip-flops and block RAMs of a mapped netlist, before nextpnr packs it.
+
+    A CCU2C takes two sites, a TRELLIS_DPR16X4 four for its bits and two for its write port.
+    """
+    lut = cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 6 * cells.get("TRELLIS_DPR16X4", 0)
+    return Area(lut, cells.get("TRELLIS_FF", 0), cells.get("DP16KD", 0))
+
+
+def build(
+    network: IntegerNetwork,
+    folding: Folding,
+    where: Board,
+    *,
+    seed: int = 1,
+    clock_mhz: int | None = None,
+    boot: bool = True,
+    say: Callable[[str], object] = lambda text: None,
+    logs: dict[str, str] | None = None,
+) -> Build:
+    """The bitstream of a network on a board.
+
+    `clock_mhz` is the core's clock, one that the top's PLL can make; default: the board's. Without `boot` there is no
+    boot ROM: the core waits for a load of the host, and there is nothing to patch. `say` gets a line whenever a step
+    begins or ends; `logs` gets what the tools said, also if one of them fails. ValueError says in a line what does not
+    fit or which tool failed, FileNotFoundError what to install.
+    """
+    logs = {} if logs is None else logs
+    clock = clock_mhz or where.clock_mhz
+    if clock not in where.clocks_mhz:
+        raise ValueError(f"{where.name} has no clock of {clock} MHz; there are {', '.join(map(str, where.clocks_mhz))}")
+    tools = {"yosys": yosys.version()} | {name: trellis.version(name) for name in ("nextpnr-ecp5", "ecppack")}
+    trellis.tool("ecpunpack")
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(name: str) -> Iterator[None]:
+        say(f"{name} ...")
+        start = time.monotonic()
+        yield
+        seconds[name] = round(time.monotonic() - start, 1)
+        say(f"{name}: {seconds[name]:,.1f} s")
+
+    with step("export"):
+        check(network, folding)
+        configs = pipeline_config(network, analyse(network), folding)
+        image = stage_image(configs, int(network_hash(network)[:16], 16)) if boot else []
+        estimated = estimate(network, folding, where, boot=boot)
+        device = Budget(where.device.lut, where.device.ff, where.device.bram)
+        if excess := _excess(estimated.area, device):
+            raise ValueError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
+    with tempfile.TemporaryDirectory(prefix="abbnn-bitstream-") as temporary:
+        folder = Path(temporary)
+        random = random_image(-(-len(image) // trellis.CHUNK))
+        sources = where.texts()  # read once: what is built is what is hashed
+        _write_sources(folder, sources, random, header_text(network, configs))
+        with step("yosys"):
+            names = [name for name in sources if name != LPF]
+            (folder / "script.ys").write_text("\n".join(script(where, names, len(image), clock)) + "\n")
+            try:
+                trellis.run("Yosys", [yosys.executable(), "-q", "-s", "script.ys"], folder, folder / "yosys.log")
+            finally:
+                _keep(folder / "yosys.log", logs)
+            cells = _output_registers(folder, where.top)
+        if excess := _excess(cell_area(cells), device):
+            raise ValueError(f"{network.structure.name}, synthesized, does not fit {where.name}: {excess}")
+        with step("nextpnr"):
+            try:
+                result = pnr.place_and_route(
+                    where.nextpnr, folder, seed=seed, freq=clock, phase=lambda name: say(f"  {name}")
+                )
+            finally:
+                _keep(folder / "nextpnr.log", logs)
+        with step("ecppack"):
+            config = (folder / "design.config").read_text(encoding="ascii")
+            metadata = patch.Metadata(
+                network=network.structure.name,
+                network_sha256=network_hash(network),
+                layout=f"{layout_id(configs):08x}",
+                board=where.name,
+                device=where.device.name,
+                clock_mhz=clock,
+                folding={name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in folding.items()},
+                sources=sources_hash(sources),
+                tools=tools,
+                seed=seed,
+                pack=_pack_options(where.pack, trellis.sysconfig(config)),
+                boot_words=len(image),
+                boot_blocks=trellis.find_chunks(config, random),
+                parameters=patch.parameters(configs),
+            )
+            config = patch.with_image(config, image, metadata)
+            bitstream = trellis.pack(config, metadata.pack)
+            again = trellis.unpack(bitstream)
+            if wrong := patch.differing_words(again, metadata, image):
+                raise ValueError(f"{wrong} words of the boot ROM read back otherwise from the bitstream")
+            if patch.read_metadata(bitstream) != metadata:
+                raise ValueError("the metadata read back otherwise from the bitstream")
+    top = sources[where.sources[0].name].decode("utf-8")
+    report = pnr.read_report(result, top)
+    interval = timing(network, folding).interval
+    return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
+
+
+def _write_sources(folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], header: str) -> None:
+    """Everything by its bare name, so that no tool learns where it lies."""
+    for name, data in sources.items():
+        (folder / name).write_bytes(data)
+    (folder / HEADER).write_text(header, encoding="ascii")
+    for number, chunk in enumerate(random):
+        text = "".join(f"{word:08x}\n" for word in chunk)
+        (folder / f"{BOOT_FILE}.{number:03}.mem").write_text(text, encoding="ascii")
+
+
+def _keep(log: Path, logs: dict[str, str]) -> None:
+    if log.is_file():
+        logs[log.name] = log.read_text(encoding="utf-8", errors="replace")
+
+
+def _pack_options(options: Sequence[str], sysconfig: Mapping[str, str]) -> list[str]:
+    """ecppack's options with those that it takes from the pin file: no unpacked bitstream has them."""
+    result = list(options)
+    if sysconfig.get("COMPRESS_CONFIG") == "ON" and "--compress" not in result:
+        result += ["--compress"]
+    if "MCCLK_FREQ" in sysconfig and "--freq" not in result:
+        value = sysconfig["MCCLK_FREQ"]
+        result += ["--freq", "62.0" if value == "62" else value]
+    return result
+
+
+# ---- report ---------------------------------------------------------------------------------------------------------
+
+
+def to_json(result: Build) -> dict[str, Any]:
+    meta = result.metadata
+
+    def area(value: Area) -> dict[str, float]:
+        return {"lut": round(value.lut), "ff": round(value.ff), "bram": round(value.bram, 1)}
+
+    return {
+        "network": meta.network,
+        "network_sha256": meta.network_sha256,
+        "board": meta.board,
+        "device": meta.device,
+        "layout": meta.layout,
+        "folding": {
+            stage: dict(zip(("pe", "simd", "weights", "deep"), f, strict=True)) for stage, f in meta.folding.items()
+        },
+        "interval": result.interval,
+        "clock_mhz": meta.clock_mhz,
+        "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
+        "timing_met": result.met,
+        "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
+        "utilisation": {kind: {"used": used, "available": of} for kind, (used, of) in result.report.used.items()},
+        "cells": dict(result.cells),
+        "estimated": {name: area(part) for name, part in result.estimated.parts.items()}
+        | {"all": area(result.estimated.area)},
+        "synthesized": area(cell_area(result.cells)),
+        "critical_paths": [
+            {"routing_share": round(path.routing_share, 3), **asdict(path)} for path in result.report.paths
+        ],
+        "boot_rom": {"words": meta.boot_words, "blocks": list(meta.boot_blocks), "read_back": result.words_read_back},
+        "bitstream": {"bytes": len(result.bitstream), "sha256": hashlib.sha256(result.bitstream).hexdigest()},
+        "pack": list(meta.pack),
+        "seed": meta.seed,
+        "tools": dict(meta.tools),
+        "sources": meta.sources,
+        "seconds": result.seconds,
+    }
+
+
+def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[Sequence[str]]]]:
+    """Title, columns and rows of every table of a report."""
+    yield (
+        "clocks, MHz",
+        ("clock", "reached", "asked for", "met"),
+        [(c["name"], f"{c['achieved']:.2f}", f"{c['wanted']:.2f}", str(c["met"]).lower()) for c in report["clocks"]],
+    )
+    yield (
+        "resources",
+        ("what", "used", "of", "share"),
+        [
+            (pnr.RESOURCES[kind], f"{one['used']:,}", f"{one['available']:,}", f"{one['used'] / one['available']:.1%}")
+            for kind, one in report["utilisation"].items()
+            if one["available"]
+        ],
+    )
+    yield (
+        "area",
+        ("", "LUT", "flip-flops", "block RAM"),
+        [
+            (name, *(f"{report[key][of]:,g}" for of in ("lut", "ff", "bram")))
+            for name, key in (("estimated", "all_estimated"), ("synthesized", "synthesized"))
+        ],
+    )
+    for path in report["critical_paths"]:
+        title = (
+            f"critical path {path['start']} -> {path['end']}: {path['delay_ns']:.2f} ns, logic {path['logic_ns']:.2f}, "
+            f"routing {path['routing_ns']:.2f} ({path['routing_share']:.0%})"
+        )
+        rows: list[Sequence[str]] = [
+            (
+                step["instance"] or "(top)",
+                step["module"],
+                f"{step['logic_ns']:.2f}",
+                f"{step['routing_ns']:.2f}",
+                f"{step['levels']}",
+            )
+            for step in path["steps"]
+        ]
+        yield title, ("instance", "module", "logic, ns", "routing, ns", "levels"), rows
+    yield "run time", ("step", "s"), [(name, f"{value:,.1f}") for name, value in report["seconds"].items()]
+
+
+def _tables(report: Mapping[str, Any]) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
+    return list(_rows({**report, "all_estimated": report["estimated"]["all"]}))
+
+
+def to_markdown(report: Mapping[str, Any]) -> str:
+    lines = [
+        f"# {report['network']} on {report['board']}",
+        "",
+        f"{report['interval']:,} cycles a frame, {report['clock_mhz']:g} MHz: {report['frames_per_second']:,.1f} "
+        f"frames a second. Network sha256 {report['network_sha256'][:16]}, layout {report['layout']}, "
+        f"seed {report['seed']}; " + ", ".join(f"{name} {version}" for name, version in report["tools"].items()) + ".",
+        "",
+    ]
+    for title, columns, rows in _tables(report):
+        lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def tables(report: Mapping[str, Any]) -> list[Table]:
+    result = []
+    for title, columns, rows in _tables(report):
+        table = Table(title=title, title_justify="left")
+        for index, column in enumerate(columns):
+            table.add_column(column, justify="left" if index == 0 or column == "module" else "right")
+        for row in rows:
+            table.add_row(*row)
+        result.append(table)
+    return result
+
+
+# ---- command line ---------------------------------------------------------------------------------------------------
+
+HELP = "the bitstream of a network on a board, with clock, utilisation and critical path"
+DESCRIPTION = (
+    "Export, synthesize, place, route and pack. Without --fold: the usual balanced folding if it fits the board, else "
+    "the fastest that does. Status 1 if a clock is not reached; the bitstream is there all the same."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", type=Path, metavar="FILE.safetensors")
+    parser.add_argument("--board", required=True, metavar="BOARD", help=f"one of {', '.join(sorted(read_boards()))}")
+    parser.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
+    parser.add_argument(
+        "--no-boot",
+        dest="boot",
+        action="store_false",
+        help="no boot ROM, whatever the board's default: the network comes from the host after configuration, and the "
+        "bitstream cannot be patched",
+    )
+    parser.add_argument(
+        "--freq", type=int, metavar="MHZ", help="clock of the core, one that the top's PLL makes; default: the board's"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 1 if a clock is not reached. ValueError or OSError for main to print; then no bitstream is written."""
+    where = board(options.board)
+    for path in [*where.sources, where.lpf]:
+        if not path.is_file():
+            raise ValueError(f"{where.name}: {path} is missing")
+    network, boot = load_network(options.network), options.boot and where.boot
+    yosys.executable()
+    for name in trellis.INSTALL:
+        trellis.tool(name)
+    try:
+        folding = read_folding(options.fold) if options.fold else choose_folding(network, where, boot=boot)
+        check(network, folding)
+    except ValueError as error:
+        raise ValueError(f"{options.fold or options.network}: {error}") from None
+    name = f"{options.network.stem}-{where.name}"
+    out = options.out or OUT / name
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    logs: dict[str, str] = {}
+    try:
+        result = build(
+            network,
+            folding,
+            where,
+            seed=options.seed,
+            clock_mhz=options.freq,
+            boot=boot,
+            say=lambda text: console.print(text, highlight=False),
+            logs=logs,
+        )
+    finally:
+        for log, text in logs.items():
+            with replacing(out / log) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    report = to_json(result)
+    for file, data in (
+        (f"{name}.bit", result.bitstream),
+        (f"{name}.config", result.config.encode("ascii")),
+        ("report.json", (json.dumps(report, indent=1) + "\n").encode("ascii")),
+        ("report.md", to_markdown(report).encode("ascii")),
+    ):
+        with replacing(out / file) as temporary:
+            temporary.write_bytes(data)
+    for table in tables(report):
+        console.print(table)
+    print(f"{out / (name + '.bit')}: {len(result.bitstream):,} bytes, {result.words_read_back:,} words read back equal")
+    for clock in result.report.clocks:
+        if not clock.met:
+            print(
+                f"python -m syn bitstream: {clock.name} reaches {clock.achieved:.2f} MHz of {clock.wanted:.2f}",
+                file=sys.stderr,
+            )
+    return 0 if result.met else 1

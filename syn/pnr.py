@@ -1,0 +1,215 @@
+"""Place and route with nextpnr-ecp5, and what its report says: clocks, resources, the critical paths by instance."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from syn.trellis import run, tool
+from tools import rtl
+
+PHASES = {
+    "Info: Packing IOs": "packing",
+    "Info: Creating initial analytic placement": "placing",
+    "Info: Running simulated annealing placer": "refining the placement",
+    "Info: Routing..": "routing",
+}
+"""What nextpnr says when a part of its work begins."""
+RESOURCES = {
+    "TRELLIS_COMB": "LUT sites",
+    "TRELLIS_FF": "flip-flops",
+    "TRELLIS_RAMW": "LUT RAM write ports",
+    "DP16KD": "block RAM",
+    "MULT18X18D": "DSP",
+    "EHXPLLL": "PLL",
+    "TRELLIS_IO": "pins",
+}
+"""Of nextpnr's kinds of cell, those that a report shows, and their names in it."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """MHz that the placed and routed design reaches, at the slow corner of its speed grade, and that were asked for."""
+
+    name: str
+    achieved: float
+    wanted: float
+
+    @property
+    def met(self) -> bool:
+        return self.achieved >= self.wanted
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a path that stays in one instance."""
+
+    instance: str
+    """From the top, with the generate blocks: "board_inst.axi_inst"; "" is the top."""
+    module: str
+    """What it is an instance of; "" if the sources do not tell."""
+    logic_ns: float
+    """Through cells, clock to output and setup included."""
+    routing_ns: float
+    """Of the nets that end here."""
+    levels: int
+    """LUTs and carry chains passed."""
+
+
+@dataclass(frozen=True)
+class CriticalPath:
+    """The slowest path of a clock."""
+
+    start: str
+    end: str
+    delay_ns: float
+    logic_ns: float
+    routing_ns: float
+    first_cell: str
+    last_cell: str
+    steps: Sequence[Step]
+
+    @property
+    def routing_share(self) -> float:
+        return self.routing_ns / self.delay_ns if self.delay_ns else 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    clocks: Sequence[Clock]
+    used: Mapping[str, tuple[int, int]]
+    """Kind of cell to (used, available), kinds of RESOURCES only."""
+    paths: Sequence[CriticalPath]
+
+
+def place_and_route(
+    options: Sequence[str],
+    folder: Path,
+    *,
+    seed: int,
+    freq: float,
+    phase: Callable[[str], object] = lambda name: None,
+) -> dict[str, Any]:
+    """design.json and design.lpf of `folder` -> design.config, nextpnr.log there; nextpnr's report.
+
+    `freq`, MHz, is asked for of the clocks that design.lpf does not constrain. A clock that is not reached is no error.
+    ToolError if nextpnr fails.
+    """
+    command = [
+        *(tool("nextpnr-ecp5"), *options, "--json", "design.json", "--lpf", "design.lpf"),
+        *("--textcfg", "design.config", "--report", "pnr.json", "--seed", str(seed), "--freq", f"{freq:g}"),
+        "--timing-allow-fail",
+    ]
+
+    def line(text: str) -> None:
+        for begin, name in PHASES.items():
+            if text.startswith(begin):
+                phase(name)
+
+    run("nextpnr-ecp5", command, folder, folder / "nextpnr.log", line)
+    report: dict[str, Any] = json.loads((folder / "pnr.json").read_text(encoding="utf-8"))
+    return report
+
+
+# ---- instances ------------------------------------------------------------------------------------------------------
+
+
+def instance_of(cell: str) -> str:
+    """The instance that a flattened cell came from: its name up to the last component that ends in "_inst".
+
+    >>> instance_of("core_inst.gen_block[4].block_inst.scale_inst.gen_a.sum_CCU2C_S0$CCU2_COMB0")
+    'core_inst.gen_block[4].block_inst.scale_inst'
+    """
+    parts = cell.split(".")
+    last = max((index for index, part in enumerate(parts[:-1]) if part.endswith("_inst")), default=-1)
+    return ".".join(parts[: last + 1])
+
+
+@functools.cache
+def _children(text: str) -> dict[str, str]:
+    """Instance name to module, of a module's source; "a or b" where generate branches differ."""
+    result: dict[str, str] = {}
+    kind = ""
+    for line in text.splitlines():
+        if found := re.match(r"\s*(abbnn_\w+)\b", line):
+            kind = found[1]
+        if kind and (named := re.match(r"(?:.*\)|\s*abbnn_\w+)\s*(\w+_inst)\s*\(", line)):
+            before = result.get(named[1])
+            result[named[1]] = kind if before in (None, kind) else f"{before} or {kind}"
+    return result
+
+
+def module_of(instance: str, top: str) -> str:
+    """The module of an instance; `top` is the source of the top module. "" if the sources do not tell."""
+    text, name = top, ""
+    for part in instance.split("."):
+        if part.endswith("_inst"):
+            name = _children(text).get(part, "")
+            path = rtl.RTL / f"{name}.v"
+            if not path.is_file():
+                return name
+            text = path.read_text(encoding="utf-8")
+    return name
+
+
+# ---- report ---------------------------------------------------------------------------------------------------------
+
+
+def _clock_name(net: str) -> str:
+    """Without what nextpnr puts around it."""
+    return re.sub(r"\$TRELLIS_IO_IN$", "", net.removeprefix("$glbnet$"))
+
+
+def _event_name(event: str) -> str:
+    edge, _, net = event.partition(" ")
+    return f"{edge} {_clock_name(net)}" if net else event
+
+
+def _path(data: Mapping[str, Any], top: str) -> CriticalPath:
+    steps: list[dict[str, Any]] = []
+    logic = routing = 0.0
+    for segment in data["path"]:
+        delay = float(segment["delay"])
+        instance = instance_of(segment["to"]["cell"])
+        if not steps or steps[-1]["instance"] != instance:
+            module = module_of(instance, top)
+            steps.append({"instance": instance, "module": module, "logic_ns": 0.0, "routing_ns": 0.0, "levels": 0})
+        kind = "routing" if segment["type"] == "routing" else "logic"
+        steps[-1][f"{kind}_ns"] += delay
+        # A carry chain counts where the path leaves it.
+        steps[-1]["levels"] += segment["type"] == "logic" and segment["to"]["port"] not in ("FCO", "FCI")
+        if kind == "routing":
+            routing += delay
+        else:
+            logic += delay
+    rounded = [Step(**(step | {key: round(step[key], 3) for key in ("logic_ns", "routing_ns")})) for step in steps]
+    return CriticalPath(
+        _event_name(data["from"]),
+        _event_name(data["to"]),
+        round(logic + routing, 3),
+        round(logic, 3),
+        round(routing, 3),
+        data["path"][0]["from"]["cell"],
+        data["path"][-1]["to"]["cell"],
+        rounded,
+    )
+
+
+def read_report(data: Mapping[str, Any], top: str) -> Report:
+    """nextpnr's report in terms of the sources; `top` is the text of the top module. Paths between clocks, too."""
+    clocks = [
+        Clock(_clock_name(name), round(float(one["achieved"]), 2), round(float(one["constraint"]), 2))
+        for name, one in sorted(data["fmax"].items())
+    ]
+    used = {
+        kind: (int(data["utilization"][kind]["used"]), int(data["utilization"][kind]["available"]))
+        for kind in RESOURCES
+        if kind in data["utilization"]
+    }
+    paths = [_path(each, top) for each in data["critical_paths"] if each["path"]]
+    return Report(clocks, used, sorted(paths, key=lambda path: -path.delay_ns))

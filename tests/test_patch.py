@@ -1,0 +1,233 @@
+"""New weights in a finished bitstream: exactly the boot ROM changes, and what does not fit is refused.
+
+The bitstream is that of tests/test_bitstream.py, of a small board. Without its tools, what needs them is skipped.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from random_network import random_network
+from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_tools, small_board
+
+from export import patch
+from export.config import pipeline_config
+from export.load_image import load_image
+from golden.network import network_hash, save_network
+from golden.ranges import analyse
+from golden.structure import STRIDED_STEM, member
+from syn import bitstream, trellis
+from tools import rtl
+
+OTHER = flipped(NETWORK)
+
+
+def outside(config: str) -> str:
+    """A text configuration without the numbers of the block RAMs and without our comment, by means of its own."""
+    lines, inside = [], False
+    for line in config.splitlines():
+        inside = line.startswith(".bram_init") or (inside and line != "")
+        if not line.startswith(f".comment {patch.PREFIX}") and not (inside and not line.startswith(".bram_init")):
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def with_header(text: str | None) -> bytes:
+    """The bitstream with other metadata, or without."""
+    data = built().bitstream
+    body = data[data.index(b"\xff", 1) :]
+    comments = ["Part: LFE5U-25F-6CABGA381"] + ([] if text is None else [patch.PREFIX + text])
+    return b"\xff\0" + b"".join(comment.encode() + b"\0" for comment in comments) + body
+
+
+def run(*words: object) -> None:
+    parser = argparse.ArgumentParser()
+    patch.add_arguments(parser)
+    patch.run(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """old.bit, and the networks old, other (same layout), wider (other widths) and longer (other structure)."""
+    (tmp_path / "old.bit").write_bytes(built().bitstream)
+    structure = NETWORK.structure
+    networks = {
+        "old": NETWORK,
+        "other": OTHER,
+        "wider": random_network(structure, 3, value_width=14),
+        "longer": random_network(
+            member("small", (8, 12, 12), (1, 1, 1), image=8, stem=STRIDED_STEM, classes=3),
+            1,
+        ),
+    }
+    for name, network in networks.items():
+        save_network(network, tmp_path / f"{name}.safetensors")
+    return tmp_path
+
+
+def refused(files: Path, bitstream_file: str, network: str, message: str) -> None:
+    """One line that names the culprit and says why; the output is left as it was."""
+    out = files / "out.bit"
+    out.write_text("mine")
+    before = sorted(files.iterdir())
+    with pytest.raises((ValueError, OSError)) as caught:
+        run(files / bitstream_file, files / network, "--out", out)
+    said = " ".join(str(caught.value).split())
+    assert message in said, said
+    assert bitstream_file in said or network in said
+    assert out.read_text() == "mine"
+    assert sorted(files.iterdir()) == before
+
+
+@needs_tools
+def test_exactly_the_boot_rom_changes(files, capsys) -> None:
+    run(files / "old.bit", files / "other.safetensors", "--out", files / "new.bit")
+    said = capsys.readouterr().out
+    new = (files / "new.bit").read_bytes()
+    old_config, new_config = trellis.unpack(built().bitstream), trellis.unpack(new)
+    image, before = load_image(OTHER, FOLDING), load_image(NETWORK, FOLDING)
+    meta = patch.read_metadata(new)
+    words = [word for wid in meta.boot_blocks for word in block_words(new_config, wid)]
+    assert words[: len(image)] == image != before
+    assert not any(words[len(image) :])
+    assert outside(new_config) == outside(old_config)
+    others = [wid for wid, _ in trellis.blocks(old_config) if wid not in meta.boot_blocks]
+    assert [block_words(old_config, wid) for wid in others] == [block_words(new_config, wid) for wid in others]
+    changed = sum(a != b for a, b in zip(image, before, strict=True))
+    assert f"{changed:,} of {len(image):,} words of the boot ROM changed" in said
+    expected = replace(built().metadata, network_sha256=network_hash(OTHER))
+    assert meta == expected
+
+
+@needs_tools
+def test_patching_is_building(files) -> None:
+    """The same bytes as a build from the start, there and back."""
+    run(files / "old.bit", files / "other.safetensors", "--out", files / "new.bit")
+    new = (files / "new.bit").read_bytes()
+    fresh = bitstream.build(OTHER, FOLDING, small_board(rtl.ROOT / "build" / "tests" / "small_board"))
+    assert new == fresh.bitstream != built().bitstream
+    run(files / "new.bit", files / "old.safetensors", "--out", files / "new.bit")
+    assert (files / "new.bit").read_bytes() == built().bitstream
+
+
+@needs_tools
+def test_the_old_network_gives_the_old_bytes(files, capsys) -> None:
+    run(files / "old.bit", files / "old.safetensors", "--out", files / "old.bit")
+    assert (files / "old.bit").read_bytes() == built().bitstream
+    assert " 0 of " in capsys.readouterr().out
+
+
+@needs_tools
+def test_another_layout_says_what_differs(files) -> None:
+    refused(files, "old.bit", "wider.safetensors", "it does not fit the layout of the bitstream: stem: ")
+    refused(files, "old.bit", "longer.safetensors", "its structure is not that of small in the bitstream: folding: ")
+
+
+@needs_tools
+def test_files_that_are_no_bitstream_of_ours(files) -> None:
+    (files / "text.bit").write_text("not a bitstream")
+    refused(files, "text.bit", "old.safetensors", "text.bit: not an ECP5 bitstream")
+    (files / "empty.bit").write_bytes(b"")
+    refused(files, "empty.bit", "old.safetensors", "empty.bit: not an ECP5 bitstream")
+    (files / "foreign.bit").write_bytes(with_header(None))
+    refused(files, "foreign.bit", "old.safetensors", "foreign.bit: a bitstream, but not one of python -m syn bitstream")
+    refused(files, "gone.bit", "old.safetensors", "No such file")
+    refused(files, "old.bit", "gone.safetensors", "gone.safetensors")
+    (files / "bad.safetensors").write_text("nothing")
+    refused(files, "old.bit", "bad.safetensors", "bad.safetensors")
+
+
+@needs_tools
+@pytest.mark.parametrize("where", ["header", "frames", "block RAM", "end", "one byte"])
+def test_a_file_that_was_cut_off(files, where) -> None:
+    data = built().bitstream
+    header = data.index(b"\xff", 1)
+    cut = {
+        "header": header // 2,
+        "frames": header + (len(data) - header) // 4,
+        "block RAM": len(data) - 1000,
+        "end": len(data) - 8,
+        "one byte": len(data) - 1,
+    }[where]
+    (files / "cut.bit").write_bytes(data[:cut])
+    message = "not an ECP5 bitstream" if where == "header" else "damaged"
+    refused(files, "cut.bit", "old.safetensors", message)
+
+
+@needs_tools
+@pytest.mark.parametrize("distance", [1500, 60_000])
+def test_a_flipped_bit(files, distance) -> None:
+    """In the block RAMs and in the frames: checksums of the bitstream itself."""
+    data = bytearray(built().bitstream)
+    data[-min(distance, len(data) // 2)] ^= 4
+    (files / "flipped.bit").write_bytes(data)
+    refused(files, "flipped.bit", "old.safetensors", "damaged")
+
+
+@needs_tools
+def test_a_boot_rom_that_was_changed_by_others(files) -> None:
+    meta = built().metadata
+    config = trellis.unpack(built().bitstream)
+    words = dict(trellis.blocks(config))[meta.boot_blocks[0]].copy()
+    words[100] ^= 1
+    (files / "odd.bit").write_bytes(trellis.pack(trellis.replaced(config, {meta.boot_blocks[0]: words}), meta.pack))
+    refused(files, "odd.bit", "old.safetensors", "what its boot ROM holds is no load image")
+
+
+@needs_tools
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "abbnn-bitstream 2, not abbnn-bitstream 1"),
+        ({"boot_blocks": [3, 3]}, "the blocks of the boot ROM are not those of its words"),
+        ({"extra": 1}, "extra"),
+        ({"boot_words": 0, "boot_blocks": []}, "without a boot ROM"),
+        ({"boot_blocks": None}, "cannot be read"),
+    ],
+)
+def test_metadata_that_cannot_be_used(files, change, message) -> None:
+    fields = json.loads(built().metadata.text()) | change
+    (files / "meta.bit").write_bytes(with_header(json.dumps(fields)))
+    refused(files, "meta.bit", "old.safetensors", message)
+
+
+@needs_tools
+@pytest.mark.parametrize("name", ["ecppack", "ecpunpack"])
+def test_a_missing_tool(files, monkeypatch, name) -> None:
+    there = trellis.tool
+
+    def tool(asked: str) -> str:
+        if asked == name:
+            raise FileNotFoundError(trellis.INSTALL[name])
+        return there(asked)
+
+    monkeypatch.setattr(trellis, "tool", tool)
+    with pytest.raises(FileNotFoundError, match=f"{name} is not installed"):
+        run(files / "old.bit", files / "other.safetensors", "--out", files / "new.bit")
+    assert not (files / "new.bit").exists()
+
+
+def test_parameters_come_back_stage_by_stage() -> None:
+    configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
+    meta = replace(built_metadata(), parameters=patch.parameters(configs))
+    assert meta.stages() == [dict(config.parameters) for config in configs]
+    assert patch.image_for(NETWORK, meta) == load_image(NETWORK, FOLDING)
+
+
+def built_metadata() -> patch.Metadata:
+    """Of a bitstream that was not built."""
+    image = load_image(NETWORK, FOLDING)
+    folds = {name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in FOLDING.items()}
+    blocks = list(range(3, 3 + -(-len(image) // 512)))
+    layout = f"{image[1]:08x}"
+    return patch.Metadata("small", "", layout, "b", "d", 25, folds, "", {}, 1, [], len(image), blocks, {})
+
+
+def test_chunks_are_padded_with_zeros() -> None:
+    parts = patch.chunks(list(range(1, 514)))
+    assert [len(part) for part in parts] == [512, 512]
+    assert parts[1][:2].tolist() == [513, 0]
+    assert not parts[1][1:].any()
+    assert patch.chunks([]) == []
