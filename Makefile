@@ -11,6 +11,8 @@ SHARD    ?= 1/1
 SEED     ?= 1
 WAVES    ?= 0
 JOBS     ?= 2
+BOARD    ?= ulx3s-85f
+OUT      ?=
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -21,11 +23,12 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train sim volume test lint bench bench-compare clean check-sim check-toplevel
+.PHONY: help setup setup-train setup-fpga sim volume bitstream proof gates table3 test lint bench bench-compare clean \
+    check-sim check-toplevel
 
 help: ## this list
 	@echo "Targets:"
@@ -33,6 +36,7 @@ help: ## this list
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
+	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), OUT= (folder)"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -47,7 +51,19 @@ volume: setup ## stream all images of DATA through abbnn_core on Verilator and c
 	@$(python) -m tb.volume --network "$(NETWORK)" --jobs "$(JOBS)" --shard "$(SHARD)" \
 	    $(if $(DATA),--images "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
 
-test: lint setup-train ## everything: lint, all tests, the core on both simulators
+bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
+	@$(python) -m syn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)")
+
+proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
+	@$(python) -m syn proof
+
+gates: setup-fpga ## the mapped ECP5 netlist of tiny on real images, scores compared with the golden model
+	@$(python) -m tb.gates
+
+table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters, with and without
+	@$(python) -m syn table3
+
+test: lint setup-train setup-fpga ## everything: lint, all tests, the core on both simulators
 	@$(pytest) $(parallel) tests golden export train report
 	@SIM=icarus $(pytest) $(parallel) tb
 	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
@@ -63,6 +79,9 @@ bench-compare: setup ## published accelerators, each with its source, beside wha
 
 setup: ## make .venv and install what simulation needs, once
 	@tools/setup.sh
+
+setup-fpga: ## the same, and Yosys, nextpnr and the packers for bitstreams
+	@tools/setup.sh fpga
 
 setup-train: ## the same, and torch for training
 	@tools/setup.sh train

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from export import patch, vendor
 from export.area import DEVICES, Device, devices, read_calibration, validate
 from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
 from export.freeze import (
@@ -84,6 +85,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m export", description="From a checkpoint to the files the RTL reads."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("patch", help=patch.HELP, description=patch.DESCRIPTION)
+    patch.add_arguments(command)
+
+    command = commands.add_parser(
+        "vendor",
+        help=".coe and .mif files of the memories",
+        description="Write the words of every memory of a folder of mem in the formats of other tools: .coe (AMD), .mif "
+        "(Altera).",
+    )
+    command.add_argument("folder", type=Path, metavar="DIR", help="what mem wrote")
+    command.add_argument("--out", required=True, type=Path, metavar="DIR")
 
     command = commands.add_parser(
         "freeze",
@@ -365,10 +378,23 @@ def _mem(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: written")
 
 
+def _vendor(arguments: argparse.Namespace) -> None:
+    count = vendor.write(arguments.folder, arguments.out)
+    print(f"{arguments.out}: {count} files written")
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem}[arguments.command](arguments)
+        commands = {
+            "freeze": _freeze,
+            "random": _random,
+            "fold": _fold,
+            "mem": _mem,
+            "patch": patch.run,
+            "vendor": _vendor,
+        }
+        commands[arguments.command](arguments)
     except (ValueError, OSError) as error:
         print(f"python -m export {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

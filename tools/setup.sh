@@ -1,14 +1,14 @@
 #!/bin/sh
-# tools/setup.sh [train]: .venv with the locked Python packages, and the system packages that simulation needs.
+# tools/setup.sh [train] [fpga]: .venv with the locked Python packages, and the system packages that simulation needs.
 # Does nothing and says nothing when all is in place. PYTHON names the interpreter to use, else the first of python3 and
 # python3.11 to 3.14 that is new enough.
 set -eu
 
 cd "$(dirname "$0")/.."
 locks="requirements.lock"
-if [ "${1:-}" = train ]; then
-    locks="$locks requirements-train.lock"
-fi
+for extra in "$@"; do
+    locks="$locks requirements-$extra.lock"
+done
 log=build/setup.log
 ask=false
 [ ! -t 0 ] || ask=true
@@ -90,6 +90,9 @@ missing=
 for program in iverilog g++ make; do
     command -v $program >/dev/null || missing="$missing $program"
 done
+case " $* " in
+    *" fpga "*) command -v yosys >/dev/null || missing="$missing yosys" ;;
+esac
 # Verilator's driver is a perl script that needs more than the smallest perl of a distribution.
 perl -MPod::Usage -e 1 2>/dev/null || missing="$missing perl"
 # Only waveforms of a verilated design need these two.
