@@ -2,7 +2,7 @@
 
 Corners are the least, the greatest usual and the unequal values: one lane, one channel group, as many lanes as
 channels, more outputs than inputs and the other way round, and the sizes that the shipped network uses. All of them are
-legal; what is not stands in BAD_PARAMETERS of the testbenches. abbnn_core has no parameters: its header has them.
+legal; what is not stands in BAD_PARAMETERS of the testbenches. abbnn_core's other parameters are in its header.
 """
 
 Corners = list[dict[str, int | str]]
@@ -17,6 +17,8 @@ CORNERS: dict[str, Corners] = {
     # Stream plumbing.
     "abbnn_skid": _rows("DATA_WIDTH", (1,), (576,)),
     "abbnn_fifo": _rows("DATA_WIDTH DEPTH", (1, 2), (1, 3), (64, 4), (33, 1000), (8, 1024)),
+    "abbnn_slice": _rows("DATA_WIDTH ENABLE", (1, 0), (576, 1)),
+    "abbnn_credit": _rows("DATA_WIDTH DEPTH", (1, 2), (320, 5), (20, 24)),
     "abbnn_fork": _rows("DATA_WIDTH", (1,), (576,)),
     "abbnn_resize": _rows(
         "LANE_WIDTH S_LANES M_LANES",
@@ -31,8 +33,36 @@ CORNERS: dict[str, Corners] = {
     "abbnn_guard": _rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000)),
     "abbnn_framer": _rows("DATA_WIDTH BEATS", (1, 1), (32, 2), (16, 1000)),
     "abbnn_subsample": _rows("DATA_WIDTH GROUPS HEIGHT WIDTH", (1, 1, 1, 1), (64, 3, 5, 7), (32, 16, 32, 32)),
+    "abbnn_boot": _rows("WORDS", (0,), (512,), (513,), (12000,)),
     "abbnn_drop": _rows("DATA_WIDTH", (1,), (64,)),
     "abbnn_table": _rows("WIDTH DEPTH", (1, 1), (1, 2), (13, 5), (576, 256)),
+    # Registers.
+    "abbnn_axi": _rows("LOADABLE", (0,)),
+    "abbnn_axil_registers": _rows(
+        "STAGES HEIGHT WIDTH CLASSES", (1, 1, 1, 1), (8, 65535, 65535, 65535), (9, 32, 64, 10), (64, 224, 224, 1000)
+    ),
+    # Reset tree and load port.
+    "abbnn_reset": [],
+    # The link to a host.
+    "abbnn_uart_rx": _rows("CLOCK_HZ BAUD", (8, 1), (9, 1), (50000000, 2000000), (125000000, 115200)),
+    "abbnn_uart_tx": _rows("CLOCK_HZ BAUD", (8, 1), (9, 1), (50000000, 2000000), (125000000, 115200)),
+    "abbnn_packet_rx": _rows("GAP_CYCLES", (1,), (255,), (256,)),
+    "abbnn_packet_tx": [],
+    "abbnn_gather": _rows("BYTES", (2,), (4,)),
+    "abbnn_axil_master": _rows("ADDRESS_WIDTH", (1,), (32,)),
+    "abbnn_link_tx": _rows("CLASSES CREDIT_BYTES", (1, 1), (1000, 16)),
+    "abbnn_link": _rows(
+        "PIXELS CLASSES RX_BYTES TAGS GAP_CYCLES POLL_CYCLES",
+        (1, 1, 128, 2, 1, 1),
+        (50176, 1000, 4096, 253, 600, 65535),
+    ),
+    "abbnn_board": _rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100)),
+    "abbnn_crc32": _rows("WIDTH", (1,), (32,)),
+    "abbnn_gate": [],
+    "abbnn_load": _rows("DRAIN", (1,), (255,)),
+    "abbnn_load_memory": _rows(
+        "WIDTH DEPTH ADDRESS_WIDTH MEMORY STYLE", (1, 1, 1, 0, 0), (32, 2, 1, 4095, 1), (33, 5, 3, 7, 2), (576, 256, 8, 1, 0)
+    ),
     # Binary arithmetic.
     "abbnn_window": _rows(
         "DATA_WIDTH LANES GROUPS HEIGHT WIDTH KERNEL STRIDE",
@@ -168,3 +198,11 @@ CORNERS: dict[str, Corners] = {
     ],
     "abbnn_core": [],
 }
+
+# What has tables, loadable; and deep pipelines.
+for _module in ("table", "compare", "qprelu", "scale", "sum_array", "xnor_array", "shortcut", "stem", "block", "head"):
+    _deep = {"DEEP": 1} if _module in ("sum_array", "xnor_array", "shortcut", "stem", "block", "head") else {}
+    _corners = CORNERS[f"abbnn_{_module}"]
+    _corners += [{**corner, "LOAD_MEMORY": 16, **_deep} for corner in _corners[-2:]]
+CORNERS["abbnn_core"] = [{"LOADABLE": 1}]
+CORNERS["abbnn_replay"] += [{**corner, "DEEP": 1} for corner in CORNERS["abbnn_replay"]]
