@@ -157,7 +157,7 @@ def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fol
     lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     compared = times + LATENCY["fork"] + LATENCY["compare"] + slice_latency(fold.deep)
-    bits = resize(compared, s_lanes, lanes)
+    bits = resize(compared, s_lanes, lanes) + slice_latency(fold.deep)
     taps = window(bits, geometry.height, geometry.width, groups, geometry.kernel, geometry.stride)
     sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups, fold.deep))
     joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
@@ -172,7 +172,7 @@ def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
     taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
     sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd, fold.deep))
-    values = sums + LATENCY["scale"]
+    values = sums + slice_latency(fold.deep) + LATENCY["scale"]
     if geometry.prelu:
         values = values + LATENCY["scale"]
     if geometry.max_pool:

@@ -92,6 +92,9 @@ module abbnn_block #(
 );
 
 localparam integer BIT_LANES = SIMD / (KERNEL * KERNEL);
+// In a deep pipeline, windows and replays for 16 of the lanes each, where that divides them.
+localparam integer COPIES = (DEEP == 1 && BIT_LANES % 16 == 0) ? BIT_LANES / 16 : 1;
+localparam integer COPY_LANES = BIT_LANES / COPIES;
 localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer GROUPS = IN_CHANNELS / BIT_LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
@@ -174,12 +177,12 @@ wire                 bits_tready;
 wire [S_LANES-1:0]   compared_tdata;
 wire                 compared_tvalid;
 wire                 compared_tready;
+wire [BIT_LANES-1:0] resized_tdata;
+wire                 resized_tvalid;
+wire                 resized_tready;
 wire [BIT_LANES-1:0] group_tdata;
 wire                 group_tvalid;
 wire                 group_tready;
-wire [SIMD-1:0]      window_tdata;
-wire                 window_tvalid;
-wire                 window_tready;
 wire [SIMD-1:0]      replay_tdata;
 wire                 replay_tvalid;
 wire                 replay_tready;
@@ -195,7 +198,8 @@ abbnn_compare #(
     .CHANNELS(IN_CHANNELS),
     .VALUE_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) compare_inst (
     .clk(clk),
     .rst(rst),
@@ -232,45 +236,83 @@ abbnn_resize #(
     .s_axis_tdata(bits_tdata),
     .s_axis_tvalid(bits_tvalid),
     .s_axis_tready(bits_tready),
+    .m_axis_tdata(resized_tdata),
+    .m_axis_tvalid(resized_tvalid),
+    .m_axis_tready(resized_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(BIT_LANES),
+    .ENABLE(DEEP)
+) group_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(resized_tdata),
+    .s_axis_tvalid(resized_tvalid),
+    .s_axis_tready(resized_tready),
     .m_axis_tdata(group_tdata),
     .m_axis_tvalid(group_tvalid),
     .m_axis_tready(group_tready)
 );
 
-abbnn_window #(
-    .DATA_WIDTH(1),
-    .LANES(BIT_LANES),
-    .GROUPS(GROUPS),
-    .HEIGHT(HEIGHT),
-    .WIDTH(WIDTH),
-    .KERNEL(KERNEL),
-    .STRIDE(STRIDE)
-) window_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(group_tdata),
-    .s_axis_tvalid(group_tvalid),
-    .s_axis_tready(group_tready),
-    .m_axis_tdata(window_tdata),
-    .m_axis_tvalid(window_tvalid),
-    .m_axis_tready(window_tready)
-);
+// Copies in lockstep, each for some of the lanes: their enables reach a part of the registers each.
+wire [COPIES-1:0] copy_group_tready;
+wire [COPIES-1:0] copy_replay_tvalid;
+wire              unused_copies = &{1'b0, copy_group_tready, copy_replay_tvalid};
 
-abbnn_replay #(
-    .DATA_WIDTH(SIMD),
-    .DEPTH(GROUPS),
-    .TIMES(FOLDS),
-    .DEEP(DEEP)
-) replay_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(window_tdata),
-    .s_axis_tvalid(window_tvalid),
-    .s_axis_tready(window_tready),
-    .m_axis_tdata(replay_tdata),
-    .m_axis_tvalid(replay_tvalid),
-    .m_axis_tready(replay_tready)
-);
+assign group_tready  = copy_group_tready[0];
+assign replay_tvalid = copy_replay_tvalid[0];
+
+generate
+    genvar c;
+    genvar t;
+    for (c = 0; c < COPIES; c = c + 1) begin : gen_lanes
+        wire [KERNEL*KERNEL*COPY_LANES-1:0] window_tdata;
+        wire                                window_tvalid;
+        wire                                window_tready;
+        wire [KERNEL*KERNEL*COPY_LANES-1:0] copy_tdata;
+
+        abbnn_window #(
+            .DATA_WIDTH(1),
+            .LANES(COPY_LANES),
+            .GROUPS(GROUPS),
+            .HEIGHT(HEIGHT),
+            .WIDTH(WIDTH),
+            .KERNEL(KERNEL),
+            .STRIDE(STRIDE),
+            .DEEP(DEEP)
+        ) window_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(group_tdata[c*COPY_LANES +: COPY_LANES]),
+            .s_axis_tvalid(group_tvalid),
+            .s_axis_tready(copy_group_tready[c]),
+            .m_axis_tdata(window_tdata),
+            .m_axis_tvalid(window_tvalid),
+            .m_axis_tready(window_tready)
+        );
+
+        abbnn_replay #(
+            .DATA_WIDTH(KERNEL * KERNEL * COPY_LANES),
+            .DEPTH(GROUPS),
+            .TIMES(FOLDS),
+            .DEEP(DEEP)
+        ) replay_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(window_tdata),
+            .s_axis_tvalid(window_tvalid),
+            .s_axis_tready(window_tready),
+            .m_axis_tdata(copy_tdata),
+            .m_axis_tvalid(copy_replay_tvalid[c]),
+            .m_axis_tready(replay_tready)
+        );
+
+        for (t = 0; t < KERNEL * KERNEL; t = t + 1) begin : gen_tap
+            assign replay_tdata[t*BIT_LANES + c*COPY_LANES +: COPY_LANES] = copy_tdata[t*COPY_LANES +: COPY_LANES];
+        end
+    end
+endgenerate
 
 abbnn_xnor_array #(
     .PE(PE),
@@ -308,7 +350,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -364,7 +407,8 @@ generate
 
         abbnn_fifo #(
             .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-            .DEPTH(RESIDUAL_DEPTH)
+            .DEPTH(RESIDUAL_DEPTH),
+            .DEEP(DEEP)
         ) fifo_inst (
             .clk(clk),
             .rst(rst),
@@ -516,7 +560,8 @@ generate
             .LEFT_MAX(LEFT_MAX),
             .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4),
+            .DEEP(DEEP)
         ) qprelu_inst (
             .clk(clk),
             .rst(rst),
@@ -540,7 +585,8 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5),
+            .DEEP(DEEP)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),

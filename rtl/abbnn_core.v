@@ -70,9 +70,6 @@ generate
     if (LOADABLE != 0 && LOADABLE != 1) begin : gen_check_loadable
         LOADABLE_must_be_0_or_1 param_error ();
     end
-    if (BLOCKS > 62) begin : gen_check_blocks
-        BLOCKS_must_be_at_most_62 param_error ();
-    end
 endgenerate
 
 // ---- reset: that of the stages passes a register each, one more on their residual paths. The ends are in reset until the
@@ -242,7 +239,8 @@ wire verdict_out_tready;
 
 abbnn_fifo #(
     .DATA_WIDTH(1),
-    .DEPTH(STATUS_DEPTH)
+    .DEPTH(STATUS_DEPTH),
+    .DEEP(1)
 ) status_fifo_inst (
     .clk(clk),
     .rst(core_rst),

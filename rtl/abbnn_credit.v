@@ -10,7 +10,7 @@
 // cycle in which its last input is taken; the results come on s_axis when they come. At most DEPTH results are between
 // enter and m_axis, so that none finds the FIFO full. m_axis = s_axis, 3 cycles later when empty.
 //
-// For a result every n cycles without a break, DEPTH is at least (cycles from enter to s_axis + 4) / n, rounded up.
+// For a result every n cycles without a break, DEPTH is at least (cycles from enter to s_axis + 5) / n, rounded up.
 module abbnn_credit #(
     // Bits of a result, at least 1.
     parameter integer DATA_WIDTH = 8,
@@ -44,18 +44,20 @@ localparam integer COUNT_WIDTH = $clog2(DEPTH + 1);
 
 reg                    ready_reg;
 reg  [COUNT_WIDTH-1:0] count_reg;
-wire                   leave = m_axis_tvalid && m_axis_tready;
+reg                    leave_reg;
 wire [COUNT_WIDTH-1:0] count_next =
-    count_reg + {{COUNT_WIDTH-1{1'b0}}, enter} - {{COUNT_WIDTH-1{1'b0}}, leave};
+    count_reg + {{COUNT_WIDTH-1{1'b0}}, enter} - {{COUNT_WIDTH-1{1'b0}}, leave_reg};
 wire                   fifo_tready;
 wire                   unused_fifo_tready = &{1'b0, fifo_tready};
 
 assign ready = ready_reg;
 
 always @(posedge clk) begin
+    leave_reg <= m_axis_tvalid && m_axis_tready;
     count_reg <= count_next;
     ready_reg <= count_next != DEPTH[COUNT_WIDTH-1:0];
     if (rst) begin
+        leave_reg <= 1'b0;
         count_reg <= {COUNT_WIDTH{1'b0}};
         ready_reg <= 1'b0;
     end
@@ -63,7 +65,8 @@ end
 
 abbnn_fifo #(
     .DATA_WIDTH(DATA_WIDTH),
-    .DEPTH(DEPTH)
+    .DEPTH(DEPTH),
+    .DEEP(1)
 ) fifo_inst (
     .clk(clk),
     .rst(rst),

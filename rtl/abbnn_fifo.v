@@ -13,7 +13,9 @@ module abbnn_fifo #(
     // Bits of one beat, at least 1.
     parameter integer DATA_WIDTH = 8,
     // Words of the memory, at least 2; any number, not only powers of two.
-    parameter integer DEPTH = 16
+    parameter integer DEPTH = 16,
+    // 1: s_axis_tready is a register, for a high clock; it behaves the same.
+    parameter integer DEEP = 0
 ) (
     input  wire                  clk,
     input  wire                  rst,
@@ -33,6 +35,9 @@ generate
     end
     if (DEPTH < 2) begin : gen_check_depth
         DEPTH_must_be_at_least_2 param_error ();
+    end
+    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
+        DEEP_must_be_0_or_1 param_error ();
     end
 endgenerate
 
@@ -54,7 +59,7 @@ reg                     write_wrap_reg;
 reg                     read_wrap_reg;
 
 wire same_address = write_address_reg == read_address_reg;
-wire full         = same_address && write_wrap_reg != read_wrap_reg;
+wire full;
 wire empty        = same_address && write_wrap_reg == read_wrap_reg;
 wire write_last   = write_address_reg == LAST_ADDRESS[ADDRESS_WIDTH-1:0];
 wire read_last    = read_address_reg == LAST_ADDRESS[ADDRESS_WIDTH-1:0];
@@ -63,6 +68,31 @@ wire load      = m_axis_tready || !valid_reg;
 wire read_load = load || !read_valid_reg;
 wire write     = s_axis_tvalid && !full;
 wire read      = read_load && !empty;
+
+generate
+    if (DEEP == 0) begin : gen_full
+        assign full = same_address && write_wrap_reg != read_wrap_reg;
+    end else begin : gen_room
+        localparam integer COUNT_WIDTH = $clog2(DEPTH + 1);
+
+        // Words in the memory.
+        reg  [COUNT_WIDTH-1:0] count_reg;
+        reg                    room_reg;
+        wire [COUNT_WIDTH-1:0] count_next =
+            count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read};
+
+        assign full = !room_reg;
+
+        always @(posedge clk) begin
+            count_reg <= count_next;
+            room_reg  <= count_next != DEPTH[COUNT_WIDTH-1:0];
+            if (rst) begin
+                count_reg <= {COUNT_WIDTH{1'b0}};
+                room_reg  <= 1'b1;
+            end
+        end
+    end
+endgenerate
 
 assign s_axis_tready = !full;
 assign m_axis_tdata  = data_reg;

@@ -136,15 +136,15 @@ generate
 
         if (DEEP == 0) begin : gen_full
             assign full = write_vector_reg == (read_vector_reg ^ 2'b10);
-        end else begin : gen_full_ahead
-            reg        full_reg;
+        end else begin : gen_room
+            reg        room_reg;
             wire [1:0] write_vector_next = write_vector_reg + {1'b0, write && write_last};
             wire [1:0] read_vector_next  = read_vector_reg + {1'b0, read && read_last && pass_last};
 
-            assign full = full_reg;
+            assign full = !room_reg;
 
             always @(posedge clk) begin
-                full_reg <= !rst && write_vector_next == (read_vector_next ^ 2'b10);
+                room_reg <= rst || write_vector_next != (read_vector_next ^ 2'b10);
             end
         end
 

@@ -39,7 +39,9 @@ module abbnn_scale #(
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: for a high clock, as abbnn_table.
+    parameter integer DEEP = 0
 ) (
     input  wire                     clk,
     input  wire                     rst,
@@ -119,7 +121,8 @@ abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
     .TABLE_FILE(TABLE_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) table_inst (
     .clk(clk),
     .rst(rst),

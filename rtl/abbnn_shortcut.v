@@ -88,11 +88,17 @@ endgenerate
 
 wire path_rst;
 
-abbnn_reset reset_inst (
-    .clk(clk),
-    .s_rst(rst),
-    .m_rst(path_rst)
-);
+generate
+    if (DEEP == 0) begin : gen_reset
+        assign path_rst = rst;
+    end else begin : gen_reset_leaf
+        abbnn_reset reset_inst (
+            .clk(clk),
+            .s_rst(rst),
+            .m_rst(path_rst)
+        );
+    end
+endgenerate
 
 wire [S_LANES*VALUE_WIDTH-1:0] small_tdata;
 wire                           small_tvalid;
@@ -155,7 +161,8 @@ endgenerate
 
 abbnn_fifo #(
     .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-    .DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS)
+    .DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS),
+    .DEEP(DEEP)
 ) fifo_inst (
     .clk(clk),
     .rst(path_rst),
@@ -232,7 +239,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(path_rst),
@@ -267,7 +275,8 @@ generate
     end else begin : gen_results
         abbnn_fifo #(
             .DATA_WIDTH(PE * SCALED_WIDTH),
-            .DEPTH(RESULTS)
+            .DEPTH(RESULTS),
+            .DEEP(DEEP)
         ) results_inst (
             .clk(clk),
             .rst(path_rst),

@@ -118,6 +118,9 @@ wire                            replay_tready;
 wire [PE*SUM_WIDTH-1:0]         sum_tdata;
 wire                            sum_tvalid;
 wire                            sum_tready;
+wire [PE*SUM_WIDTH-1:0]         array_tdata;
+wire                            array_tvalid;
+wire                            array_tready;
 wire [PE*VALUE_WIDTH-1:0]       scaled_tdata;
 wire                            scaled_tvalid;
 wire                            scaled_tready;
@@ -163,7 +166,8 @@ abbnn_window #(
     .HEIGHT(HEIGHT),
     .WIDTH(WIDTH),
     .KERNEL(KERNEL),
-    .STRIDE(STRIDE)
+    .STRIDE(STRIDE),
+    .DEEP(DEEP)
 ) window_inst (
     .clk(clk),
     .rst(rst),
@@ -210,6 +214,20 @@ abbnn_sum_array #(
     .s_axis_tdata(replay_tdata),
     .s_axis_tvalid(replay_tvalid),
     .s_axis_tready(replay_tready),
+    .m_axis_tdata(array_tdata),
+    .m_axis_tvalid(array_tvalid),
+    .m_axis_tready(array_tready)
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(PE * SUM_WIDTH),
+    .ENABLE(DEEP)
+) sum_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(array_tdata),
+    .s_axis_tvalid(array_tvalid),
+    .s_axis_tready(array_tready),
     .m_axis_tdata(sum_tdata),
     .m_axis_tvalid(sum_tvalid),
     .m_axis_tready(sum_tready)
@@ -225,7 +243,8 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
+    .DEEP(DEEP)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -251,7 +270,8 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
+            .DEEP(DEEP)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),

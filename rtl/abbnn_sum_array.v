@@ -146,7 +146,8 @@ abbnn_table #(
     .WIDTH(PE*SIMD),
     .DEPTH(WORDS),
     .TABLE_FILE(WEIGHT_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY)
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .DEEP(DEEP)
 ) weight_inst (
     .clk(clk),
     .rst(rst),
@@ -164,7 +165,8 @@ abbnn_table #(
     .WIDTH(PE*SUM_WIDTH),
     .DEPTH(FOLDS),
     .TABLE_FILE(BIAS_FILE),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
+    .DEEP(DEEP)
 ) bias_inst (
     .clk(clk),
     .rst(rst),

@@ -6,10 +6,10 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// word = table word 0 from the second cycle after reset on; every step moves on by one word, and from the last back to
-// word 0. The memory is read ahead, so that the word behind the present one is there in the cycle after the step: a user
-// that steps with every beat finds the word of its next beat here at any time. A step in the first cycle after reset is
-// lost.
+// word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
+// read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
+// beat finds the word of its next beat here at any time. With DEEP = 1 that is from the second cycle after reset on, and a
+// step in the first one is lost.
 //
 // One synchronous read port: it fits LUTs and block RAM. One step a cycle.
 module abbnn_table #(
@@ -20,7 +20,9 @@ module abbnn_table #(
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1
+    parameter integer LOAD_MEMORY = -1,
+    // 1: word 0 is read behind the reset and not in it, which keeps rst out of the address: for a high clock.
+    parameter integer DEEP = 0
 ) (
     input  wire             clk,
     input  wire             rst,
@@ -37,6 +39,9 @@ generate
     if (DEPTH < 1) begin : gen_check_depth
         DEPTH_must_be_at_least_1 param_error ();
     end
+    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
+        DEEP_must_be_0_or_1 param_error ();
+    end
 endgenerate
 
 localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
@@ -44,20 +49,37 @@ localparam integer LAST = DEPTH - 1;
 
 // Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
-// word 0 has been read.
-reg                      primed_reg;
-wire                     read = step || !primed_reg;
+wire [ADDRESS_WIDTH-1:0] address;
+wire                     read;
 
-always @(posedge clk) begin
-    if (read) begin
-        ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
+generate
+    if (DEEP == 0) begin : gen_short
+        assign address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
+        assign read    = rst || step;
+
+        always @(posedge clk) begin
+            if (rst || step) begin
+                ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
+            end
+        end
+    end else begin : gen_deep
+        reg primed_reg;
+
+        assign address = ahead_reg;
+        assign read    = step || !primed_reg;
+
+        always @(posedge clk) begin
+            if (read) begin
+                ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
+            end
+            primed_reg <= 1'b1;
+            if (rst) begin
+                ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
+                primed_reg <= 1'b0;
+            end
+        end
     end
-    primed_reg <= 1'b1;
-    if (rst) begin
-        ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
-        primed_reg <= 1'b0;
-    end
-end
+endgenerate
 
 generate
     if (LOAD_MEMORY < 0) begin : gen_fixed
@@ -76,7 +98,7 @@ generate
 
         always @(posedge clk) begin
             if (read) begin
-                word_reg <= table_mem[ahead_reg];
+                word_reg <= table_mem[address];
             end
         end
     end else begin : gen_loadable
@@ -89,7 +111,7 @@ generate
             .clk(clk),
             .load(load),
             .enable(read),
-            .address(ahead_reg),
+            .address(address),
             .word(word)
         );
     end

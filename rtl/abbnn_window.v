@@ -39,7 +39,9 @@ module abbnn_window #(
     // Rows and columns of the window: 1, 3, 5 or 7.
     parameter integer KERNEL = 3,
     // Rows and columns from one window to the next: 1 or 2.
-    parameter integer STRIDE = 1
+    parameter integer STRIDE = 1,
+    // 1: for a high clock; it behaves the same.
+    parameter integer DEEP = 0
 ) (
     input  wire                                      clk,
     input  wire                                      rst,
@@ -54,6 +56,9 @@ module abbnn_window #(
 );
 
 generate
+    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
+        DEEP_must_be_0_or_1 param_error ();
+    end
     if (DATA_WIDTH < 1) begin : gen_check_data_width
         DATA_WIDTH_must_be_at_least_1 param_error ();
     end
@@ -302,8 +307,30 @@ generate
 
         wire shift = enable && column_valid_reg;
         // Zeros for padding, in the form of a flip-flop's synchronous reset.
-        wire [KERNEL-1:0] clear = ~column_inside_reg & {KERNEL{shift}};
-        wire clear_past = column_first_reg && shift;
+        wire [KERNEL-1:0] clear;
+        wire              clear_past;
+
+        if (DEEP == 0) begin : gen_clear
+            assign clear      = ~column_inside_reg & {KERNEL{shift}};
+            assign clear_past = column_first_reg && shift;
+        end else begin : gen_clear_ahead
+            // The same, but for `enable`, one cycle ahead: what reaches many registers is one LUT away from a few.
+            reg [KERNEL-1:0] clear_reg;
+            reg              clear_past_reg;
+
+            wire unused_column = &{1'b0, column_first_reg, column_inside_reg};
+
+            assign clear      = clear_reg & {KERNEL{enable}};
+            assign clear_past = clear_past_reg && enable;
+
+            always @(posedge clk) begin
+                if (enable) begin
+                    clear_reg      <= ~(rows_inside & {KERNEL{in_map}}) & {KERNEL{read}};
+                    clear_past_reg <= step_reg == {STEP_WIDTH{1'b0}} && read;
+                end
+            end
+        end
+
         wire [COLUMN_WIDTH-1:0] newest;
         wire [PAST*COLUMN_WIDTH-1:0] past_next;
         reg  [PAST*COLUMN_WIDTH-1:0] past_reg;

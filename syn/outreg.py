@@ -34,7 +34,9 @@ def _registers(module: Mapping[str, Any]) -> dict[Net, _Register]:
     for name, cell in module["cells"].items():
         if cell["type"] != "TRELLIS_FF":
             continue
-        parameters, pins = cell["parameters"], cell["connections"]
+        # Yosys ends a text that looks like a number with a space.
+        parameters = {key: value.strip() for key, value in cell["parameters"].items()}
+        pins = cell["connections"]
         cleared = pins.get("LSR", ["0"])[0]
         plain = cleared == "0" or parameters.get("LSRMUX") == "0"
         enable = "1" if parameters.get("CEMUX") == "1" else pins.get("CE", ["1"])[0]

@@ -31,6 +31,7 @@ from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, St
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models" / "tiny.safetensors"
 IMAGES = ROOT / "models" / "cifar10_test100.npz"
+BAD_PARAMETERS = [("abbnn_core", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1")]
 SLOWER = 20
 """How much longer than PATIENCE a result may take while every stream inside stalls."""
 

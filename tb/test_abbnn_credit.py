@@ -50,10 +50,10 @@ async def nothing_is_lost(dut):
         assert under_way <= depth
         await FallingEdge(dut.clk)
     assert left > 300
-    assert (full_rate == 900) == (depth >= delay + 4)
+    assert (full_rate == 900) == (depth >= delay + 5)
 
 
-@pytest.mark.parametrize(("delay", "depth"), [(1, 2), (3, 7), (3, 6), (12, 24), (10, 5)])
+@pytest.mark.parametrize(("delay", "depth"), [(1, 2), (3, 8), (3, 7), (12, 24), (10, 5)])
 def test_abbnn_credit(delay, depth):
     simulate(
         "abbnn_credit",

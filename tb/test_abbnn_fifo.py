@@ -13,6 +13,7 @@ REGISTERS = 2
 BAD_PARAMETERS = [
     ("abbnn_fifo", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_fifo", {"DEPTH": 1}, "DEPTH_must_be_at_least_2"),
+    ("abbnn_fifo", {"DEEP": 2}, "DEEP_must_be_0_or_1"),
 ]
 
 
@@ -42,14 +43,15 @@ async def full(dut):
     await bench.silent()
 
 
+@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize(("lanes", "width", "depth"), [(1, 1, 2), (1, 8, 3), (16, 32, 37), (1, 16, 128)])
-def test_abbnn_fifo(lanes, width, depth):
+def test_abbnn_fifo(lanes, width, depth, deep):
     values = np.random.default_rng([width, depth]).integers(0, 1 << width, (3, 2 * depth // 3 + 20, lanes))
     values[0, 1] = (1 << width) - 1
     beats = Stream(values, lanes, width)
     run_streams(
         "abbnn_fifo",
-        {"DATA_WIDTH": lanes * width, "DEPTH": depth},
+        {"DATA_WIDTH": lanes * width, "DEPTH": depth, "DEEP": deep},
         beats,
         beats,
         latency=LATENCY,

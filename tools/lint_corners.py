@@ -201,8 +201,9 @@ CORNERS: dict[str, Corners] = {
 
 # What has tables, loadable; and deep pipelines.
 for _module in ("table", "compare", "qprelu", "scale", "sum_array", "xnor_array", "shortcut", "stem", "block", "head"):
-    _deep = {"DEEP": 1} if _module in ("sum_array", "xnor_array", "shortcut", "stem", "block", "head") else {}
     _corners = CORNERS[f"abbnn_{_module}"]
-    _corners += [{**corner, "LOAD_MEMORY": 16, **_deep} for corner in _corners[-2:]]
+    _corners += [{**corner, "LOAD_MEMORY": 16, "DEEP": 1} for corner in _corners[-2:]]
 CORNERS["abbnn_core"] = [{"LOADABLE": 1}]
-CORNERS["abbnn_replay"] += [{**corner, "DEEP": 1} for corner in CORNERS["abbnn_replay"]]
+for _module in ("replay", "fifo", "window"):
+    _corners = CORNERS[f"abbnn_{_module}"]
+    _corners += [{**corner, "DEEP": 1} for corner in _corners]
