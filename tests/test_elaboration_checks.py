@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 from tools import rtl
-from tools.lint import rtl_checks
+from tools.lint import header_files, rtl_checks
 
 TOOLS = [
     pytest.param(rtl.icarus, id="icarus"),
@@ -41,7 +41,8 @@ def entry_id(entry):
 @pytest.mark.parametrize("command", TOOLS)
 @pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS, ids=map(entry_id, BAD_PARAMETERS))
 def test_refused(command, module, parameters, message):
-    status, said = rtl.run(command(module, parameters))
+    includes, defines = header_files(module)
+    status, said = rtl.run(command(module, parameters, includes=includes, defines=defines))
     assert status != 0, f"{module} accepts {parameters}"
     assert message in said, f"{module} with {parameters} fails, but not with {message}:\n{said}"
 

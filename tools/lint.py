@@ -24,7 +24,7 @@ from tools.lint_corners import CORNERS
 
 NETWORK = rtl.ROOT / "models" / "tiny.safetensors"
 BUILD = rtl.ROOT / "build" / "lint"
-TOP = "abbnn_core"
+HEADER = "abbnn_config.vh"
 SHOWN_LINES = 20
 
 SIMULATION_FORM = re.compile(r"^`ifdef (ABBNN_\w+)", re.MULTILINE)
@@ -40,18 +40,24 @@ class Check(NamedTuple):
 
 @functools.cache
 def core_files() -> tuple[list[Path], list[str]]:
-    """(include folders, defines) that abbnn_core needs: the header and tables of the shipped network.
+    """(include folders, defines) that the core and what holds one need: header and tables of the shipped network.
 
     Raises ValueError with one line if they cannot be made.
     """
     if not NETWORK.is_file():
-        raise ValueError(f"{TOP}: {NETWORK.relative_to(rtl.ROOT)} is missing, so its header cannot be made")
+        raise ValueError(f"{HEADER}: {NETWORK.relative_to(rtl.ROOT)} is missing, so it cannot be made")
     folder = BUILD / "mem"
     folder.parent.mkdir(parents=True, exist_ok=True)
     status, said = rtl.run([sys.executable, "-m", "export", "mem", str(NETWORK), "--out", str(folder)])
     if status:
-        raise ValueError(f"{TOP}: python -m export mem: {said}")
+        raise ValueError(f"{HEADER}: python -m export mem: {said}")
     return [folder], [f'ABBNN_MEM_DIR="{folder}"']
+
+
+def header_files(module: str) -> tuple[list[Path], list[str]]:
+    """`core_files` if the module or one below it includes the header, else nothing. Raises ValueError as those do."""
+    needed = any(f'`include "{HEADER}"' in Path(file).read_text() for file in rtl.sources(module))
+    return core_files() if needed else ([], [])
 
 
 def _tool_check(title: str, command: Sequence[str]) -> Check:
@@ -75,7 +81,7 @@ def _parse_check(module: str, includes: Sequence[Path]) -> Check:
 
 def module_checks(module: str, corners: Sequence[rtl.Parameters], *, with_yosys: bool) -> list[Check]:
     """Every check of one module. Raises ValueError if its header cannot be made."""
-    includes, defines = core_files() if module == TOP else ([], [])
+    includes, defines = header_files(module)
     checks = [_parse_check(module, includes)]
     text = (rtl.RTL / f"{module}.v").read_text()
     forms = ["", *sorted(set(SIMULATION_FORM.findall(text)))]

@@ -61,7 +61,11 @@ CORNERS: dict[str, Corners] = {
     "abbnn_gate": [],
     "abbnn_load": _rows("DRAIN", (1,), (255,)),
     "abbnn_load_memory": _rows(
-        "WIDTH DEPTH ADDRESS_WIDTH MEMORY STYLE", (1, 1, 1, 0, 0), (32, 2, 1, 4095, 1), (33, 5, 3, 7, 2), (576, 256, 8, 1, 0)
+        "WIDTH DEPTH ADDRESS_WIDTH MEMORY STYLE",
+        (1, 1, 1, 0, 0),
+        (32, 2, 1, 4095, 1),
+        (33, 5, 3, 7, 2),
+        (576, 256, 8, 1, 0),
     ),
     # Binary arithmetic.
     "abbnn_window": _rows(
