@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "vendor",
         help=".coe and .mif files of the memories",
-        description="Write the words of every memory of a folder of mem in the formats of other tools: .coe (AMD), .mif "
-        "(Altera).",
+        description="Write the words of every memory of a folder of mem in the formats of other tools: .coe (AMD) and "
+        ".mif (Altera).",
     )
     command.add_argument("folder", type=Path, metavar="DIR", help="what mem wrote")
     command.add_argument("--out", required=True, type=Path, metavar="DIR")

@@ -242,7 +242,10 @@ def read_folding(path: Path) -> dict[str, Fold]:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         return {
             name: Fold(
-                _integer(fold["pe"]), _integer(fold["simd"]), fold.get("weights", "auto"), _truth(fold.get("deep", False))
+                _integer(fold["pe"]),
+                _integer(fold["simd"]),
+                fold.get("weights", "auto"),
+                _truth(fold.get("deep", False)),
             )
             for name, fold in data["stages"].items()
         }

@@ -39,7 +39,7 @@ STAGE_NUMBERS = 16
 
 
 def memory_number(stages: Sequence[str], stage: str, file: str) -> int:
-    """The number on the load bus of the table `file` ("block00_scale.mem") of `stage`, one of `stages` in pipeline order."""
+    """The number on the load bus of the table `file` ("block00_scale.mem") of a stage; `stages` in pipeline order."""
     slot = SLOTS[stage.rstrip("0123456789")].index(file.removeprefix(f"{stage}_").removesuffix(".mem"))
     return stages.index(stage) * STAGE_NUMBERS + slot
 
@@ -70,7 +70,7 @@ def to_bytes(words: Sequence[int]) -> bytes:
 
 
 def load_image(network: IntegerNetwork, folding: Folding) -> list[int]:
-    """All tables of `network`, folded so, as 32-bit words, the CRC last. ValueError as `export.folding.check` has it."""
+    """All tables of `network`, folded so, as 32-bit words, the CRC last. ValueError as of `export.folding.check`."""
     check(network, folding)
     configs = pipeline_config(network, analyse(network), folding)
     return stage_image(configs, int(network_hash(network)[:16], 16))

@@ -64,7 +64,7 @@ def _parameter_lines(configs: Sequence[StageConfig]) -> list[str]:
 
 
 def layout_id(configs: Sequence[StageConfig]) -> int:
-    """32 bits that differ where hardware for these stages differs: a load image fits the core whose LAYOUT_ID it has."""
+    """32 bits that differ where the hardware of these stages does: a load image fits a core of the same LAYOUT_ID."""
     return int(_sha256("\n".join(_parameter_lines(configs)).encode())[:8], 16)
 
 

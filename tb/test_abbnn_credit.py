@@ -1,4 +1,4 @@
-"""abbnn_credit behind a pipeline of registers that never stall: every result once, in order, at full rate if DEPTH allows."""
+"""abbnn_credit behind registers that never stall: every result once, in order, at full rate if DEPTH allows."""
 
 import random
 from collections import deque

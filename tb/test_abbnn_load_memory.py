@@ -56,6 +56,4 @@ async def writes_and_reads(dut):
 
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
 def test_abbnn_load_memory(sizes):
-    simulate(
-        "abbnn_load_memory", "test_abbnn_load_memory", dict(zip(SIZES, sizes, strict=True)), case={"sizes": sizes}
-    )
+    simulate("abbnn_load_memory", "test_abbnn_load_memory", dict(zip(SIZES, sizes, strict=True)), case={"sizes": sizes})

@@ -16,4 +16,6 @@ BAD_PARAMETERS = [
 @pytest.mark.parametrize("enable", [0, 1])
 def test_abbnn_slice(enable):
     beats = Stream(np.random.default_rng(enable).integers(0, 1 << 12, (2, 50, 1)), 1, 12)
-    run_streams("abbnn_slice", {"DATA_WIDTH": 12, "ENABLE": enable}, beats, beats, latency=LATENCY * enable, accepted=2 * enable)
+    run_streams(
+        "abbnn_slice", {"DATA_WIDTH": 12, "ENABLE": enable}, beats, beats, latency=LATENCY * enable, accepted=2 * enable
+    )

@@ -40,7 +40,7 @@ class Reader:
         assert seen == due, f"word {self.index}: expected {due}, got {seen}"
 
     async def reset(self, cycles=1, step=0):
-        """A step in reset moves nothing, nor does one in the first cycle behind it of a deep table, which reads word 0."""
+        """A step in reset moves nothing, nor in the cycle behind it, in which a deep table reads word 0."""
         for _ in range(cycles):
             await self.clock(rst=1, step=step)
         if self.deep:
@@ -95,4 +95,6 @@ def test_abbnn_table(width, depth, deep):
         bits[0, ::2] = 1
     table = mem_text(pack(bits, 1), width)
     parameters = {"WIDTH": width, "DEPTH": depth, "TABLE_FILE": "table.mem", "DEEP": deep}
-    simulate("abbnn_table", "test_abbnn_table", parameters, tables={"table.mem": table}, case={"bits": bits, "deep": deep})
+    simulate(
+        "abbnn_table", "test_abbnn_table", parameters, tables={"table.mem": table}, case={"bits": bits, "deep": deep}
+    )

@@ -8,18 +8,16 @@ import pytest
 from bench import BUILD, assert_equal, default_simulator, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from pipeline import MEM_FOLDER
-from random_network import random_images, random_network
+from random_network import random_images
 from test_abbnn_core import CoreBench, member_case, pixel_beats
 
 from export.config import pipeline_config
-from export.folding import balance
 from export.load_image import load_image
 from export.mem import layout_id, write
 from export.schedule import timing
 from golden.model import forward
 from golden.network import network_hash
 from golden.ranges import analyse
-from golden.structure import STRIDED_STEM, member
 
 LAYOUT_WORD, NETWORK_WORD, DATA_WORD = 1, 2, 6
 FRAMES = 12
@@ -141,7 +139,13 @@ async def refused(dut):
     await bench.load(bench.words["a"], good=True)
     words = bench.words["b"]
     foreign = [words[0], words[LAYOUT_WORD] ^ 1, *words[2:]]
-    for bad in ([words[0] ^ 1 << 31, *words[1:]], foreign, words[:1], words[:LAYOUT_WORD + 1], words[:NETWORK_WORD + 2]):
+    for bad in (
+        [words[0] ^ 1 << 31, *words[1:]],
+        foreign,
+        words[:1],
+        words[: LAYOUT_WORD + 1],
+        words[: NETWORK_WORD + 2],
+    ):
         await bench.load(bad, good=False)
         assert int(dut.status_ready.value) == 1
         assert int(dut.status_network.value) == int(bench.case["network.a"])

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
+from export.config import pipeline_config
 from export.folding import Fold, balance, cycles, stages
 from export.layout import read_mem, unpack
-from export.mem import FORMAT, HEADER, MANIFEST, read_manifest, render, write
+from export.mem import FORMAT, HEADER, MANIFEST, layout_id, read_manifest, render, write
 from export.tables import (
     fan_in_order,
     read_compare_table,
@@ -370,6 +371,10 @@ def test_header_values(small, folder) -> None:
         "HEAD_PLANES": 8,
         "HEAD_POOL_SHIFT": 2,
         "HEAD_SCORE_WIDTH": ranges.scores.bits,
+        "STEM_DEEP": 0,
+        "BLOCK_DEEP": [0] * 4,
+        "HEAD_DEEP": 0,
+        "LAYOUT_ID": layout_id(pipeline_config(small, ranges, folding)),
     }
     # What a stage lacks has fillers, 1 everywhere.
     for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH"):
