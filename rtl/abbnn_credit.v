@@ -65,8 +65,7 @@ end
 
 abbnn_fifo #(
     .DATA_WIDTH(DATA_WIDTH),
-    .DEPTH(DEPTH),
-    .DEEP(1)
+    .DEPTH(DEPTH)
 ) fifo_inst (
     .clk(clk),
     .rst(rst),

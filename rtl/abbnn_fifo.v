@@ -14,7 +14,8 @@ module abbnn_fifo #(
     parameter integer DATA_WIDTH = 8,
     // Words of the memory, at least 2; any number, not only powers of two.
     parameter integer DEPTH = 16,
-    // 1: s_axis_tready is a register, for a high clock; it behaves the same.
+    // 1: s_axis_tready is a register, for a high clock. It falls a beat late, so the memory has room for one more: DEPTH + 2
+    // beats are let in, or one more if they come without a break.
     parameter integer DEEP = 0
 ) (
     input  wire                  clk,
@@ -41,11 +42,12 @@ generate
     end
 endgenerate
 
-localparam integer LAST_ADDRESS  = DEPTH - 1;
-localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
+localparam integer WORDS         = DEPTH + DEEP;
+localparam integer LAST_ADDRESS  = WORDS - 1;
+localparam integer ADDRESS_WIDTH = $clog2(WORDS);
 
 (* no_rw_check *)
-reg [DATA_WIDTH-1:0] memory [0:DEPTH-1];
+reg [DATA_WIDTH-1:0] memory [0:WORDS-1];
 reg [DATA_WIDTH-1:0] read_data_reg;
 reg [DATA_WIDTH-1:0] data_reg;
 reg                  read_valid_reg;
@@ -73,19 +75,17 @@ generate
     if (DEEP == 0) begin : gen_full
         assign full = same_address && write_wrap_reg != read_wrap_reg;
     end else begin : gen_room
-        localparam integer COUNT_WIDTH = $clog2(DEPTH + 1);
+        localparam integer COUNT_WIDTH = $clog2(DEPTH + 2);
 
         // Words in the memory.
-        reg  [COUNT_WIDTH-1:0] count_reg;
-        reg                    room_reg;
-        wire [COUNT_WIDTH-1:0] count_next =
-            count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read};
+        reg [COUNT_WIDTH-1:0] count_reg;
+        reg                   room_reg;
 
         assign full = !room_reg;
 
         always @(posedge clk) begin
-            count_reg <= count_next;
-            room_reg  <= count_next != DEPTH[COUNT_WIDTH-1:0];
+            count_reg <= count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read};
+            room_reg  <= count_reg < DEPTH[COUNT_WIDTH-1:0];
             if (rst) begin
                 count_reg <= {COUNT_WIDTH{1'b0}};
                 room_reg  <= 1'b1;
