@@ -57,14 +57,15 @@ bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
 	@$(python) -m syn proof
 
-gates: setup-fpga ## the mapped ECP5 netlist of tiny on real images, scores compared with the golden model
-	@$(python) -m tb.gates
+gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
+	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped
 
 table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters, with and without
 	@$(python) -m syn table3
 
 test: lint setup-train setup-fpga ## everything: lint, all tests, the core on both simulators
-	@$(pytest) $(parallel) tests golden export train report
+	@$(python) -m syn proof --quick --jobs "$(JOBS)"
+	@$(pytest) $(parallel) tests golden export host train report
 	@SIM=icarus $(pytest) $(parallel) tb
 	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 

@@ -1,4 +1,4 @@
-"""Command line: area of a network by synthesis, what its memories became, the points of the area model."""
+"""Command line: bitstreams, the proof that nothing multiplies, netlists, and what everything costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from export.folding import balance, check, read_folding
 from golden.files import replacing
 from golden.network import load_network
-from syn import area, calibrate
+from syn import area, bitstream, calibrate, gates, proof, table3
 from syn.cells import FAMILIES, OVERHEAD
 from syn.yosys import executable, version
 from tools import rtl
@@ -72,6 +72,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--out", type=Path, metavar="FILE.json", help="default build/reports/area-NAME-FAMILY.json"
         )
+        command.set_defaults(run=_measure)
+
+    for name, module, what in (
+        ("bitstream", bitstream, "a network as the bitstream of a board, with a report"),
+        ("proof", proof, "no multiplication, shown in independent ways"),
+        ("table3", table3, "multipliers against shifts: the paper's Table 3, and whole layers"),
+        ("gates", gates, "the mapped ECP5 netlist of a core as Verilog that simulates"),
+    ):
+        command = commands.add_parser(name, help=what, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
 
     command = commands.add_parser(
         "calibrate",
@@ -87,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--jobs", type=_natural, default=os.cpu_count(), metavar="J", help="default %(default)s")
     command.add_argument("--list", action="store_true", help="only say what would be synthesised")
+    command.set_defaults(run=_calibrate)
     command.add_argument("--out", type=Path, default=calibrate.FILE, metavar="FILE.json", help="default %(default)s")
     return parser
 
@@ -167,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not getattr(arguments, "list", False):
             executable()
-        run = _calibrate if arguments.command == "calibrate" else _measure
+        run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except (ValueError, OSError) as error:
         print(f"python -m syn {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)

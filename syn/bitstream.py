@@ -28,6 +28,7 @@ from rich.table import Table
 from export import patch
 from export.area import FAMILIES, Area, NetworkArea, area_model, place, total
 from export.config import StageConfig, pipeline_config
+from export.fit import fitted, with_headroom
 from export.folding import Fold, Folding, balance, check, deepened, read_folding, stages
 from export.load_image import stage_image
 from export.mem import HEADER, header_text, layout_id
@@ -247,13 +248,15 @@ def build(
     seed: int = 1,
     clock_mhz: int | None = None,
     boot: bool = True,
+    headroom: int = 0,
     say: Callable[[str], object] = lambda text: None,
     logs: dict[str, str] | None = None,
 ) -> Build:
     """The bitstream of a network on a board.
 
     `clock_mhz` is the core's clock, one that the top's PLL can make; default: the board's. Without `boot` there is no
-    boot ROM: the core waits for a load of the host, and there is nothing to patch. `say` gets a line whenever a step
+    boot ROM: the core waits for a load of the host, and there is nothing to patch. `headroom` bits more than this network
+    needs are in every sum, for those that come after it. `say` gets a line whenever a step
     begins or ends; `logs` gets what the tools said, also if one of them fails. ValueError says in a line what does not
     fit or which tool failed, FileNotFoundError what to install.
     """
@@ -276,6 +279,7 @@ def build(
     with step("export"):
         check(network, folding)
         configs = pipeline_config(network, analyse(network), folding)
+        configs = fitted(configs, with_headroom(configs, headroom))
         image = stage_image(configs, int(network_hash(network)[:16], 16)) if boot else []
         estimated = estimate(network, folding, where, boot=boot)
         device = Budget(where.device.lut, where.device.ff, where.device.bram)
@@ -499,6 +503,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bitstream cannot be patched",
     )
     parser.add_argument(
+        "--headroom",
+        type=int,
+        default=0,
+        metavar="BITS",
+        help="bits more in every sum than this network needs, for retrained ones; default %(default)s",
+    )
+    parser.add_argument(
         "--freq", type=int, metavar="MHZ", help="clock of the core, one that the top's PLL makes; default: the board's"
     )
 
@@ -509,6 +520,8 @@ def run(options: argparse.Namespace) -> int:
     for path in [*where.sources, where.lpf]:
         if not path.is_file():
             raise ValueError(f"{where.name}: {path} is missing")
+    if options.headroom < 0:
+        raise ValueError(f"--headroom {options.headroom}: is negative")
     network, boot = load_network(options.network), options.boot and where.boot
     yosys.executable()
     for name in trellis.INSTALL:
@@ -530,6 +543,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             clock_mhz=options.freq,
             boot=boot,
+            headroom=options.headroom,
             say=lambda text: console.print(text, highlight=False),
             logs=logs,
         )

@@ -28,6 +28,8 @@ HEADERS = "ABBNN_HEADERS"
 """Environment variable inside the simulator: the sha256 of each header that the design was built with, as JSON."""
 BUILT = "built"
 """Marks a build folder whose compilation has ended well."""
+PUBLIC = "--public-flat-rw"
+"""What cocotb-test has Verilator make of every signal; a netlist has too many."""
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -67,14 +69,16 @@ def simulate(
     defines: Sequence[str] = (),
     work_dir: Path | None = None,
     structural: bool = False,
+    verilog: Sequence[Path] | None = None,
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
     `tables` are memory init files (name -> text) and `case` arrays, both put into the folder the simulation runs in:
     a parameter such as WEIGHT_FILE names a table relative to it, and the cocotb side reads the arrays with
     `load_case()`. Builds are shared by equal (simulator, sources, parameters, defines, header); runs are not.
-    `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation. A
-    failing or missing result raises.
+    `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
+    `verilog` are files to build in place of those of rtl/; if there is a .vlt file among them, Verilator lets the
+    testbench see what that file names and nothing else. A failing or missing result raises.
     """
     import cocotb_test.simulator as cocotb_test
 
@@ -83,7 +87,10 @@ def simulate(
         raise ValueError(f"SIM={sim}: icarus and verilator are supported")
     parameters = dict(parameters or {})
     defines = [*defines] + ([] if structural else simulation_defines(sim))
-    files = sources(toplevel)
+    files = [str(path) for path in verilog] if verilog else sources(toplevel)
+    named = any(file.endswith(".vlt") for file in files)
+    if sim != "verilator":
+        files = [file for file in files if not file.endswith(".vlt")]
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     waves = os.environ.get("WAVES", "0") != "0"
@@ -128,7 +135,11 @@ def simulate(
     try:
         # The folder's name stands for all that goes into the build, so what has been built once is only run.
         if not (build / BUILT).exists():
-            runner(**options, compile_only=True).run()
+            builder = runner(**options, compile_only=True)
+            if named and sim == "verilator":
+                commands = [[word for word in each if word != PUBLIC] for each in builder.build_command()]
+                builder.build_command = lambda: commands
+            builder.run()
             (build / BUILT).touch()
         simulator = runner(**options)
         run_command = simulator.build_command()[-1:]

@@ -96,13 +96,14 @@ def simulate_core(
     idle: float = 0.0,
     back_pressure: float = 0.0,
     held: int = 0,
+    verilog: Sequence[Path] | None = None,
 ) -> None:
     """Export `network` into `run_folder`, build the core and run one cocotb test of tb/test_abbnn_core.py on `images`.
 
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
     to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends, behind `held` cycles with
-    a closed output. A failing test raises SystemExit.
+    a closed output. `verilog` is built in place of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -134,6 +135,7 @@ def simulate_core(
         testcase=testcase,
         sim=sim,
         work_dir=run_folder,
+        verilog=verilog,
     )
 
 
@@ -242,6 +244,8 @@ class LayerMonitor:
 def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:
     """One monitor for every layer of `layers` but the scores and the class, which come out of the core itself."""
     monitors = []
+    # A netlist (syn/gates.py) has no instances; its streams' names begin with the stage's.
+    flat = hasattr(dut, "stem_m_axis_tdata")
     last = "stem"
     for name, values in layers.items():
         if name in ("scores", "class"):
@@ -249,12 +253,17 @@ def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[
         shape = values.shape[1:] if values.ndim == 4 else (1, 1, *values.shape[1:])
         stage, _, part = name.partition(".")
         if stage == "stem":
-            entity, prefix = dut.stem_inst, {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
+            instance, prefix = "stem", {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
         elif stage == "pool":
-            entity, prefix = dut.head_inst, "pool"
+            instance, prefix = "head", "pool"
         else:
-            entity = dut.gen_block[int(stage.removeprefix("block"))].block_inst
-            prefix = {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
+            instance, prefix = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
+        if flat:
+            entity, prefix = dut, f"{instance}_{prefix}"
+        elif instance in ("stem", "head"):
+            entity = getattr(dut, f"{instance}_inst")
+        else:
+            entity = dut.gen_block[int(instance.removeprefix("block"))].block_inst
         last = last if stage == "pool" else stage
         monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
     return monitors

