@@ -255,8 +255,8 @@ def build(
     """The bitstream of a network on a board.
 
     `clock_mhz` is the core's clock, one that the top's PLL can make; default: the board's. Without `boot` there is no
-    boot ROM: the core waits for a load of the host, and there is nothing to patch. `headroom` bits more than this network
-    needs are in every sum, for those that come after it. `say` gets a line whenever a step
+    boot ROM: the core waits for a load of the host, and there is nothing to patch. `headroom` bits more than this
+    network needs are in every sum, for those that come after it. `say` gets a line whenever a step
     begins or ends; `logs` gets what the tools said, also if one of them fails. ValueError says in a line what does not
     fit or which tool failed, FileNotFoundError what to install.
     """
