@@ -32,7 +32,10 @@ module abbnn_board #(
     output wire [7:0] leds
 );
 
+// The header is the core's: few of its parameters are of use here.
+// verilator lint_off UNUSEDPARAM
 `include "abbnn_config.vh"
+// verilator lint_on UNUSEDPARAM
 
 localparam integer PIXELS = IMAGE_HEIGHT * IMAGE_WIDTH;
 
