@@ -32,7 +32,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD 
 
 help: ## this list
 	@echo "Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
