@@ -174,7 +174,7 @@ class Stalls:
 
     async def attack(self, bench: Any, limit: int) -> None:
         """For ever: all streams stalled at random, then one block's residual path and its convolution path closed in
-        turn while the other moves; every third time, the stream least held so far closed until nothing moves."""
+        turn while the other moves; every second time, the stream least held so far closed until nothing moves."""
         blocks = [name.removesuffix(FORK) for name in self.streams if name.endswith(FORK)]
         order = self.random.sample(list(self.streams), len(self.streams))
         for step in itertools.count(1):
@@ -187,7 +187,7 @@ class Stalls:
                 self.set(active=True, shut=path)
                 await self.wait(self.random.randint(100, 1000))
                 await self.recover(self.random.randint(50, 300))
-            if step % 3 == 0:
+            if step % 2 == 0:
                 bench.stall(0, 0)
                 await self.close(min(order, key=self._held), limit)
 
