@@ -183,10 +183,15 @@ def test_report() -> None:
     (slowest,) = [path for path in report["critical_paths"] if path["start"] == path["end"] == "posedge clk_in"]
     assert slowest["delay_ns"] == pytest.approx(1000 / clock["achieved"], abs=0.5)
     assert slowest["logic_ns"] + slowest["routing_ns"] == pytest.approx(slowest["delay_ns"], abs=0.002)
-    assert ("boot_inst", "abbnn_boot") in [(step["instance"], step["module"]) for step in slowest["steps"]]
+    steps = {
+        (step["instance"].split(".")[0], step["module"]) for path in report["critical_paths"] for step in path["steps"]
+    }
+    assert steps
+    assert {instance for instance, _ in steps} <= {"", "boot_inst"}
+    assert all(bool(instance) == bool(module) for instance, module in steps)
     assert set(report["seconds"]) == {"export", "yosys", "nextpnr", "ecppack"}
     text = bitstream.to_markdown(report)
-    for word in ("abbnn_boot", "clk_in", "block RAM", "nextpnr-ecp5", f"{clock['achieved']:.2f}"):
+    for word in ("clk_in", "block RAM", "nextpnr-ecp5", f"{clock['achieved']:.2f}"):
         assert word in text
 
 
