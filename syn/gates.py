@@ -32,11 +32,12 @@ from export.mem import render, write
 from golden.files import replacing
 from golden.network import IntegerNetwork, load_network
 from syn.cells import FAMILIES
+from syn.outreg import use_output_registers
 from syn.yosys import CORE, executable, version
 from tools import rtl
 
 FAMILY = "ecp5"
-FORMAT = 1
+FORMAT = 2
 """Of what is kept of a run; another one makes older results unusable."""
 BUILD = rtl.ROOT / "build" / "gates"
 CELLS = rtl.ROOT / "tb" / "cells"
@@ -101,7 +102,8 @@ def run_yosys(top: str, sources: Sequence[str], folder: Path) -> dict[str, Any]:
 
 
 def synthesise(network: IntegerNetwork, folding: Folding) -> dict[str, Any]:
-    """The netlist of `abbnn_core` with the tables of `network`; kept in build/gates for the next time."""
+    """The netlist of `abbnn_core` with the tables of `network`, block RAMs with their output registers in use as in a
+    bitstream; kept in build/gates for the next time."""
     check(network, folding)
     files = render(network, folding)
     sources = rtl.sources(CORE)
@@ -117,6 +119,7 @@ def synthesise(network: IntegerNetwork, folding: Folding) -> dict[str, Any]:
         folder = Path(name)
         write(network, folding, folder / MEM_FOLDER)
         netlist = run_yosys(CORE, sources, folder)
+    use_output_registers(netlist)
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps(netlist))
     return netlist

@@ -29,7 +29,7 @@ class _Register:
 
 
 def _registers(module: Mapping[str, Any]) -> dict[Net, _Register]:
-    """D to flip-flop, of those without set or reset that an inverted input does not drive."""
+    """D to flip-flop, of those that start from 0, have neither set nor reset, and no inverted input."""
     result = {}
     for name, cell in module["cells"].items():
         if cell["type"] != "TRELLIS_FF":
@@ -38,7 +38,7 @@ def _registers(module: Mapping[str, Any]) -> dict[Net, _Register]:
         parameters = {key: value.strip() for key, value in cell["parameters"].items()}
         pins = cell["connections"]
         cleared = pins.get("LSR", ["0"])[0]
-        plain = cleared == "0" or parameters.get("LSRMUX") == "0"
+        plain = cleared == "0" and parameters.get("REGSET", "RESET") == "RESET"
         enable = "1" if parameters.get("CEMUX") == "1" else pins.get("CE", ["1"])[0]
         straight = parameters.get("CEMUX", "CE") in ("CE", "1") and parameters.get("CLKMUX", "CLK") == "CLK"
         if plain and straight and len(pins["DI"]) == 1 and len(pins["Q"]) == 1:
@@ -76,7 +76,9 @@ def use_output_registers(module: dict[str, Any]) -> int:
 
     `module`: one module of Yosys' JSON after synth_ecp5, changed in place. A side of a DP16KD is left as it is unless
     every data output that is read drives one flip-flop and nothing else, all of them with one clock, that of the block
-    RAM, one enable, and neither set nor reset.
+    RAM, one enable, and neither set nor reset, and the block RAM has no reset either. Words of 36 bits come out of both
+    sides, whose registers then have clock and enable of port B: so nextpnr packs a PDPW16KD, the vendor's name for that
+    mode.
     """
     registers, readers = _registers(module), _readers(module)
     moved = 0
@@ -94,8 +96,8 @@ def use_output_registers(module: dict[str, Any]) -> int:
             clock = pins[f"CLK{sides[-1]}"][0]
             if {(register.clock, register.enable) for register in found} != {(clock, found[0].enable)}:
                 continue
-            if any(parameters[f"REGMODE_{side}"] != "NOREG" for side in sides):
-                continue
+            if any(parameters[f"REGMODE_{side}"] != "NOREG" or pins[f"RST{side}"][0] != "0" for side in sides):
+                continue  # the block RAM's reset would clear its output register, too
             for side in sides:
                 parameters[f"REGMODE_{side}"] = "OUTREG"
                 pins[f"OCE{side}"] = [found[0].enable]

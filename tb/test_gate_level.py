@@ -5,6 +5,7 @@ A small network by default. GATES=full runs the shipped one, on Verilator, with 
 
 import functools
 import os
+from dataclasses import replace
 
 import pytest
 from bench import BUILD, default_simulator
@@ -12,7 +13,7 @@ from pipeline import Report, run_core
 from random_network import random_network
 from test_abbnn_core import IMAGES, MODEL
 
-from export.folding import balance
+from export.folding import balance, deepened
 from export.schedule import timing
 from golden.images import read_images, resized
 from golden.model import layer_names
@@ -68,6 +69,25 @@ def test_gate_level_every_layer():
     left = [row["left"] for row in report.images]
     assert left[0] - report.images[0]["entered"] == expected.latency
     assert left[-1] - left[-2] == expected.interval
+
+
+def test_gate_level_deep():
+    """Deep pipelines, weights in block RAM: the registers behind it are its own, as in a bitstream."""
+    network, folding, _ = small()
+    deep = {
+        name: replace(fold, weights="block" if name.startswith("block") and "." not in name else "auto")
+        for name, fold in deepened(folding).items()
+    }
+    netlist = gates.synthesise(network, deep)
+    weights = [
+        {cell["parameters"][f"REGMODE_{side}"] for side in "AB"}
+        for name, cell in netlist["cells"].items()
+        if cell["type"] == "DP16KD" and "weight_mem" in name
+    ]
+    assert weights
+    assert all("OUTREG" in modes for modes in weights)
+    report = compare(network, deep, netlist, "deep", 4)
+    assert report.images[0]["left"] - report.images[0]["entered"] == timing(network, deep).latency
 
 
 def test_gate_level_stalled():
