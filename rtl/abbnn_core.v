@@ -126,16 +126,34 @@ generate
             load_buses_reg <= {load_buses_reg[77*(BLOCKS+1)-1:0], load};
         end
 
+        wire [31:0] load_tdata;
+        wire        load_tvalid;
+        wire        load_tready;
+        wire        load_tlast;
+
+        abbnn_skid #(
+            .DATA_WIDTH(33)
+        ) load_skid_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata({s_load_axis_tlast, s_load_axis_tdata}),
+            .s_axis_tvalid(s_load_axis_tvalid),
+            .s_axis_tready(s_load_axis_tready),
+            .m_axis_tdata({load_tlast, load_tdata}),
+            .m_axis_tvalid(load_tvalid),
+            .m_axis_tready(load_tready)
+        );
+
         abbnn_load #(
             .LAYOUT(LAYOUT_ID),
             .DRAIN(BLOCKS + 8)
         ) load_inst (
             .clk(clk),
             .rst(rst),
-            .s_axis_tdata(s_load_axis_tdata),
-            .s_axis_tvalid(s_load_axis_tvalid),
-            .s_axis_tready(s_load_axis_tready),
-            .s_axis_tlast(s_load_axis_tlast),
+            .s_axis_tdata(load_tdata),
+            .s_axis_tvalid(load_tvalid),
+            .s_axis_tready(load_tready),
+            .s_axis_tlast(load_tlast),
             .idle(idle),
             .hold(hold),
             .load_rst(load_rst),

@@ -505,6 +505,19 @@ wire       packet_tready;
 wire [127:0] identity = {losses_reg, line_errors_reg, consumed, WINDOW[31:0], bad_packets_reg, IMAGES[7:0], VERSION};
 wire [127:0] refusal  = {112'd0, type_reg, 4'd0, reason_reg};
 
+// The answer, one cycle after it is settled: it is chosen far from where it is sent.
+reg [7:0]   answer_type_reg;
+reg [4:0]   answer_length_reg;
+reg [127:0] answer_data_reg;
+reg         answer_valid_reg;
+
+always @(posedge clk) begin
+    answer_type_reg   <= good ? type_reg | 8'h80 : NACK;
+    answer_length_reg <= !good ? 5'd2 : type_reg == PING ? 5'd16 : type_reg == READ ? 5'd4 : 5'd0;
+    answer_data_reg   <= !good ? refusal : type_reg == PING ? identity : {96'd0, value_reg};
+    answer_valid_reg  <= state_reg == ANSWER && !answer_ready && !rst;
+end
+
 abbnn_link_tx #(
     .CLASSES(CLASSES),
     .CREDIT_BYTES(CREDIT)
@@ -521,11 +534,11 @@ abbnn_link_tx #(
     .m_axis_tdata(packet_tdata),
     .m_axis_tvalid(packet_tvalid),
     .m_axis_tready(packet_tready),
-    .answer_type(good ? type_reg | 8'h80 : NACK),
+    .answer_type(answer_type_reg),
     .answer_tag(tag_reg),
-    .answer_length(!good ? 5'd2 : type_reg == PING ? 5'd16 : type_reg == READ ? 5'd4 : 5'd0),
-    .answer_data(!good ? refusal : type_reg == PING ? identity : {96'd0, value_reg}),
-    .answer_valid(state_reg == ANSWER),
+    .answer_length(answer_length_reg),
+    .answer_data(answer_data_reg),
+    .answer_valid(answer_valid_reg),
     .answer_ready(answer_ready),
     .consumed(consumed),
     .hold(hold_reg),

@@ -13,7 +13,7 @@
 // A load with another magic or layout is refused: nothing is written. Any other waits for `idle`, with hold high so that
 // no frame begins, and then writes as it comes, one word a cycle, with load_rst high. From then on the tables are those
 // of a good load or none: after a wrong CRC, or an end that is early or late, ready stays low until a good load.
-// What follows a fault is taken and dropped up to its tlast.
+// What follows a fault is taken and dropped up to its tlast. s_axis waits a cycle after the magic and after the layout.
 //
 // load is a register (abbnn_load_memory says what it holds). load_rst stays high for DRAIN cycles after the last write, for
 // the bus to reach the last stage and its tables to be read again.
@@ -55,17 +55,25 @@ endgenerate
 
 localparam [31:0] MAGIC = 32'h4c424241;
 
-localparam [3:0] STATE_MAGIC = 4'd0;
-localparam [3:0] STATE_LAYOUT = 4'd1;
-localparam [3:0] STATE_NETWORK_LOW = 4'd2;
+// Bit 3 is 0 in the states that take words.
+localparam [3:0] STATE_MAGIC        = 4'd0;
+localparam [3:0] STATE_LAYOUT       = 4'd1;
+localparam [3:0] STATE_NETWORK_LOW  = 4'd2;
 localparam [3:0] STATE_NETWORK_HIGH = 4'd3;
-localparam [3:0] STATE_WAIT = 4'd4;
-localparam [3:0] STATE_MEMORY = 4'd5;
-localparam [3:0] STATE_DEPTH = 4'd6;
-localparam [3:0] STATE_DATA = 4'd7;
-localparam [3:0] STATE_DISCARD = 4'd8;
-localparam [3:0] STATE_GOOD = 4'd9;
-localparam [3:0] STATE_BAD = 4'd10;
+localparam [3:0] STATE_MEMORY       = 4'd4;
+localparam [3:0] STATE_DEPTH        = 4'd5;
+localparam [3:0] STATE_DATA         = 4'd6;
+localparam [3:0] STATE_DISCARD      = 4'd7;
+localparam [3:0] STATE_WAIT         = 4'd8;
+// What was taken is looked at in a cycle of its own.
+localparam [3:0] STATE_CHECK_MAGIC  = 4'd9;
+localparam [3:0] STATE_CHECK_LAYOUT = 4'd10;
+localparam [3:0] STATE_CHECK_CRC    = 4'd11;
+localparam [3:0] STATE_GOOD         = 4'd12;
+localparam [3:0] STATE_BAD          = 4'd13;
+
+// What crc_reg holds after any words and then their CRC-32.
+localparam [31:0] RESIDUE = 32'hdebb20e3;
 
 localparam integer LAST_DRAIN = DRAIN - 1;
 
@@ -94,6 +102,8 @@ wire        take = s_axis_tvalid && tready_reg;
 wire        slice_last = slice_reg == last_slice_reg;
 wire        drained = drain_reg == LAST_DRAIN[7:0];
 wire [31:0] crc_next;
+// Taken in the cycle before.
+wire [31:0] word = bus_reg[31:0];
 
 assign s_axis_tready = tready_reg;
 assign hold          = loading_reg || !ready_reg;
@@ -116,8 +126,8 @@ abbnn_crc32 #(
 always @* begin
     state_next = state_reg;
     case (state_reg)
-        STATE_MAGIC:        state_next = (s_axis_tdata == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
-        STATE_LAYOUT:       state_next = (s_axis_tdata == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
+        STATE_MAGIC:        state_next = STATE_CHECK_MAGIC;
+        STATE_LAYOUT:       state_next = STATE_CHECK_LAYOUT;
         STATE_NETWORK_LOW:  state_next = STATE_NETWORK_HIGH;
         STATE_NETWORK_HIGH: state_next = STATE_WAIT;
         STATE_MEMORY:       state_next = STATE_DEPTH;
@@ -126,13 +136,16 @@ always @* begin
         default: ;
     endcase
     if (s_axis_tlast) begin
-        state_next = (state_reg == STATE_MEMORY && s_axis_tdata == ~crc_reg) ? STATE_GOOD : STATE_BAD;
+        state_next = (state_reg == STATE_MEMORY) ? STATE_CHECK_CRC : STATE_BAD;
     end
     if (!take) begin
         state_next = state_reg;
     end
     case (state_reg)
-        STATE_WAIT:             state_next = idle ? STATE_MEMORY : STATE_WAIT;
+        STATE_CHECK_MAGIC:     state_next = (word == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
+        STATE_CHECK_LAYOUT:    state_next = (word == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
+        STATE_CHECK_CRC:       state_next = (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
+        STATE_WAIT:            state_next = idle ? STATE_MEMORY : STATE_WAIT;
         STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
         default: ;
     endcase
@@ -142,7 +155,7 @@ wire finished = drained && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
 
 always @(posedge clk) begin
     state_reg  <= state_next;
-    tready_reg <= state_next != STATE_WAIT && state_next != STATE_GOOD && state_next != STATE_BAD;
+    tready_reg <= !state_next[3];
     drain_reg  <= (state_reg == STATE_GOOD || state_reg == STATE_BAD) ? drain_reg + 8'd1 : 8'd0;
     write_reg  <= take && state_reg == STATE_DATA;
     if (state_next == STATE_WAIT) begin
