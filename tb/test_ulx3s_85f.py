@@ -29,9 +29,9 @@ from host import __main__ as command
 from host.link import Device, Link, Refused
 from host.packet import OVERHEAD, VERSION, Reason, Type, encode
 from host.registers import IDENTITY
+from syn import boards
 from tools import rtl
 
-BOARDS = rtl.ROOT / "syn" / "boards"
 PLL = rtl.ROOT / "tb" / "ehxplll.v"
 TOPS = {
     "abbnn_board": {"to": "uart_rxd", "from": "uart_txd", "baud": 12_500_000},
@@ -122,9 +122,9 @@ async def classify(dut):
     """From power-up: reset, boot, images in flight, counters, lights."""
     board = Board(dut)
     await Timer(100, "ns")
-    assert dut.rst_reg.value == 1, "no reset before the PLL has locked"
+    assert dut.rst.value == 1, "no reset before the PLL has locked"
     await board.start()
-    assert dut.rst_reg.value == 0
+    assert dut.rst.value == 0
     assert await run(board.device.network) == int(board.facts["network_id"])
     chosen = list(range(len(board.images)))
     board.check(await board.classify(chosen, flying=2), chosen)
@@ -137,7 +137,7 @@ async def classify(dut):
         assert dut.wifi_gpio0.value == 1
         dut.btn.value = 1
         await Timer(2, "us")
-        assert dut.rst_reg.value == 1
+        assert dut.rst.value == 1
         dut.btn.value = 0
         await Timer(1, "us")
         await run(board.device.connect)
@@ -331,7 +331,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
     else:
         parameters |= {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": len(words), "BOOT_FILE": "boot"}
         parameters |= {} if baud == TOPS[top]["baud"] else {"BAUD": baud}
-        verilog = [*rtl.sources("abbnn_board"), BOARDS / f"{top}.v", PLL]
+        verilog = [*rtl.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
     simulate(
         top,
         module,
@@ -352,7 +352,7 @@ def test_ulx3s(testcase):
     simulate_board("ulx3s_85f", testcase)
 
 
-@pytest.mark.parametrize("clock_mhz", [100, 125])
+@pytest.mark.parametrize("clock_mhz", [75, 100, 125])
 def test_ulx3s_at_its_own_rate(clock_mhz):
     """The divider that the bitstream has."""
     simulate_board("ulx3s_85f", "one_register", baud=3_000_000, clock_mhz=clock_mhz)
