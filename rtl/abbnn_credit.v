@@ -41,12 +41,14 @@ generate
 endgenerate
 
 localparam integer COUNT_WIDTH = $clog2(DEPTH + 1);
+localparam integer ALMOST      = DEPTH - 1;
 
 reg                    ready_reg;
 reg  [COUNT_WIDTH-1:0] count_reg;
 reg                    leave_reg;
-wire [COUNT_WIDTH-1:0] count_next =
-    count_reg + {{COUNT_WIDTH-1{1'b0}}, enter} - {{COUNT_WIDTH-1{1'b0}}, leave_reg};
+// Without the sum of the three: `enter` is late.
+wire                   full   = count_reg == DEPTH[COUNT_WIDTH-1:0];
+wire                   almost = count_reg == ALMOST[COUNT_WIDTH-1:0];
 wire                   fifo_tready;
 wire                   unused_fifo_tready = &{1'b0, fifo_tready};
 
@@ -54,8 +56,8 @@ assign ready = ready_reg;
 
 always @(posedge clk) begin
     leave_reg <= m_axis_tvalid && m_axis_tready;
-    count_reg <= count_next;
-    ready_reg <= count_next != DEPTH[COUNT_WIDTH-1:0];
+    count_reg <= count_reg + {{COUNT_WIDTH-1{1'b0}}, enter} - {{COUNT_WIDTH-1{1'b0}}, leave_reg};
+    ready_reg <= leave_reg || !(full || (almost && enter));
     if (rst) begin
         leave_reg <= 1'b0;
         count_reg <= {COUNT_WIDTH{1'b0}};
