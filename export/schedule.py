@@ -187,7 +187,7 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     grouped = resize(pooled, s_lanes, fold.simd)
     depth = channels // fold.simd
     replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
-    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd, fold.deep))
+    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd, fold.deep)) + slice_latency(fold.deep)
     scores = resize(sums, fold.pe, 1)
     passed = scores + LATENCY["argmax"]
     return np.append(passed, passed[-1] + 1)

@@ -13,8 +13,9 @@
 // DP16KD), 4 of them unused. Exactly one block a chunk and no logic in front of its outputs: so a tool that changes the
 // contents of block RAMs in a finished bitstream can change the image.
 //
-// A word takes 4 cycles and those that the consumer waits: what was read is registered twice, since a block RAM's
-// output is late. The memories that are not selected read as 0, so that the one that is selected is the OR of all.
+// A word takes 5 cycles and those that the consumer waits: what was read is registered three times, since a block RAM's
+// output is late, the second time within it. The third registers of memories that are not selected are 0, so that the one
+// that is selected is the OR of all.
 //
 // s_axis to m_axis is combinational in both directions. Nothing passes while rst is high.
 module abbnn_boot #(
@@ -67,8 +68,8 @@ end else begin : gen_boot
     reg  [8:0]        address_reg;
     // One bit a chunk; none when all is played.
     reg  [CHUNKS-1:0] select_reg;
-    // How far the word at the address has come: 001 it is in the memories' outputs, 010 behind them, 100 in data_reg.
-    reg  [2:0]        step_reg;
+    // How far the word at the address has come: 0001 it is in the memories' outputs, 1000 in data_reg.
+    reg  [3:0]        step_reg;
     reg               last_reg;
     reg               done_reg;
 
@@ -77,11 +78,11 @@ end else begin : gen_boot
     reg  [31:0]          data_reg;
     reg  [31:0]          merged;
 
-    wire taken = step_reg[2] && m_axis_tready;
+    wire taken = step_reg[3] && m_axis_tready;
 
     assign s_axis_tready = done_reg && !rst && m_axis_tready;
     assign m_axis_tdata  = done_reg ? s_axis_tdata : data_reg;
-    assign m_axis_tvalid = done_reg ? s_axis_tvalid && !rst : step_reg[2];
+    assign m_axis_tvalid = done_reg ? s_axis_tvalid && !rst : step_reg[3];
     assign m_axis_tlast  = done_reg ? s_axis_tlast : last_reg;
 
     always @* begin : merge
@@ -95,7 +96,7 @@ end else begin : gen_boot
     always @(posedge clk) begin
         data_reg <= merged;
         last_reg <= select_reg[CHUNKS-1] && address_reg == LAST[8:0];
-        step_reg <= taken ? 3'b000 : {step_reg[2] || step_reg[1], step_reg[0], step_reg == 3'b000};
+        step_reg <= taken ? 4'b0000 : {step_reg[3] || step_reg[2], step_reg[1:0], step_reg == 4'b0000};
         if (taken) begin
             address_reg <= address_reg + 9'd1;
             done_reg    <= last_reg;
@@ -106,12 +107,12 @@ end else begin : gen_boot
             end
         end
         if (done_reg) begin
-            step_reg <= 3'b000;
+            step_reg <= 4'b0000;
         end
         if (rst) begin
             address_reg <= 9'd0;
             select_reg  <= {{(CHUNKS-1){1'b0}}, 1'b1};
-            step_reg    <= 3'b000;
+            step_reg    <= 4'b0000;
             done_reg    <= 1'b0;
         end
     end
@@ -126,8 +127,9 @@ end else begin : gen_boot
         reg [31:0] rom [0:511];
         reg [31:0] word_reg;
         reg [31:0] word_out_reg;
+        reg [31:0] selected_reg;
 
-        assign words[32*i +: 32] = word_out_reg;
+        assign words[32*i +: 32] = selected_reg;
 
         initial begin
             if (FILE != "") begin
@@ -136,12 +138,13 @@ end else begin : gen_boot
         end
 
         always @(posedge clk) begin
-            if (select_reg[i]) begin
-                word_reg <= rom[address_reg];
-            end else begin
-                word_reg <= 32'd0;
-            end
+            word_reg     <= rom[address_reg];
             word_out_reg <= word_reg;
+            if (select_reg[i]) begin
+                selected_reg <= word_out_reg;
+            end else begin
+                selected_reg <= 32'd0;
+            end
         end
     end
 

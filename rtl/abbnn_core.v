@@ -103,7 +103,7 @@ endgenerate
 
 // ---- load port: the load bus passes one register a stage
 
-wire frame_done;
+reg  frame_done_reg;
 wire frame_tvalid;
 wire frame_tready;
 
@@ -174,11 +174,11 @@ generate
             .m_axis_tvalid(frame_tvalid),
             .m_axis_tready(frame_tready),
             .hold(hold),
-            .done(frame_done),
+            .done(frame_done_reg),
             .idle(idle)
         );
     end else begin : gen_no_load
-        wire unused_load = &{1'b0, frame_done, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
+        wire unused_load = &{1'b0, frame_done_reg, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
         assign load_buses         = {77*(BLOCKS+2){1'b0}};
         assign stages_rst         = rst || soft_rst;
@@ -459,7 +459,10 @@ abbnn_drop #(
     .frames(status_frames)
 );
 
-assign frame_done     = verdict_out_tvalid && verdict_out_tready;
+always @(posedge clk) begin
+    frame_done_reg <= verdict_out_tvalid && verdict_out_tready && !core_rst;
+end
+
 assign status_stalled = {{62-BLOCKS{1'b0}}, score_tvalid && !score_tready, stream_tvalid & ~stream_tready};
 
 abbnn_skid #(

@@ -77,16 +77,19 @@ generate
     end else begin : gen_room
         localparam integer COUNT_WIDTH = $clog2(DEPTH + 2);
 
-        // Words in the memory.
+        // Words in the memory, those included that were read in the last cycle: `read` comes late.
         reg [COUNT_WIDTH-1:0] count_reg;
+        reg                   read_reg;
         reg                   room_reg;
 
         assign full = !room_reg;
 
         always @(posedge clk) begin
-            count_reg <= count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read};
+            read_reg  <= read;
+            count_reg <= count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read_reg};
             room_reg  <= count_reg < DEPTH[COUNT_WIDTH-1:0];
             if (rst) begin
+                read_reg  <= 1'b0;
                 count_reg <= {COUNT_WIDTH{1'b0}};
                 room_reg  <= 1'b1;
             end

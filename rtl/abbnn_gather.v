@@ -56,11 +56,12 @@ reg                   older_valid_reg;
 reg [WIDTH-1:0]       data_reg;
 reg                   last_reg;
 reg                   valid_reg;
+reg                   end_reg;
 
 wire last_byte = count_reg == LAST[COUNT_WIDTH-1:0];
 wire take      = byte_valid_reg && (!last_byte || !valid_reg || !older_valid_reg);
 wire complete  = take && last_byte;
-wire flush     = end_valid && !valid_reg && !byte_valid_reg;
+wire flush     = end_reg && !valid_reg && !byte_valid_reg;
 // The older beat leaves: it gives way to a third one, or to the verdict.
 wire leave     = older_valid_reg && (complete || flush);
 wire leave_end = flush && !older_valid_reg && newer_valid_reg && end_good;
@@ -109,6 +110,7 @@ always @(posedge clk) begin
     end else if (m_axis_tready) begin
         valid_reg <= 1'b0;
     end
+    end_reg        <= end_valid;
     byte_valid_reg <= byte_valid_reg ? !take : s_axis_tvalid && s_axis_tready;
     if (flush) begin
         count_reg <= {COUNT_WIDTH{1'b0}};
@@ -123,6 +125,7 @@ always @(posedge clk) begin
         newer_valid_reg <= 1'b1;
     end
     if (rst) begin
+        end_reg         <= 1'b0;
         byte_valid_reg  <= 1'b0;
         valid_reg       <= 1'b0;
         count_reg       <= {COUNT_WIDTH{1'b0}};

@@ -56,9 +56,12 @@ generate
 endgenerate
 
 localparam integer LAST_BEAT  = BEATS - 1;
+localparam integer NEXT_TO_LAST = BEATS - 2;
+localparam [0:0]   ONE_BEAT   = BEATS == 1;
 localparam integer BEAT_WIDTH = BEATS > 1 ? $clog2(BEATS) : 1;
 
 reg [BEAT_WIDTH-1:0] beat_reg;
+reg                  beat_last_reg;
 reg                  fill_reg;
 reg                  discard_reg;
 reg                  status_done_reg;
@@ -71,7 +74,7 @@ reg                  valid_reg;
 
 // The beat to pass on: from s_axis, or a zero beat.
 wire beat_valid = !rst && (fill_reg || (s_axis_tvalid && !discard_reg));
-wire beat_last  = beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
+wire beat_last  = beat_last_reg;
 
 wire load = m_axis_tready || !valid_reg;
 wire go   = load && (!beat_last || status_done_reg || m_status_tready);
@@ -100,6 +103,7 @@ always @(posedge clk) begin
     end
     if (pass) begin
         beat_reg <= beat_last ? {BEAT_WIDTH{1'b0}} : beat_reg + 1'b1;
+        beat_last_reg <= ONE_BEAT[0] || (!beat_last && beat_reg == NEXT_TO_LAST[BEAT_WIDTH-1:0]);
         fill_reg <= !beat_last && (fill_reg || s_axis_tlast);
     end
     if (discard_reg ? s_axis_tvalid : take) begin
@@ -112,6 +116,7 @@ always @(posedge clk) begin
     error_long_reg  <= take && !s_axis_tlast && beat_last;
     if (rst) begin
         beat_reg        <= {BEAT_WIDTH{1'b0}};
+        beat_last_reg   <= ONE_BEAT[0];
         fill_reg        <= 1'b0;
         discard_reg     <= 1'b0;
         status_done_reg <= 1'b0;

@@ -81,6 +81,9 @@ wire                          replay_tready;
 wire [PE*SCORE_WIDTH-1:0]     sum_tdata;
 wire                          sum_tvalid;
 wire                          sum_tready;
+wire [PE*SCORE_WIDTH-1:0]     sums_tdata;
+wire                          sums_tvalid;
+wire                          sums_tready;
 wire [SCORE_WIDTH-1:0]        score_tdata;
 wire                          score_tvalid;
 wire                          score_tready;
@@ -157,6 +160,20 @@ abbnn_sum_array #(
     .m_axis_tready(sum_tready)
 );
 
+abbnn_slice #(
+    .DATA_WIDTH(PE * SCORE_WIDTH),
+    .ENABLE(DEEP)
+) sum_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(sum_tdata),
+    .s_axis_tvalid(sum_tvalid),
+    .s_axis_tready(sum_tready),
+    .m_axis_tdata(sums_tdata),
+    .m_axis_tvalid(sums_tvalid),
+    .m_axis_tready(sums_tready)
+);
+
 abbnn_resize #(
     .LANE_WIDTH(SCORE_WIDTH),
     .S_LANES(PE),
@@ -164,9 +181,9 @@ abbnn_resize #(
 ) score_resize_inst (
     .clk(clk),
     .rst(rst),
-    .s_axis_tdata(sum_tdata),
-    .s_axis_tvalid(sum_tvalid),
-    .s_axis_tready(sum_tready),
+    .s_axis_tdata(sums_tdata),
+    .s_axis_tvalid(sums_tvalid),
+    .s_axis_tready(sums_tready),
     .m_axis_tdata(score_tdata),
     .m_axis_tvalid(score_tvalid),
     .m_axis_tready(score_tready)

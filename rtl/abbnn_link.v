@@ -251,6 +251,7 @@ reg [3:0]            status_reg;
 reg [31:0]           value_reg;
 reg                  flush_reg;
 reg                  hold_reg;
+reg                  gathered_reg;
 reg [15:0]           bad_packets_reg;
 reg [POLL_WIDTH-1:0] poll_reg;
 
@@ -307,6 +308,8 @@ end
 
 always @(posedge clk) begin
     flush_reg <= 1'b0;
+    // Until then the gatherer's verdict stays.
+    gathered_reg <= gather_end && gathered;
     poll_reg  <= state_reg == LOOK ? POLL_CYCLES[POLL_WIDTH-1:0] : poll ? poll_reg : poll_reg - 1'b1;
     if (asked_reg ? done : request_ready && (state_reg == LOOK || state_reg == ACCESS || state_reg == SETTLE)) begin
         asked_reg <= !asked_reg;
@@ -363,7 +366,7 @@ always @(posedge clk) begin
             state_reg <= tag_tready ? VERDICT : TAG;
         end
         VERDICT: begin
-            if (gathered) begin
+            if (gathered_reg) begin
                 state_reg <= (target_reg == TO_PIXELS && good) ? IDLE : ANSWER;
             end
         end

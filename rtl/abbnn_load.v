@@ -87,6 +87,9 @@ reg [7:0]  drain_reg;
 reg [15:0] loads_reg;
 reg [15:0] errors_reg;
 
+reg        idle_reg;
+reg        taken_reg;
+// Of the words before the last one.
 reg [31:0] crc_reg;
 reg [63:0] fresh_network_reg;
 reg [63:0] network_reg;
@@ -101,9 +104,9 @@ reg [75:0] bus_reg;
 wire        take = s_axis_tvalid && tready_reg;
 wire        slice_last = slice_reg == last_slice_reg;
 wire        drained = drain_reg == LAST_DRAIN[7:0];
-wire [31:0] crc_next;
-// Taken in the cycle before.
+// That of the last cycle.
 wire [31:0] word = bus_reg[31:0];
+wire [31:0] crc_next;
 
 assign s_axis_tready = tready_reg;
 assign hold          = loading_reg || !ready_reg;
@@ -119,7 +122,7 @@ abbnn_crc32 #(
     .WIDTH(32)
 ) crc_inst (
     .state(crc_reg),
-    .data(s_axis_tdata),
+    .data(word),
     .next(crc_next)
 );
 
@@ -144,8 +147,9 @@ always @* begin
     case (state_reg)
         STATE_CHECK_MAGIC:     state_next = (word == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
         STATE_CHECK_LAYOUT:    state_next = (word == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
-        STATE_CHECK_CRC:       state_next = (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
-        STATE_WAIT:            state_next = idle ? STATE_MEMORY : STATE_WAIT;
+        STATE_CHECK_CRC:       state_next = taken_reg ? STATE_CHECK_CRC :
+                                            (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
+        STATE_WAIT:            state_next = idle_reg ? STATE_MEMORY : STATE_WAIT;
         STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
         default: ;
     endcase
@@ -161,7 +165,9 @@ always @(posedge clk) begin
     if (state_next == STATE_WAIT) begin
         loading_reg <= 1'b1;
     end
-    if (state_reg == STATE_WAIT && idle) begin
+    // As it was with hold high.
+    idle_reg <= idle && loading_reg;
+    if (state_reg == STATE_WAIT && idle_reg) begin
         load_rst_reg <= 1'b1;
         ready_reg    <= 1'b0;
     end
@@ -182,6 +188,7 @@ always @(posedge clk) begin
     if (rst) begin
         state_reg    <= STATE_MAGIC;
         tready_reg   <= 1'b0;
+        idle_reg     <= 1'b0;
         write_reg    <= 1'b0;
         loading_reg  <= 1'b0;
         load_rst_reg <= 1'b0;
@@ -195,9 +202,10 @@ end
 always @(posedge clk) begin
     if (state_reg == STATE_GOOD || state_reg == STATE_BAD || rst) begin
         crc_reg <= 32'hffffffff;
-    end else if (take) begin
+    end else if (taken_reg) begin
         crc_reg <= crc_next;
     end
+    taken_reg <= take && !rst;
     if (take && state_reg == STATE_NETWORK_LOW) begin
         fresh_network_reg[31:0] <= s_axis_tdata;
     end

@@ -34,7 +34,8 @@ localparam [2:0] CHECK   = 3'd1;
 localparam [2:0] FILL    = 3'd2;
 localparam [2:0] HEADER  = 3'd3;
 localparam [2:0] PAYLOAD = 3'd4;
-localparam [2:0] SUM     = 3'd5;
+localparam [2:0] TURN    = 3'd5;
+localparam [2:0] SUM     = 3'd6;
 
 reg [2:0]  state_reg;
 reg [39:0] header_reg;
@@ -65,11 +66,9 @@ abbnn_crc32 #(
     .next(next_crc)
 );
 
-// The last byte of what stands in front of the CRC-32 leaves, and with it this CRC-32 is known.
+// The last byte of what stands in front of the CRC-32 leaves; in TURN the CRC-32 is known.
 wire        to_sum  = give && ((state_reg == HEADER && last && remaining_reg == 24'd0) ||
                                (payload && remaining_reg == 24'd1));
-wire [31:0] sum_crc = payload ? next_crc : crc_reg;
-
 always @(posedge clk) begin
     if (header_ready) begin
         header_reg    <= {header_length, header_tag, header_type};
@@ -90,8 +89,8 @@ always @(posedge clk) begin
     end else if (state_reg == FILL) begin
         shift_reg <= {~crc_reg[15:0], header_reg, SYNC};
         count_reg <= 4'd8;
-    end else if (to_sum) begin
-        shift_reg <= {40'd0, ~sum_crc};
+    end else if (state_reg == TURN) begin
+        shift_reg <= {40'd0, ~crc_reg};
         count_reg <= 4'd3;
     end else if (give && shift) begin
         shift_reg <= {8'd0, shift_reg[71:8]};
@@ -112,13 +111,16 @@ always @(posedge clk) begin
         end
         HEADER: begin
             if (to_sum) begin
-                state_reg <= SUM;
+                state_reg <= TURN;
             end else if (give && last) begin
                 state_reg <= PAYLOAD;
             end
         end
         PAYLOAD: begin
-            state_reg <= to_sum ? SUM : PAYLOAD;
+            state_reg <= to_sum ? TURN : PAYLOAD;
+        end
+        TURN: begin
+            state_reg <= SUM;
         end
         default: begin
             state_reg <= (give && last) ? IDLE : SUM;

@@ -163,16 +163,46 @@ generate
         wire read = enable && (written || !in_map);
         wire row_read = read && group_last && step_last;
 
-        // What changes with the output row is computed one cycle ahead: an output row takes at least two cycles.
+        // What changes with the output row is computed ahead, in one cycle, or deep in two: an output row takes at least
+        // two cycles, and deep pipelines of fewer than three take the one.
         wire [ROW_WIDTH-1:0] next_center = center_last ? {ROW_WIDTH{1'b0}} : center_reg + STRIDE[ROW_WIDTH-1:0];
         wire [ROW_WIDTH-1:0] top = (center_reg > PAD[ROW_WIDTH-1:0]) ? center_reg - PAD[ROW_WIDTH-1:0]
                                                                      : {ROW_WIDTH{1'b0}};
         wire [ROW_WIDTH-1:0] next_top = (next_center > PAD[ROW_WIDTH-1:0]) ? next_center - PAD[ROW_WIDTH-1:0]
                                                                            : {ROW_WIDTH{1'b0}};
-        wire [ROW_WIDTH-1:0] next_low = next_center + PAD[ROW_WIDTH-1:0];
+        wire [ROW_WIDTH-1:0] row_top;
+        wire [ROW_WIDTH-1:0] row_next_top;
+        wire [ROW_WIDTH-1:0] row_next_center;
+        wire                 row_center_last;
+
+        if (DEEP == 1 && STEPS * GROUPS > 2) begin : gen_two_ahead
+            reg [ROW_WIDTH-1:0] top_reg;
+            reg [ROW_WIDTH-1:0] next_top_reg;
+            reg [ROW_WIDTH-1:0] next_center_reg;
+            reg                 center_last_reg;
+
+            assign row_top         = top_reg;
+            assign row_next_top    = next_top_reg;
+            assign row_next_center = next_center_reg;
+            assign row_center_last = center_last_reg;
+
+            always @(posedge clk) begin
+                top_reg         <= top;
+                next_top_reg    <= next_top;
+                next_center_reg <= next_center;
+                center_last_reg <= center_last;
+            end
+        end else begin : gen_one_ahead
+            assign row_top         = top;
+            assign row_next_top    = next_top;
+            assign row_next_center = next_center;
+            assign row_center_last = center_last;
+        end
+
+        wire [ROW_WIDTH-1:0] next_low = row_next_center + PAD[ROW_WIDTH-1:0];
         wire [ROW_WIDTH-1:0] next_bottom = (next_low > LAST_ROW[ROW_WIDTH-1:0]) ? LAST_ROW[ROW_WIDTH-1:0] : next_low;
-        wire [ROW_WIDTH-1:0] release_count = (center_last ? HEIGHT[ROW_WIDTH-1:0] : next_top) - top;
-        wire [ROW_WIDTH-1:0] next_need = next_bottom - next_top;
+        wire [ROW_WIDTH-1:0] release_count = (row_center_last ? HEIGHT[ROW_WIDTH-1:0] : row_next_top) - row_top;
+        wire [ROW_WIDTH-1:0] next_need = next_bottom - row_next_top;
         wire [BANK_WIDTH-1:0] rotation_sum = rotation_reg + (center_last ? ROWS_TO_NEXT_FRAME[BANK_WIDTH-1:0]
                                                                          : STRIDE[BANK_WIDTH-1:0]);
         wire unused_high_bits = &{1'b0, release_count, next_need};

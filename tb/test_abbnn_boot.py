@@ -7,7 +7,7 @@ from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge
 
 CHUNK = 512
-CYCLES_A_WORD = 4
+CYCLES_A_WORD = 5
 
 BAD_PARAMETERS = [
     ("abbnn_boot", {"WORDS": -1}, "WORDS_must_be_at_least_0"),
