@@ -167,7 +167,8 @@ def place(family: Family, depth: int, width: int, *, rom: bool = False, style: s
         for block in family.blocks:
             for lanes in block.widths:
                 slices = -(-depth // block.words(lanes))
-                count = -(-width * slices // lanes)
+                # Words that share a line can be read, but not written, one by one.
+                count = -(-width * slices // lanes) if rom else -(-width // lanes) * slices
                 mux = width * (slices - 1)
                 found.append((count * block.cost + mux / 2 + 2, Placement(0.0, 0.0, count * block.share, mux)))
     if style != "block":
@@ -179,7 +180,8 @@ def place(family: Family, depth: int, width: int, *, rom: bool = False, style: s
                 slices = -(-depth // cell.depth)
                 count = -(-width // cell.width) * slices
                 mux = width * (slices - 1)
-                found.append((count * cell.cost + mux / 2, Placement(count * cell.luts + mux / 2, register, 0.0, 0.0)))
+                cost = count * cell.cost + mux / 2 + slices - 1  # the last of them enables the slices
+                found.append((cost, Placement(count * cell.luts + mux / 2, register, 0.0, 0.0)))
             # A multiplexer reads, and a decoder enables each word.
             reads = width * (depth - 1) / (3 if family.lut_inputs == 6 else 1)
             found.append((float(depth * width), Placement(reads + depth, depth * width + register, 0.0, 0.0)))
@@ -422,8 +424,8 @@ def _popcount(family: Family, p: Parameters) -> Features:
     return Features((p["WIDTH"], 10.0), (few, many, 10.0))
 
 
-def _numbers(family: Family, depth: int, width: int) -> Placement:
-    """A table of numbers."""
+def place_numbers(family: Family, depth: int, width: int) -> Placement:
+    """Where a table of numbers with fixed contents goes."""
     return place(family, depth, max(1, round(family.varying * width)), rom=True)
 
 
@@ -434,7 +436,7 @@ def _xnor_array(family: Family, p: Parameters) -> Features:
     folds, sums = p["CHANNELS"] // p["PE"], p["PE"] * p["SUM_WIDTH"]
     style = _STYLES[p["WEIGHT_MEMORY"]]
     weights = place(family, folds * p["SIMD_FOLD"], p["PE"] * p["SIMD"], rom=True, style=style)
-    correction = _numbers(family, (9 if p["BORDER"] else 1) * folds, sums)
+    correction = place_numbers(family, (9 if p["BORDER"] else 1) * folds, sums)
     totals = sums if p["SIMD_FOLD"] > 1 else 0
     mux = weights.mux + correction.mux
     return Features(
@@ -445,7 +447,7 @@ def _xnor_array(family: Family, p: Parameters) -> Features:
 
 
 def _table_features(family: Family, p: Parameters) -> Features:
-    table = _numbers(family, p["DEPTH"], p["WIDTH"])
+    table = place_numbers(family, p["DEPTH"], p["WIDTH"])
     address = _bits(p["DEPTH"]) if p["DEPTH"] > 1 else 0
     return Features((table.lut, table.mux / 2, 2.0 * address), (table.ff, float(address)), table.bram)
 

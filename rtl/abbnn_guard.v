@@ -55,10 +55,9 @@ generate
     end
 endgenerate
 
-localparam integer LAST_BEAT  = BEATS - 1;
 localparam integer NEXT_TO_LAST = BEATS - 2;
-localparam [0:0]   ONE_BEAT   = BEATS == 1;
-localparam integer BEAT_WIDTH = BEATS > 1 ? $clog2(BEATS) : 1;
+localparam [0:0]   ONE_BEAT     = BEATS == 1;
+localparam integer BEAT_WIDTH   = BEATS > 1 ? $clog2(BEATS) : 1;
 
 reg [BEAT_WIDTH-1:0] beat_reg;
 reg                  beat_last_reg;

@@ -106,7 +106,9 @@ generate
             .WIDTH(WIDTH),
             .DEPTH(DEPTH),
             .ADDRESS_WIDTH(ADDRESS_WIDTH),
-            .MEMORY(LOAD_MEMORY)
+            .MEMORY(LOAD_MEMORY),
+            // A block RAM for so few words would be nearly empty.
+            .STYLE((DEPTH <= 64) ? 1 : 0)
         ) memory_inst (
             .clk(clk),
             .load(load),

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export import patch
-from export.area import FAMILIES, Area, NetworkArea, area_model, place, total
+from export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
 from export.config import StageConfig, pipeline_config
 from export.fit import fitted, with_headroom
 from export.folding import Fold, Folding, balance, check, deepened, read_folding, stages
@@ -49,6 +49,8 @@ DEFINES = ("ABBNN_LUT4",)
 NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
 ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
+LUT_TABLE = 64
+"""Words up to which abbnn_table keeps a loadable table in LUT RAM."""
 DEEP_FF = 3.2
 """Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
 STEP = 1.05
@@ -64,20 +66,25 @@ def boot_area(words: int) -> Area:
     return Area(80 + 32 * math.ceil(max(0, count - 1) / 3), 60 + 33 * count, count) if count else Area(0, 0, 0)
 
 
-def load_area(configs: Sequence[StageConfig]) -> Area:
+def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; the load bus has 77 bits a
-    stage.
+    stage. `family` is the area model's.
     """
-    family = FAMILIES[FAMILY]
     lut = ff = bram = 0.0
     for config in configs:
         style = ("auto", "lut", "block")[config.parameters.get("WEIGHT_MEMORY", 0)]
         for name, memory in config.memories.items():
-            depth, asked = len(memory.words), style if name.endswith("_weights.mem") else "auto"
-            before = place(family, depth, memory.width, rom=True, style=asked)
+            depth, weights = len(memory.words), name.endswith("_weights.mem")
+            table = not weights and not name.endswith("_correction.mem")
+            before = (
+                place(family, depth, memory.width, rom=True, style=style)
+                if weights
+                else place_numbers(family, depth, memory.width)
+            )
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
+            asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
@@ -98,13 +105,14 @@ class Estimate:
 
 def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: bool = True) -> Estimate:
     """By the area model, which synthesis has been seen to differ from by 15%, and the board's reserve."""
-    areas = NetworkArea(network, area_model(FAMILY))
+    model = area_model(FAMILY)
+    areas = NetworkArea(network, model)
     configs = pipeline_config(network, analyse(network), folding)
     words = len(stage_image(configs, 0)) if boot else 0
     around = {
         "rest": areas.fixed,
         "deep pipelines": deep_area(network, folding),
-        "load port": load_area(configs),
+        "load port": load_area(configs, model.mapping),
         "boot ROM": boot_area(words),
     }
     return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
