@@ -163,6 +163,10 @@ generate
         wire read = enable && (written || !in_map);
         wire row_read = read && group_last && step_last;
 
+        // Both before row_read is known, which comes last.
+        wire [BANK_WIDTH-1:0] held_more = held_reg + {{BANK_WIDTH - 1{1'b0}}, row_written};
+        wire [BANK_WIDTH-1:0] held_less;
+
         // What changes with the output row is computed ahead, in one cycle, or deep in two: an output row takes at least
         // two cycles, and deep pipelines of fewer than three take the one.
         wire [ROW_WIDTH-1:0] next_center = center_last ? {ROW_WIDTH{1'b0}} : center_reg + STRIDE[ROW_WIDTH-1:0];
@@ -210,6 +214,8 @@ generate
         reg [BANK_WIDTH-1:0] release_reg;
         reg [BANK_WIDTH-1:0] next_need_reg;
 
+        assign held_less = held_more - release_reg;
+
         always @(posedge clk) begin
             release_reg   <= release_count[BANK_WIDTH-1:0];
             next_need_reg <= next_need[BANK_WIDTH-1:0];
@@ -222,7 +228,7 @@ generate
             if (row_written) begin
                 write_bank_reg <= {write_bank_reg[BANKS-2:0], write_bank_reg[BANKS-1]};
             end
-            held_reg <= held_reg + {{BANK_WIDTH - 1{1'b0}}, row_written} - (row_read ? release_reg : {BANK_WIDTH{1'b0}});
+            held_reg <= row_read ? held_less : held_more;
             if (read) begin
                 group_reg        <= group_last ? {GROUP_WIDTH{1'b0}} : group_reg + 1'b1;
                 read_address_reg <= row_read ? {ADDRESS_WIDTH{1'b0}} : read_address_reg + 1'b1;

@@ -20,7 +20,7 @@ from export import patch
 from export.area import Area
 from export.folding import Fold, balance, deepened, to_json
 from export.load_image import load_image
-from golden.network import network_hash, save_network
+from golden.network import load_network, network_hash, save_network
 from golden.structure import STRIDED_STEM, member
 from syn import bitstream, pnr, trellis, yosys
 from syn.boards import Board, read_boards
@@ -300,6 +300,15 @@ def test_a_folding_is_found_or_refused(tmp_path) -> None:
 
 
 @needs_tools
+@pytest.mark.parametrize("name", sorted(read_boards()))
+def test_tiny_fits_every_board(name) -> None:
+    tiny = load_network(rtl.ROOT / "models" / "tiny.safetensors")
+    where = read_boards()[name]
+    need = bitstream.estimate(tiny, bitstream.choose_folding(tiny, where, boot=where.boot), where, boot=where.boot).area
+    assert need.lut <= where.fill * where.device.lut
+    assert need.bram <= where.device.bram
+
+
 def test_too_big_is_said_after_synthesis(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pnr, "place_and_route", never)
     monkeypatch.setattr(bitstream, "cell_area", lambda cells: Area(24_289, 1, 1))
