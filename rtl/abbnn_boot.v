@@ -14,8 +14,7 @@
 // contents of block RAMs in a finished bitstream can change the image.
 //
 // A word takes 5 cycles and those that the consumer waits: what was read is registered three times, since a block RAM's
-// output is late, the second time within it. The third registers of memories that are not selected are 0, so that the one
-// that is selected is the OR of all.
+// output is late, the second time within it, the third time for two chunks together.
 //
 // s_axis to m_axis is combinational in both directions. Nothing passes while rst is high.
 module abbnn_boot #(
@@ -62,6 +61,7 @@ if (WORDS <= 0) begin : gen_pass
 end else begin : gen_boot
 
     localparam integer CHUNKS = (WORDS + 511) / 512;
+    localparam integer PAIRS  = (CHUNKS + 1) / 2;
     // Address of the last word in the last chunk.
     localparam integer LAST = (WORDS - 1) % 512;
 
@@ -73,10 +73,12 @@ end else begin : gen_boot
     reg               last_reg;
     reg               done_reg;
 
-    // Outputs of the memories in registers; 0 of those that were not selected.
-    wire [32*CHUNKS-1:0] words;
-    reg  [31:0]          data_reg;
-    reg  [31:0]          merged;
+    // The selected word in its pair, 0 in all others; with an odd number of chunks the last pair has none above.
+    wire [64*PAIRS-1:0] words;
+    wire [2*PAIRS-1:0]  select;
+    reg  [32*PAIRS-1:0] pairs_reg;
+    reg  [31:0]         data_reg;
+    reg  [31:0]         merged;
 
     wire taken = step_reg[3] && m_axis_tready;
 
@@ -88,8 +90,8 @@ end else begin : gen_boot
     always @* begin : merge
         integer k;
         merged = 32'd0;
-        for (k = 0; k < CHUNKS; k = k + 1) begin
-            merged = merged | words[32*k +: 32];
+        for (k = 0; k < PAIRS; k = k + 1) begin
+            merged = merged | pairs_reg[32*k +: 32];
         end
     end
 
@@ -127,9 +129,9 @@ end else begin : gen_boot
         reg [31:0] rom [0:511];
         reg [31:0] word_reg;
         reg [31:0] word_out_reg;
-        reg [31:0] selected_reg;
 
-        assign words[32*i +: 32] = selected_reg;
+        assign words[32*i +: 32] = word_out_reg;
+        assign select[i]         = select_reg[i];
 
         initial begin
             if (FILE != "") begin
@@ -140,11 +142,17 @@ end else begin : gen_boot
         always @(posedge clk) begin
             word_reg     <= rom[address_reg];
             word_out_reg <= word_reg;
-            if (select_reg[i]) begin
-                selected_reg <= word_out_reg;
-            end else begin
-                selected_reg <= 32'd0;
-            end
+        end
+    end
+
+    if (CHUNKS % 2 == 1) begin : gen_odd
+        assign words[32*CHUNKS +: 32] = 32'd0;
+        assign select[CHUNKS]         = 1'b0;
+    end
+
+    for (i = 0; i < PAIRS; i = i + 1) begin : gen_pair
+        always @(posedge clk) begin
+            pairs_reg[32*i +: 32] <= (words[64*i +: 32] & {32{select[2*i]}}) | (words[64*i + 32 +: 32] & {32{select[2*i+1]}});
         end
     end
 
