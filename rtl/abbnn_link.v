@@ -24,8 +24,8 @@ module abbnn_link #(
     parameter integer CLASSES = 10,
     // Bytes of the receive buffer, at least 128: a power of two fills its memory.
     parameter integer RX_BYTES = 4096,
-    // Good images whose results are to come, 2 to 253; a further one waits.
-    parameter integer TAGS = 30,
+    // Words of the memory for tags, 2 to 251: TAGS + 4 good images can be waiting for their results; a further one waits.
+    parameter integer TAGS = 28,
     // Cycles without a byte after which a packet that has begun is given up, at least 1.
     parameter integer GAP_CYCLES = 25000000,
     // Cycles between two looks at the core's STATUS while nothing else is to be done, at least 1.
@@ -93,8 +93,8 @@ generate
     if (RX_BYTES < 128) begin : gen_check_rx_bytes
         RX_BYTES_must_be_at_least_128 param_error ();
     end
-    if (TAGS < 2 || TAGS > 253) begin : gen_check_tags
-        TAGS_must_be_2_to_253 param_error ();
+    if (TAGS < 2 || TAGS > 251) begin : gen_check_tags
+        TAGS_must_be_2_to_251 param_error ();
     end
     if (GAP_CYCLES < 1) begin : gen_check_gap_cycles
         GAP_CYCLES_must_be_at_least_1 param_error ();
@@ -130,7 +130,7 @@ localparam integer WINDOW      = RX_BYTES - 64;
 localparam integer CREDIT      = WINDOW / 4;
 localparam integer POLL_WIDTH  = $clog2(POLL_CYCLES + 1);
 // What the FIFO holds: its memory and two registers. Shown to hosts as the images that may be under way.
-localparam integer IMAGES      = TAGS + 2;
+localparam integer IMAGES      = TAGS + 4;
 
 // ---- receive buffer: bytes and marks
 
@@ -483,6 +483,9 @@ abbnn_axil_master #(
 
 // ---- tags of the images under way, and what goes back
 
+wire [7:0] first_tag_tdata;
+wire       first_tag_tvalid;
+wire       first_tag_tready;
 wire [7:0] result_tag_tdata;
 wire       result_tag_tvalid;
 wire       result_tag_tready;
@@ -496,6 +499,20 @@ abbnn_fifo #(
     .s_axis_tdata(tag_reg),
     .s_axis_tvalid(state_reg == TAG),
     .s_axis_tready(tag_tready),
+    .m_axis_tdata(first_tag_tdata),
+    .m_axis_tvalid(first_tag_tvalid),
+    .m_axis_tready(first_tag_tready)
+);
+
+// The choice of what to send is a long path, and all of the FIFO's reading would hang on it.
+abbnn_skid #(
+    .DATA_WIDTH(8)
+) tag_skid_inst (
+    .clk(clk),
+    .rst(rst || flush_reg),
+    .s_axis_tdata(first_tag_tdata),
+    .s_axis_tvalid(first_tag_tvalid),
+    .s_axis_tready(first_tag_tready),
     .m_axis_tdata(result_tag_tdata),
     .m_axis_tvalid(result_tag_tvalid),
     .m_axis_tready(result_tag_tready)

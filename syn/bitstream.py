@@ -500,7 +500,9 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", type=Path, metavar="FILE.safetensors")
     parser.add_argument("--board", required=True, metavar="BOARD", help=f"one of {', '.join(sorted(read_boards()))}")
-    parser.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
+    fold = parser.add_mutually_exclusive_group()
+    fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
+    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame, with deep pipelines")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
     parser.add_argument(
@@ -535,7 +537,12 @@ def run(options: argparse.Namespace) -> int:
     for name in trellis.INSTALL:
         trellis.tool(name)
     try:
-        folding = read_folding(options.fold) if options.fold else choose_folding(network, where, boot=boot)
+        if options.fold:
+            folding = read_folding(options.fold)
+        elif options.cycles is not None:
+            folding = deepened(balance(network, options.cycles))
+        else:
+            folding = choose_folding(network, where, boot=boot)
         check(network, folding)
     except ValueError as error:
         raise ValueError(f"{options.fold or options.network}: {error}") from None

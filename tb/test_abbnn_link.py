@@ -16,8 +16,8 @@ BAD_PARAMETERS = [
     ("abbnn_link", {"PIXELS": 0}, "PIXELS_must_be_at_least_1"),
     ("abbnn_link", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),
     ("abbnn_link", {"RX_BYTES": 127}, "RX_BYTES_must_be_at_least_128"),
-    ("abbnn_link", {"TAGS": 1}, "TAGS_must_be_2_to_253"),
-    ("abbnn_link", {"TAGS": 254}, "TAGS_must_be_2_to_253"),
+    ("abbnn_link", {"TAGS": 1}, "TAGS_must_be_2_to_251"),
+    ("abbnn_link", {"TAGS": 252}, "TAGS_must_be_2_to_251"),
     ("abbnn_link", {"GAP_CYCLES": 0}, "GAP_CYCLES_must_be_at_least_1"),
     ("abbnn_link", {"POLL_CYCLES": 0}, "POLL_CYCLES_must_be_at_least_1"),
 ]
@@ -137,7 +137,7 @@ async def registers(dut):
     link = LinkBench(dut)
     await link.reset()
     await link.send(encode(Type.PING, 5))
-    identity = Identity(1, TAGS + 2, 0, WINDOW, 13, 0, 0)
+    identity = Identity(1, TAGS + 4, 0, WINDOW, 13, 0, 0)
     await link.check(Packet(Type.IDENTITY, 5, identity.to_bytes()))
     for tag in range(20):
         address, value = 4 * link.bench.random.randrange(16, 1024), link.bench.random.getrandbits(32)
@@ -178,7 +178,7 @@ async def images(dut):
     link = LinkBench(dut)
     await link.reset()
     link.answering = False
-    sent = payloads(link, TAGS + 2)
+    sent = payloads(link, TAGS + 4)
     for tag, payload in enumerate(sent):
         await link.image(tag, payload)
     await link.check()
