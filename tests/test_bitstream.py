@@ -361,6 +361,8 @@ def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
     (tmp_path / "fold.json").write_text(to_json({name: Fold(3, 1) for name in FOLDING}))
     with pytest.raises(ValueError, match=r"fold\.json: "):
         run(monkeypatch, where, net, "--fold", str(tmp_path / "fold.json"))
+    with pytest.raises(ValueError, match=r"net\.safetensors: 0 cycles a frame: "):
+        run(monkeypatch, where, net, "--cycles", "0")
     with pytest.raises(ValueError, match=r"gone\.v is missing"):
         run(monkeypatch, replace(where, sources=(tmp_path / "gone.v",)), net)
     assert not list(tmp_path.glob("**/*.bit"))
