@@ -54,7 +54,7 @@ CORNERS: dict[str, Corners] = {
     "abbnn_link": _rows(
         "PIXELS CLASSES RX_BYTES TAGS GAP_CYCLES POLL_CYCLES",
         (1, 1, 128, 2, 1, 1),
-        (50176, 1000, 4096, 253, 600, 65535),
+        (50176, 1000, 4096, 251, 600, 65535),
     ),
     "abbnn_board": _rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100)),
     "abbnn_crc32": _rows("WIDTH", (1,), (32,)),
