@@ -152,7 +152,8 @@ end else begin : gen_boot
 
     for (i = 0; i < PAIRS; i = i + 1) begin : gen_pair
         always @(posedge clk) begin
-            pairs_reg[32*i +: 32] <= (words[64*i +: 32] & {32{select[2*i]}}) | (words[64*i + 32 +: 32] & {32{select[2*i+1]}});
+            pairs_reg[32*i +: 32] <= (words[64*i +: 32] & {32{select[2*i]}}) |
+                                     (words[64*i + 32 +: 32] & {32{select[2*i+1]}});
         end
     end
 

@@ -299,7 +299,6 @@ def test_a_folding_is_found_or_refused(tmp_path) -> None:
     )
 
 
-@needs_tools
 @pytest.mark.parametrize("name", sorted(read_boards()))
 def test_tiny_fits_every_board(name) -> None:
     tiny = load_network(rtl.ROOT / "models" / "tiny.safetensors")
@@ -309,6 +308,7 @@ def test_tiny_fits_every_board(name) -> None:
     assert need.bram <= where.device.bram
 
 
+@needs_tools
 def test_too_big_is_said_after_synthesis(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pnr, "place_and_route", never)
     monkeypatch.setattr(bitstream, "cell_area", lambda cells: Area(24_289, 1, 1))
