@@ -146,7 +146,7 @@ generate
 
         abbnn_load #(
             .LAYOUT(LAYOUT_ID),
-            .DRAIN(BLOCKS + 8)
+            .DRAIN(BLOCKS + 9)
         ) load_inst (
             .clk(clk),
             .rst(rst),

@@ -89,7 +89,9 @@ reg [15:0] errors_reg;
 
 reg        idle_reg;
 reg        taken_reg;
-// Of the words before the last one.
+reg        hashed_reg;
+// CRC-32 is linear: that of a word by itself, a cycle later that of all words up to it.
+reg [31:0] word_crc_reg;
 reg [31:0] crc_reg;
 reg [63:0] fresh_network_reg;
 reg [63:0] network_reg;
@@ -106,7 +108,8 @@ wire        slice_last = slice_reg == last_slice_reg;
 wire        drained = drain_reg == LAST_DRAIN[7:0];
 // That of the last cycle.
 wire [31:0] word = bus_reg[31:0];
-wire [31:0] crc_next;
+wire [31:0] word_crc;
+wire [31:0] crc_shifted;
 
 assign s_axis_tready = tready_reg;
 assign hold          = loading_reg || !ready_reg;
@@ -120,10 +123,18 @@ assign errors        = errors_reg;
 
 abbnn_crc32 #(
     .WIDTH(32)
+) word_crc_inst (
+    .state(32'd0),
+    .data(word),
+    .next(word_crc)
+);
+
+abbnn_crc32 #(
+    .WIDTH(32)
 ) crc_inst (
     .state(crc_reg),
-    .data(word),
-    .next(crc_next)
+    .data(32'd0),
+    .next(crc_shifted)
 );
 
 always @* begin
@@ -147,7 +158,7 @@ always @* begin
     case (state_reg)
         STATE_CHECK_MAGIC:     state_next = (word == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
         STATE_CHECK_LAYOUT:    state_next = (word == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
-        STATE_CHECK_CRC:       state_next = taken_reg ? STATE_CHECK_CRC :
+        STATE_CHECK_CRC:       state_next = (taken_reg || hashed_reg) ? STATE_CHECK_CRC :
                                             (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
         STATE_WAIT:            state_next = idle_reg ? STATE_MEMORY : STATE_WAIT;
         STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
@@ -202,10 +213,12 @@ end
 always @(posedge clk) begin
     if (state_reg == STATE_GOOD || state_reg == STATE_BAD || rst) begin
         crc_reg <= 32'hffffffff;
-    end else if (taken_reg) begin
-        crc_reg <= crc_next;
+    end else if (hashed_reg) begin
+        crc_reg <= crc_shifted ^ word_crc_reg;
     end
-    taken_reg <= take && !rst;
+    taken_reg    <= take && !rst;
+    hashed_reg   <= taken_reg && !rst;
+    word_crc_reg <= word_crc;
     if (take && state_reg == STATE_NETWORK_LOW) begin
         fresh_network_reg[31:0] <= s_axis_tdata;
     end

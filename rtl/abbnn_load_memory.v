@@ -11,8 +11,8 @@
 // The load bus writes 32 bits a cycle; abbnn_load drives it, and whoever has tables takes it as `load`:
 //   bit 76 write, 75:64 number of the memory, 63:52 slice, 51:32 address, 31:0 data.
 // A word of WIDTH bits is ceil(WIDTH / 32) slices, slice s its bits 32 * s + 31 to 32 * s; data bits beyond WIDTH are
-// dropped. A word that is written and read in the same cycle reads as anything: the core holds its stages in reset
-// while it loads.
+// dropped. A word can be read from the second cycle on after the bus had it; in the first it reads as anything. The core
+// holds its stages in reset while it loads.
 module abbnn_load_memory #(
     // Bits of a word, at least 1.
     parameter integer WIDTH = 8,
@@ -55,9 +55,18 @@ localparam integer SLICES = (WIDTH + 31) / 32;
 localparam RAM_STYLE = (STYLE == 1) ? "distributed" : (STYLE == 2) ? "block" : "auto";
 wire unused_ram_style = &{1'b0, RAM_STYLE};
 
-wire                     write = load[76] && load[75:64] == MEMORY[11:0];
-wire [ADDRESS_WIDTH-1:0] write_address = load[32 +: ADDRESS_WIDTH];
+localparam integer DATA_WIDTH = (WIDTH < 32) ? WIDTH : 32;
+
+// Which slice is written is decoded a cycle before it is: the memory's own decoder comes behind it.
+wire                     mine = load[76] && load[75:64] == MEMORY[11:0];
+reg  [ADDRESS_WIDTH-1:0] write_address_reg;
+reg  [DATA_WIDTH-1:0]    write_data_reg;
 wire                     unused_load = &{1'b0, load[51:0]};
+
+always @(posedge clk) begin
+    write_address_reg <= load[32 +: ADDRESS_WIDTH];
+    write_data_reg    <= load[DATA_WIDTH-1:0];
+end
 
 genvar s;
 generate
@@ -69,10 +78,12 @@ generate
         (* ram_style = RAM_STYLE *)
         reg [SLICE_WIDTH-1:0] slice_mem [0:DEPTH-1];
         reg [SLICE_WIDTH-1:0] slice_reg;
+        reg                   write_reg;
 
         always @(posedge clk) begin
-            if (write && load[63:52] == s) begin
-                slice_mem[write_address] <= load[SLICE_WIDTH-1:0];
+            write_reg <= mine && load[63:52] == s;
+            if (write_reg) begin
+                slice_mem[write_address_reg] <= write_data_reg[SLICE_WIDTH-1:0];
             end
         end
 

@@ -42,7 +42,10 @@ reg [39:0] header_reg;
 // Bytes of the header or of the CRC-32 to come, the next lowest, and their number less 1.
 reg [71:0] shift_reg;
 reg [3:0]  count_reg;
+// Of all bytes but crc_byte_reg, if that is one.
 reg [31:0] crc_reg;
+reg [7:0]  crc_byte_reg;
+reg        crc_step_reg;
 reg [23:0] remaining_reg;
 
 wire payload = state_reg == PAYLOAD;
@@ -55,18 +58,18 @@ assign s_axis_tready = payload && m_axis_tready;
 assign m_axis_tdata  = payload ? s_axis_tdata : shift_reg[7:0];
 assign m_axis_tvalid = shift || (payload && s_axis_tvalid);
 
-// Of a header byte in CHECK, else of a payload byte: all five bytes of a header at once would be a path of ten LUTs.
+// A header byte in CHECK, else a payload byte: all five bytes of a header at once would be a path of ten LUTs.
 wire [31:0] next_crc;
 
 abbnn_crc32 #(
     .WIDTH(8)
 ) crc_inst (
     .state(crc_reg),
-    .data(state_reg == CHECK ? header_reg[7:0] : s_axis_tdata),
+    .data(crc_byte_reg),
     .next(next_crc)
 );
 
-// The last byte of what stands in front of the CRC-32 leaves; in TURN the CRC-32 is known.
+// The last byte of what stands in front of the CRC-32 leaves; FILL and TURN wait for the CRC-32 of all bytes.
 wire        to_sum  = give && ((state_reg == HEADER && last && remaining_reg == 24'd0) ||
                                (payload && remaining_reg == 24'd1));
 always @(posedge clk) begin
@@ -77,10 +80,11 @@ always @(posedge clk) begin
     end else if (state_reg == CHECK) begin
         // Around once.
         header_reg <= {header_reg[7:0], header_reg[39:8]};
-        crc_reg    <= next_crc;
     end else if (give && payload) begin
         remaining_reg <= remaining_reg - 24'd1;
-        crc_reg       <= next_crc;
+    end
+    if (crc_step_reg) begin
+        crc_reg <= next_crc;
     end
     if (header_ready) begin
         count_reg <= 4'd4;
@@ -99,6 +103,8 @@ always @(posedge clk) begin
 end
 
 always @(posedge clk) begin
+    crc_byte_reg <= (state_reg == CHECK) ? header_reg[7:0] : s_axis_tdata;
+    crc_step_reg <= state_reg == CHECK || (give && payload);
     case (state_reg)
         IDLE: begin
             state_reg <= header_valid ? CHECK : IDLE;
@@ -107,7 +113,7 @@ always @(posedge clk) begin
             state_reg <= last ? FILL : CHECK;
         end
         FILL: begin
-            state_reg <= HEADER;
+            state_reg <= crc_step_reg ? FILL : HEADER;
         end
         HEADER: begin
             if (to_sum) begin
@@ -120,14 +126,15 @@ always @(posedge clk) begin
             state_reg <= to_sum ? TURN : PAYLOAD;
         end
         TURN: begin
-            state_reg <= SUM;
+            state_reg <= crc_step_reg ? TURN : SUM;
         end
         default: begin
             state_reg <= (give && last) ? IDLE : SUM;
         end
     endcase
     if (rst) begin
-        state_reg <= IDLE;
+        state_reg    <= IDLE;
+        crc_step_reg <= 1'b0;
     end
 end
 
