@@ -50,7 +50,7 @@ NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
 ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
 LUT_TABLE = 64
-"""Words up to which abbnn_table keeps a loadable table in LUT RAM."""
+"""Words up to which abbnn_table keeps a loadable table in LUT RAM (its STYLE)."""
 DEEP_FF = 3.2
 """Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
 STEP = 1.05
@@ -61,9 +61,14 @@ STEP = 1.05
 
 
 def boot_area(words: int) -> Area:
-    """Of abbnn_boot: a block RAM and a register a chunk, and the OR of all. Fitted to its synthesis."""
+    """Of abbnn_boot: a block RAM a chunk, a selector and a register a pair of chunks, and the OR of all pairs.
+
+    A carry cell counts as two LUTs. As many as Yosys makes of it, but for what it finds in the words.
+    """
     count = -(-words // trellis.CHUNK)
-    return Area(80 + 32 * math.ceil(max(0, count - 1) / 3), 60 + 33 * count, count) if count else Area(0, 0, 0)
+    pairs = -(-count // 2)
+    merge = -(-(pairs - 1) // 3)
+    return Area(55 + count + 32 * (pairs + merge), 47 + count + 32 * pairs, count) if count else Area(0, 0, 0)
 
 
 def load_area(configs: Sequence[StageConfig], family: Family) -> Area:

@@ -7,8 +7,10 @@ nextpnr the tests that build are skipped.
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from golden.network import load_network, network_hash, save_network
 from golden.structure import STRIDED_STEM, member
 from syn import bitstream, pnr, trellis, yosys
 from syn.boards import Board, read_boards
+from syn.outreg import use_output_registers
 from tools import rtl
 
 TOP = """
@@ -306,6 +309,31 @@ def test_tiny_fits_every_board(name) -> None:
     need = bitstream.estimate(tiny, bitstream.choose_folding(tiny, where, boot=where.boot), where, boot=where.boot).area
     assert need.lut <= where.fill * where.device.lut
     assert need.bram <= where.device.bram
+
+
+@needs_tools
+@pytest.mark.parametrize("words", [100, 513, 3000, 18601])
+def test_the_boot_rom_is_as_large_as_estimated(words, tmp_path) -> None:
+    """By itself with random words: within the few cells that Yosys shares or saves."""
+    for index, chunk in enumerate(bitstream.random_image(-(-words // trellis.CHUNK))):
+        (tmp_path / f"boot.{index:03d}.mem").write_text("".join(f"{word:08x}\n" for word in chunk.tolist()))
+    values = {"WORDS": words, "FILE": "boot"}
+    source = str(rtl.RTL / "abbnn_boot.v")
+    read, elaborate = rtl.yosys_elaboration("abbnn_boot", values, [source], defines=bitstream.DEFINES)
+    commands = [read, elaborate.replace(" -check", ""), "synth_ecp5 -nowidelut -top abbnn_boot", "write_json boot.json"]
+    subprocess.run([yosys.executable(), "-q", "-p", "; ".join(commands)], cwd=tmp_path, check=True)
+    module = json.loads((tmp_path / "boot.json").read_text())["modules"]["abbnn_boot"]
+    use_output_registers(module)
+    area = bitstream.cell_area(Counter(cell["type"] for cell in module["cells"].values()))
+    expected = bitstream.boot_area(words)
+    assert area.lut == pytest.approx(expected.lut, rel=0.03, abs=4)
+    assert area.ff == pytest.approx(expected.ff, rel=0.03, abs=4)
+    assert area.bram == expected.bram
+
+
+def test_tables_of_lut_ram_are_those_of_the_rtl() -> None:
+    (words,) = re.findall(r"\.STYLE\(\(DEPTH <= (\d+)\) \? 1 : 0\)", (rtl.RTL / "abbnn_table.v").read_text())
+    assert int(words) == bitstream.LUT_TABLE
 
 
 @needs_tools
