@@ -29,7 +29,7 @@ from export import patch
 from export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
 from export.config import StageConfig, pipeline_config
 from export.fit import fitted, with_headroom
-from export.folding import Fold, Folding, balance, check, deepened, read_folding, stages
+from export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
 from export.load_image import stage_image
 from export.mem import HEADER, header_text, layout_id
 from export.schedule import timing
@@ -74,8 +74,8 @@ def boot_area(words: int) -> Area:
 def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
-    Each slice of 32 bits is a memory of its own with a write port and an address decoder; the load bus has 77 bits a
-    stage. `family` is the area model's.
+    Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
+    and write enables in front of them; the load bus has 77 bits a stage. `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -90,6 +90,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             )
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
+            ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
@@ -139,7 +140,8 @@ def _excess(need: Area, limit: Budget) -> str:
 
 
 def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
-    """`balance` if it fits the board's share of the device, else the fastest found that does; pipelines deep.
+    """The folding balanced to the board's `cycles` a frame, or to the network's usual number if that is more, if it
+    fits the board's share of the device; else the fastest found that does. Pipelines are deep.
 
     Infeasible says why nothing fits.
 
@@ -152,21 +154,23 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
     def over(folding: Folding) -> dict[str, float]:
         return share.lacks(estimate(network, folding, where, boot=boot).area)
 
-    def balanced(target: int | None) -> dict[str, Fold] | None:
+    def balanced(target: int) -> dict[str, Fold] | None:
         try:
             return deepened(balance(network, target))
         except ValueError:
             return None
 
-    usual = balanced(None)
+    first = max(where.cycles, default_cycles(network))
+    usual = balanced(first)
     if usual is not None and not over(usual):
         return usual
     solver = Solver(network, FAMILY)
     full = Budget(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
+    slowest = solver.intervals()[-1]
     least, last = math.inf, 0
     closest = ""
     for target in solver.intervals():
-        if target < STEP * last:
+        if target < max(min(first, slowest), STEP * last):
             continue
         last = target
         even = balanced(target)
@@ -187,7 +191,6 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
                 need = estimate(network, folding, where, boot=boot).area
                 closest = f"{solution.interval} cycles a frame take {_excess(need, share)}"
             left = Budget(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
-    slowest = solver.intervals()[-1]
     closest = closest or f"{slowest} cycles a frame take {solver.shortage(slowest, full)}"
     raise Infeasible(f"{network.structure.name} does not fit {where.name} at any rate: {closest}")
 
@@ -497,8 +500,9 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 HELP = "the bitstream of a network on a board, with clock, utilisation and critical path"
 DESCRIPTION = (
-    "Export, synthesize, place, route and pack. Without --fold: the usual balanced folding if it fits the board, else "
-    "the fastest that does. Status 1 if a clock is not reached; the bitstream is there all the same."
+    "Export, synthesize, place, route and pack. With neither --fold nor --cycles: folded for the board's usual cycles "
+    "a frame if that fits, else the fastest that does. Status 1 if a clock is not reached; the bitstream is there all "
+    "the same."
 )
 
 
@@ -529,6 +533,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _without_boot(network: IntegerNetwork, where: Board) -> str:
+    """What to say of a network that does not fit with a boot ROM."""
+    try:
+        choose_folding(network, where, boot=False)
+    except Infeasible:
+        return ""
+    return "; with --no-boot it fits"
+
+
 def run(options: argparse.Namespace) -> int:
     """0, or 1 if a clock is not reached. ValueError or OSError for main to print; then no bitstream is written."""
     where = board(options.board)
@@ -549,6 +562,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             folding = choose_folding(network, where, boot=boot)
         check(network, folding)
+    except Infeasible as error:
+        raise ValueError(f"{options.network}: {error}{_without_boot(network, where) if boot else ''}") from None
     except ValueError as error:
         raise ValueError(f"{options.fold or options.network}: {error}") from None
     name = f"{options.network.stem}-{where.name}"

@@ -40,6 +40,8 @@ class Board:
     """Whether the network goes into the bitstream; else the host loads it after configuration."""
     fill: float
     """Part of the device's LUTs and flip-flops that a folding chosen here may take, the reserve included."""
+    cycles: int
+    """A frame, at least, of a folding chosen here: faster ones were seen to miss `clock_mhz`."""
     reserve: Area
     """What stands around the stages of a loadable core: the top, the link, the load bus."""
 
@@ -74,6 +76,12 @@ def _fraction(value: Any) -> float:
     return number
 
 
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"cycles {value!r} is no number from 1 on")
+    return value
+
+
 def _board(name: str, entry: Mapping[str, Any], root: Path) -> Board:
     known = devices()
     if entry["device"] not in known:
@@ -94,6 +102,7 @@ def _board(name: str, entry: Mapping[str, Any], root: Path) -> Board:
         tuple(entry["clocks_mhz"]),
         bool(entry["boot"]),
         _fraction(entry["fill"]),
+        _positive(entry["cycles"]),
         Area(**{key: float(entry["reserve"][key]) for key in Area._fields}),
     )
 

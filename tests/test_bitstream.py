@@ -20,7 +20,7 @@ from random_network import random_network
 
 from export import patch
 from export.area import Area
-from export.folding import Fold, balance, deepened, to_json
+from export.folding import Fold, balance, cycles, deepened, stages, to_json
 from export.load_image import load_image
 from golden.network import load_network, network_hash, save_network
 from golden.structure import STRIDED_STEM, member
@@ -286,7 +286,8 @@ def test_too_big_is_said_before_synthesis(tmp_path, monkeypatch) -> None:
 
 def test_a_folding_is_found_or_refused(tmp_path) -> None:
     where = small_board(tmp_path)
-    assert bitstream.choose_folding(NETWORK, where) == deepened(balance(NETWORK))
+    assert bitstream.choose_folding(NETWORK, where) == deepened(balance(NETWORK, where.cycles))
+    assert bitstream.choose_folding(NETWORK, replace(where, cycles=1)) == deepened(balance(NETWORK))
     tight = replace(where, fill=0.5)
     chosen = bitstream.choose_folding(NETWORK, tight)
     need = bitstream.estimate(NETWORK, chosen, tight).area
@@ -306,7 +307,9 @@ def test_a_folding_is_found_or_refused(tmp_path) -> None:
 def test_tiny_fits_every_board(name) -> None:
     tiny = load_network(rtl.ROOT / "models" / "tiny.safetensors")
     where = read_boards()[name]
-    need = bitstream.estimate(tiny, bitstream.choose_folding(tiny, where, boot=where.boot), where, boot=where.boot).area
+    folding = bitstream.choose_folding(tiny, where, boot=where.boot)
+    assert max(cycles(stage, folding[stage.name]) for stage in stages(tiny)) >= where.cycles
+    need = bitstream.estimate(tiny, folding, where, boot=where.boot).area
     assert need.lut <= where.fill * where.device.lut
     assert need.bram <= where.device.bram
 
@@ -391,6 +394,10 @@ def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
         run(monkeypatch, where, net, "--fold", str(tmp_path / "fold.json"))
     with pytest.raises(ValueError, match=r"net\.safetensors: 0 cycles a frame: "):
         run(monkeypatch, where, net, "--cycles", "0")
+    with pytest.raises(ValueError, match=r"net\.safetensors: small does not fit small at any rate: .*takes most, 1$"):
+        run(monkeypatch, replace(where, reserve=Area(0, 0, 56)), net)
+    with pytest.raises(ValueError, match=r"block RAM too many .*; with --no-boot it fits$"):
+        run(monkeypatch, replace(where, boot=True, reserve=Area(0, 0, 53)), net)
     with pytest.raises(ValueError, match=r"gone\.v is missing"):
         run(monkeypatch, replace(where, sources=(tmp_path / "gone.v",)), net)
     assert not list(tmp_path.glob("**/*.bit"))

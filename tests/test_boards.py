@@ -67,6 +67,7 @@ def test_the_hash_is_that_of_all_sources(tmp_path) -> None:
         ({"device": "ecp5-99k"}, "no device ecp5-99k"),
         ({"clock_mhz": 60}, "clock_mhz 60 is none of clocks_mhz"),
         ({"fill": 0}, "fill 0 is not in"),
+        ({"cycles": 0}, "cycles 0 is no number"),
         ({"reserve": {"lut": 1, "ff": 1}}, "bram"),
         ({"top": None}, "top None is no name"),
     ],
