@@ -165,7 +165,8 @@ end
 
 abbnn_fifo #(
     .DATA_WIDTH(9),
-    .DEPTH(RX_BYTES)
+    .DEPTH(RX_BYTES - 1),
+    .DEEP(1)
 ) receive_inst (
     .clk(clk),
     .rst(rst),

@@ -11,9 +11,9 @@
 // first; at the end the CRC-32 of all words before it, tlast on it.
 //
 // A load with another magic or layout is refused: nothing is written. Any other waits for `idle`, with hold high so that
-// no frame begins, and then writes as it comes, one word a cycle, with load_rst high. From then on the tables are those
-// of a good load or none: after a wrong CRC, or an end that is early or late, ready stays low until a good load.
-// What follows a fault is taken and dropped up to its tlast. s_axis waits a cycle after the magic and after the layout.
+// no frame begins, and then writes as it comes, with load_rst high. From then on the tables are those of a good load or
+// none: after a wrong CRC, or an end that is early or late, ready stays low until a good load. What follows a fault is
+// taken and dropped up to its tlast. A word every four cycles: the CRC-32 takes a byte a cycle.
 //
 // load is a register (abbnn_load_memory says what it holds). load_rst stays high for DRAIN cycles after the last write, for
 // the bus to reach the last stage and its tables to be read again.
@@ -88,10 +88,9 @@ reg [15:0] loads_reg;
 reg [15:0] errors_reg;
 
 reg        idle_reg;
-reg        taken_reg;
-reg        hashed_reg;
-// CRC-32 is linear: that of a word by itself, a cycle later that of all words up to it.
-reg [31:0] word_crc_reg;
+// Bytes of the last word that are not yet in crc_reg, the lowest next, and a 1 for each.
+reg [31:0] hash_reg;
+reg [3:0]  left_reg;
 reg [31:0] crc_reg;
 reg [63:0] fresh_network_reg;
 reg [63:0] network_reg;
@@ -108,8 +107,7 @@ wire        slice_last = slice_reg == last_slice_reg;
 wire        drained = drain_reg == LAST_DRAIN[7:0];
 // That of the last cycle.
 wire [31:0] word = bus_reg[31:0];
-wire [31:0] word_crc;
-wire [31:0] crc_shifted;
+wire [31:0] crc_next;
 
 assign s_axis_tready = tready_reg;
 assign hold          = loading_reg || !ready_reg;
@@ -122,19 +120,11 @@ assign loads         = loads_reg;
 assign errors        = errors_reg;
 
 abbnn_crc32 #(
-    .WIDTH(32)
-) word_crc_inst (
-    .state(32'd0),
-    .data(word),
-    .next(word_crc)
-);
-
-abbnn_crc32 #(
-    .WIDTH(32)
+    .WIDTH(8)
 ) crc_inst (
     .state(crc_reg),
-    .data(32'd0),
-    .next(crc_shifted)
+    .data(hash_reg[7:0]),
+    .next(crc_next)
 );
 
 always @* begin
@@ -158,7 +148,7 @@ always @* begin
     case (state_reg)
         STATE_CHECK_MAGIC:     state_next = (word == MAGIC) ? STATE_LAYOUT : STATE_DISCARD;
         STATE_CHECK_LAYOUT:    state_next = (word == LAYOUT) ? STATE_NETWORK_LOW : STATE_DISCARD;
-        STATE_CHECK_CRC:       state_next = (taken_reg || hashed_reg) ? STATE_CHECK_CRC :
+        STATE_CHECK_CRC:       state_next = left_reg[0] ? STATE_CHECK_CRC :
                                             (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
         STATE_WAIT:            state_next = idle_reg ? STATE_MEMORY : STATE_WAIT;
         STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
@@ -170,7 +160,8 @@ wire finished = drained && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
 
 always @(posedge clk) begin
     state_reg  <= state_next;
-    tready_reg <= !state_next[3];
+    // The next word may come with the last byte of this one.
+    tready_reg <= !state_next[3] && !take && !left_reg[2];
     drain_reg  <= (state_reg == STATE_GOOD || state_reg == STATE_BAD) ? drain_reg + 8'd1 : 8'd0;
     write_reg  <= take && state_reg == STATE_DATA;
     if (state_next == STATE_WAIT) begin
@@ -211,14 +202,20 @@ always @(posedge clk) begin
 end
 
 always @(posedge clk) begin
-    if (state_reg == STATE_GOOD || state_reg == STATE_BAD || rst) begin
-        crc_reg <= 32'hffffffff;
-    end else if (hashed_reg) begin
-        crc_reg <= crc_shifted ^ word_crc_reg;
+    if (take) begin
+        hash_reg <= s_axis_tdata;
+        left_reg <= 4'b1111;
+    end else begin
+        hash_reg <= {8'd0, hash_reg[31:8]};
+        left_reg <= {1'b0, left_reg[3:1]};
     end
-    taken_reg    <= take && !rst;
-    hashed_reg   <= taken_reg && !rst;
-    word_crc_reg <= word_crc;
+    if (left_reg[0]) begin
+        crc_reg <= crc_next;
+    end
+    if (state_reg == STATE_GOOD || state_reg == STATE_BAD || rst) begin
+        left_reg <= 4'b0000;
+        crc_reg  <= 32'hffffffff;
+    end
     if (take && state_reg == STATE_NETWORK_LOW) begin
         fresh_network_reg[31:0] <= s_axis_tdata;
     end

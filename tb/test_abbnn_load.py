@@ -46,7 +46,7 @@ async def writes(dut):
         assert not seen, "written before the core is idle"
         before = int(dut.loads.value)
         dut.idle.value = 1
-        for _ in range(4 * len(case["words"]) + 100):
+        for _ in range(8 * len(case["words"]) + 100):
             await FallingEdge(dut.clk)
             if int(dut.loads.value) != before:
                 break
