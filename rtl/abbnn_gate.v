@@ -26,6 +26,8 @@ module abbnn_gate (
 );
 
 reg        inside_reg;
+// Counted a cycle late.
+reg        start_reg;
 reg [15:0] flight_reg;
 
 wire open  = inside_reg || !hold;
@@ -34,17 +36,19 @@ wire start = take && !inside_reg;
 
 assign m_axis_tvalid = s_axis_tvalid && open;
 assign s_axis_tready = m_axis_tready && open;
-assign idle          = !inside_reg && flight_reg == 16'd0;
+assign idle          = !inside_reg && !start_reg && flight_reg == 16'd0;
 
 always @(posedge clk) begin
     if (take) begin
         inside_reg <= !s_axis_tlast;
     end
-    if (start != done) begin
-        flight_reg <= start ? flight_reg + 16'd1 : flight_reg - 16'd1;
+    start_reg <= start;
+    if (start_reg != done) begin
+        flight_reg <= start_reg ? flight_reg + 16'd1 : flight_reg - 16'd1;
     end
     if (rst) begin
         inside_reg <= 1'b0;
+        start_reg  <= 1'b0;
         flight_reg <= 16'd0;
     end
 end

@@ -84,6 +84,7 @@ reg        load_rst_reg;
 reg        ready_reg;
 reg        loading_reg;
 reg [7:0]  drain_reg;
+reg        finished_reg;
 reg [15:0] loads_reg;
 reg [15:0] errors_reg;
 
@@ -104,7 +105,6 @@ reg [75:0] bus_reg;
 
 wire        take = s_axis_tvalid && tready_reg;
 wire        slice_last = slice_reg == last_slice_reg;
-wire        drained = drain_reg == LAST_DRAIN[7:0];
 // That of the last cycle.
 wire [31:0] word = bus_reg[31:0];
 wire [31:0] crc_next;
@@ -151,18 +151,17 @@ always @* begin
         STATE_CHECK_CRC:       state_next = left_reg[0] ? STATE_CHECK_CRC :
                                             (crc_reg == RESIDUE) ? STATE_GOOD : STATE_BAD;
         STATE_WAIT:            state_next = idle_reg ? STATE_MEMORY : STATE_WAIT;
-        STATE_GOOD, STATE_BAD: state_next = drained ? STATE_MAGIC : state_reg;
+        STATE_GOOD, STATE_BAD: state_next = finished_reg ? STATE_MAGIC : state_reg;
         default: ;
     endcase
 end
-
-wire finished = drained && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
 
 always @(posedge clk) begin
     state_reg  <= state_next;
     // The next word may come with the last byte of this one.
     tready_reg <= !state_next[3] && !take && !left_reg[2];
     drain_reg  <= (state_reg == STATE_GOOD || state_reg == STATE_BAD) ? drain_reg + 8'd1 : 8'd0;
+    finished_reg <= drain_reg == LAST_DRAIN[7:0] && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
     write_reg  <= take && state_reg == STATE_DATA;
     if (state_next == STATE_WAIT) begin
         loading_reg <= 1'b1;
@@ -173,24 +172,25 @@ always @(posedge clk) begin
         load_rst_reg <= 1'b1;
         ready_reg    <= 1'b0;
     end
-    if (finished) begin
+    if (finished_reg) begin
         load_rst_reg <= 1'b0;
         loading_reg  <= 1'b0;
     end
-    if (finished && state_reg == STATE_GOOD) begin
+    if (finished_reg && state_reg == STATE_GOOD) begin
         ready_reg   <= 1'b1;
         network_reg <= fresh_network_reg;
         if (loads_reg != 16'hffff) begin
             loads_reg <= loads_reg + 16'd1;
         end
     end
-    if (finished && state_reg == STATE_BAD && errors_reg != 16'hffff) begin
+    if (finished_reg && state_reg == STATE_BAD && errors_reg != 16'hffff) begin
         errors_reg <= errors_reg + 16'd1;
     end
     if (rst) begin
         state_reg    <= STATE_MAGIC;
         tready_reg   <= 1'b0;
         idle_reg     <= 1'b0;
+        finished_reg <= 1'b0;
         write_reg    <= 1'b0;
         loading_reg  <= 1'b0;
         load_rst_reg <= 1'b0;
