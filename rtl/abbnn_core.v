@@ -424,36 +424,22 @@ wire        kept_tvalid;
 wire        kept_tready;
 wire        kept_tlast;
 
-// Keeps the head from the verdicts and from who takes the scores.
-abbnn_skid #(
-    .DATA_WIDTH(33)
-) skid_inst (
-    .clk(clk),
-    .rst(core_rst),
-    .s_axis_tdata({score_tlast, score_tdata}),
-    .s_axis_tvalid(score_tvalid),
-    .s_axis_tready(score_tready),
-    .m_axis_tdata({kept_tlast, kept_tdata}),
-    .m_axis_tvalid(kept_tvalid),
-    .m_axis_tready(kept_tready)
-);
-
 abbnn_drop #(
     .DATA_WIDTH(32)
 ) drop_inst (
     .clk(clk),
     .rst(core_rst),
-    .s_axis_tdata(kept_tdata),
-    .s_axis_tvalid(kept_tvalid),
-    .s_axis_tready(kept_tready),
-    .s_axis_tlast(kept_tlast),
+    .s_axis_tdata(score_tdata),
+    .s_axis_tvalid(score_tvalid),
+    .s_axis_tready(score_tready),
+    .s_axis_tlast(score_tlast),
     .s_status_tdata(verdict_out_tdata),
     .s_status_tvalid(verdict_out_tvalid),
     .s_status_tready(verdict_out_tready),
-    .m_axis_tdata(m_axis_tdata),
-    .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready),
-    .m_axis_tlast(m_axis_tlast),
+    .m_axis_tdata(kept_tdata),
+    .m_axis_tvalid(kept_tvalid),
+    .m_axis_tready(kept_tready),
+    .m_axis_tlast(kept_tlast),
     .frames(status_frames)
 );
 
@@ -462,6 +448,19 @@ always @(posedge clk) begin
 end
 
 assign status_stalled = {{62-BLOCKS{1'b0}}, score_tvalid && !score_tready, stream_tvalid & ~stream_tready};
+
+abbnn_skid #(
+    .DATA_WIDTH(33)
+) skid_inst (
+    .clk(clk),
+    .rst(core_rst),
+    .s_axis_tdata({kept_tlast, kept_tdata}),
+    .s_axis_tvalid(kept_tvalid),
+    .s_axis_tready(kept_tready),
+    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
+    .m_axis_tvalid(m_axis_tvalid),
+    .m_axis_tready(m_axis_tready)
+);
 
 endmodule
 

@@ -23,21 +23,26 @@ async def writes(dut):
     dut.idle.value = 0
     await bench.reset()
     assert int(dut.hold.value) == 1
-    seen = []
+    seen, at = [], []
+    cycle = 0
 
     async def watch():
+        nonlocal cycle
         while True:
             await FallingEdge(dut.clk)
+            cycle += 1
             bus = int(dut.load.value) if dut.load.value[76] == "1" else 0
             if bus >> 76:
                 assert int(dut.load_rst.value) == 1
                 assert int(dut.ready.value) == 0
+                at.append(cycle)
                 seen.append((bus >> 64 & 0xFFF, bus >> 32 & 0xFFFFF, bus >> 52 & 0xFFF, bus & 0xFFFFFFFF))
 
     cocotb.start_soon(watch())
     for stall in (0.0, 0.5):
         bench.stall(stall, 0)
         seen.clear()
+        at.clear()
         dut.idle.value = 0
         bench.send(case["words"], "s_axis")
         await ClockCycles(dut.clk, 60)
@@ -55,6 +60,8 @@ async def writes(dut):
         assert int(dut.load_rst.value) == 0
         assert int(dut.network.value) == int(case["network"])
         assert seen == [tuple(int(x) for x in write) for write in case["writes"]]
+        if not stall:
+            assert np.diff(at).min() == 4, "a word every four cycles"
     assert int(dut.loads.value) == 2
     assert int(dut.errors.value) == 0
 
