@@ -257,16 +257,32 @@ wire verdict_out_tdata;
 wire verdict_out_tvalid;
 wire verdict_out_tready;
 
-abbnn_fifo #(
-    .DATA_WIDTH(1),
-    .DEPTH(STATUS_DEPTH),
-    .DEEP(1)
-) status_fifo_inst (
+wire verdict_kept_tdata;
+wire verdict_kept_tvalid;
+wire verdict_kept_tready;
+
+abbnn_skid #(
+    .DATA_WIDTH(1)
+) verdict_skid_inst (
     .clk(clk),
     .rst(core_rst),
     .s_axis_tdata(verdict_tdata),
     .s_axis_tvalid(verdict_tvalid),
     .s_axis_tready(verdict_tready),
+    .m_axis_tdata(verdict_kept_tdata),
+    .m_axis_tvalid(verdict_kept_tvalid),
+    .m_axis_tready(verdict_kept_tready)
+);
+
+abbnn_fifo #(
+    .DATA_WIDTH(1),
+    .DEPTH(STATUS_DEPTH)
+) status_fifo_inst (
+    .clk(clk),
+    .rst(core_rst),
+    .s_axis_tdata(verdict_kept_tdata),
+    .s_axis_tvalid(verdict_kept_tvalid),
+    .s_axis_tready(verdict_kept_tready),
     .m_axis_tdata(verdict_out_tdata),
     .m_axis_tvalid(verdict_out_tvalid),
     .m_axis_tready(verdict_out_tready)

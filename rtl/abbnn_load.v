@@ -88,6 +88,7 @@ reg        finished_reg;
 reg [15:0] loads_reg;
 reg [15:0] errors_reg;
 
+reg        hold_reg;
 reg        idle_reg;
 // Bytes of the last word that are not yet in crc_reg, the lowest next, and a 1 for each.
 reg [31:0] hash_reg;
@@ -110,7 +111,7 @@ wire [31:0] word = bus_reg[31:0];
 wire [31:0] crc_next;
 
 assign s_axis_tready = tready_reg;
-assign hold          = loading_reg || !ready_reg;
+assign hold          = hold_reg;
 assign load_rst      = load_rst_reg;
 assign load          = {write_reg, bus_reg};
 assign ready         = ready_reg;
@@ -166,8 +167,9 @@ always @(posedge clk) begin
     if (state_next == STATE_WAIT) begin
         loading_reg <= 1'b1;
     end
+    hold_reg <= loading_reg || !ready_reg;
     // As it was with hold high.
-    idle_reg <= idle && loading_reg;
+    idle_reg <= idle && hold_reg;
     if (state_reg == STATE_WAIT && idle_reg) begin
         load_rst_reg <= 1'b1;
         ready_reg    <= 1'b0;
@@ -189,6 +191,7 @@ always @(posedge clk) begin
     if (rst) begin
         state_reg    <= STATE_MAGIC;
         tready_reg   <= 1'b0;
+        hold_reg     <= 1'b1;
         idle_reg     <= 1'b0;
         finished_reg <= 1'b0;
         write_reg    <= 1'b0;

@@ -56,6 +56,7 @@ async def writes(dut):
             if int(dut.loads.value) != before:
                 break
         assert int(dut.ready.value) == 1
+        await FallingEdge(dut.clk)
         assert int(dut.hold.value) == 0
         assert int(dut.load_rst.value) == 0
         assert int(dut.network.value) == int(case["network"])
