@@ -324,6 +324,20 @@ def _net(module: Mapping[str, Any], name: str) -> list[Net]:
     raise UnreadableError(f"signal {name} is gone")
 
 
+def _whole(module: Mapping[str, Any], net: list[Net], width: int) -> list[Net]:
+    """`net`, or the signal of `width` bits that begins with it. UnreadableError if there is none.
+
+    Of two names for a register Yosys' wreduce may leave one with its lower bits only.
+    """
+    if len(net) == width:
+        return net
+    for signal in module["netnames"].values():
+        bits: list[Net] = signal["bits"]
+        if len(bits) == width and bits[: len(net)] == net:
+            return bits
+    raise UnreadableError(f"only {len(net)} bits of {width} have a name")
+
+
 def _file(module: Mapping[str, Any], parameter: str) -> str:
     """A text parameter's value; Yosys gives one that was computed as the bits of its characters."""
     text: str = module.get("parameter_default_values", {}).get(parameter, "")
@@ -339,7 +353,7 @@ def read_back(module: Mapping[str, Any], read: Read, words: Sequence[int], width
     cone = Cone(module, constants)
     expected = np.array([[word >> bit & 1 for bit in range(width)] for word in words], np.uint8)
     try:
-        word = _net(module, read.word)
+        word = _whole(module, _net(module, read.word), width)
         for name in read.addresses:  # a single word has none; logic may have taken in one of two
             with contextlib.suppress(UnreadableError):
                 for position, net in enumerate(_net(module, name)):

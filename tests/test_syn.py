@@ -28,7 +28,7 @@ from syn.__main__ import main
 from syn.area import Measurement, Module, StageArea, faults, measure, measure_all, memory_summary, stage_designs
 from syn.calibrate import SOURCES, Plan, kept, plan, run, write
 from syn.cells import FAMILIES, ROLES, Resources, owner, role_of
-from syn.memory import UNDEFINED, MemoryReport, _lookup, memories, reads
+from syn.memory import UNDEFINED, MemoryReport, UnreadableError, _lookup, _whole, memories, reads
 from syn.yosys import CORE, Design, Synthesis, carry_only, executable, own_cells, source_name, synthesise
 from tools import rtl
 
@@ -212,6 +212,15 @@ def test_a_cut_address_line_is_no_equality(deep) -> None:
     report = report_of(family, broken, contents)
     assert report.check.startswith("not read back")
     assert report.wrong
+
+
+def test_a_register_whose_name_lost_its_upper_bits_is_found_by_another() -> None:
+    """Yosys' wreduce shortens one of two names of a register; a name that is no longer whole must not be compared."""
+    module = {"netnames": {"weight_reg": {"bits": [2, 3]}, "other": {"bits": [4, 3, 2]}, "word": {"bits": [2, 3, 4]}}}
+    assert _whole(module, [2, 3], 2) == [2, 3]
+    assert _whole(module, [2, 3], 3) == [2, 3, 4]
+    with pytest.raises(UnreadableError, match="only 2 bits of 4 have a name"):
+        _whole(module, [2, 3], 4)
 
 
 @needs_yosys
