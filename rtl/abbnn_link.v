@@ -165,7 +165,7 @@ end
 
 abbnn_fifo #(
     .DATA_WIDTH(9),
-    .DEPTH(RX_BYTES - 1),
+    .DEPTH(RX_BYTES - 1),  // and a word more for DEEP
     .DEEP(1)
 ) receive_inst (
     .clk(clk),
