@@ -23,7 +23,7 @@ INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-
 CORE = "abbnn_core"
 STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
 """The modules that `abbnn_core` is put together from; each is synthesised by itself."""
-FORMAT = 1
+FORMAT = 2
 """Of what is kept of a run; another one makes older results unusable."""
 
 
