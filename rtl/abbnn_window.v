@@ -159,8 +159,9 @@ generate
         wire step_last = step_reg == LAST_STEP[STEP_WIDTH-1:0];
         wire center_last = center_reg == LAST_CENTER[ROW_WIDTH-1:0];
         wire in_map = step_reg < WIDTH[STEP_WIDTH-1:0];
-        wire written = (need_reg < held_reg) || (need_reg == held_reg && read_address_reg < write_address_reg);
-        wire read = enable && (written || !in_map);
+        // The column's beats of the lowest row are written, or it is padding.
+        wire can_read;
+        wire read = enable && can_read;
         wire row_read = read && group_last && step_last;
 
         // Both before row_read is known, which comes last.
@@ -215,6 +216,51 @@ generate
         reg [BANK_WIDTH-1:0] next_need_reg;
 
         assign held_less = held_more - release_reg;
+
+        if (DEEP == 0) begin : gen_can_read
+            assign can_read = (need_reg < held_reg) || !in_map
+                           || (need_reg == held_reg && read_address_reg < write_address_reg);
+        end else begin : gen_can_read_ahead
+            // The same as a register: all but `read` and `write`, which come late, is compared a cycle ahead.
+            localparam integer LAST_COLUMN = WIDTH - 1;
+            localparam integer ONE = 1;
+
+            reg                     can_read_reg;
+            // Where the lowest row that is read is the one being written: its beats that are written and not read.
+            reg [ADDRESS_WIDTH-1:0] ahead_reg;
+
+            wire some = ahead_reg != {ADDRESS_WIDTH{1'b0}};
+            wire more = some && ahead_reg != ONE[ADDRESS_WIDTH-1:0];
+            wire begun = write_address_reg != {ADDRESS_WIDTH{1'b0}};
+            wire [BANK_WIDTH-1:0] held_then = held_reg - release_reg;
+
+            wire in_time = need_reg < held_reg;
+            wire same_row = need_reg == held_reg;
+            wire in_time_then = next_need_reg < held_then;
+            wire same_row_then = next_need_reg == held_then;
+            wire stays_in_map = in_map && !(group_last && step_reg == LAST_COLUMN[STEP_WIDTH-1:0]);
+
+            wire can_wait = in_time || !in_map || (same_row && (some || write));
+            wire can_step = in_time || !stays_in_map || (same_row && (more || write));
+            wire can_begin = in_time_then || (same_row_then && (begun || write));
+
+            assign can_read = can_read_reg;
+
+            always @(posedge clk) begin
+                can_read_reg <= !read ? can_wait : (group_last && step_last) ? can_begin : can_step;
+                if (row_written) begin
+                    ahead_reg <= {ADDRESS_WIDTH{1'b0}};
+                end else if (row_read) begin
+                    ahead_reg <= write ? write_address_reg + 1'b1 : write_address_reg;
+                end else if (read != write) begin
+                    ahead_reg <= write ? ahead_reg + 1'b1 : ahead_reg - 1'b1;
+                end
+                if (rst) begin
+                    can_read_reg <= 1'b0;
+                    ahead_reg    <= {ADDRESS_WIDTH{1'b0}};
+                end
+            end
+        end
 
         always @(posedge clk) begin
             release_reg   <= release_count[BANK_WIDTH-1:0];
