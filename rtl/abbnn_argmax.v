@@ -47,7 +47,8 @@ generate
     end
 endgenerate
 
-reg [M_WIDTH-1:0]     data_reg;
+// The last score, until it or the index behind it has left.
+reg [SCORE_WIDTH-1:0] score_reg;
 reg                   valid_reg;
 reg                   last_reg;
 
@@ -56,6 +57,9 @@ reg [CLASS_WIDTH-1:0] class_reg;
 reg [SCORE_WIDTH-1:0] best_reg;
 reg [CLASS_WIDTH-1:0] best_class_reg;
 reg                   index_next_reg;
+// score_reg holds the score of that class since this cycle, and is not yet compared.
+reg                   fresh_reg;
+reg [CLASS_WIDTH-1:0] fresh_class_reg;
 
 wire [M_WIDTH-1:0] score;
 wire [M_WIDTH-1:0] index;
@@ -63,18 +67,20 @@ wire [M_WIDTH-1:0] index;
 wire advance    = m_axis_tready || !valid_reg;
 wire step       = advance && !index_next_reg && s_axis_tvalid;
 wire class_last = class_reg == LAST_CLASS[CLASS_WIDTH-1:0];
-wire better     = class_reg == {CLASS_WIDTH{1'b0}} || $signed(s_axis_tdata) > $signed(best_reg);
+// A comparison is long enough by itself: it begins at registers, and knows nothing of the handshake.
+wire better     = fresh_reg && (fresh_class_reg == {CLASS_WIDTH{1'b0}}
+                                || $signed(score_reg) > $signed(best_reg));
 
 assign s_axis_tready = advance && !index_next_reg;
-assign m_axis_tdata  = data_reg;
+assign m_axis_tdata  = last_reg ? index : score;
 assign m_axis_tvalid = valid_reg;
 assign m_axis_tlast  = last_reg;
 
 generate
     if (M_WIDTH > SCORE_WIDTH) begin : gen_extend_score
-        assign score = {{M_WIDTH-SCORE_WIDTH{s_axis_tdata[SCORE_WIDTH-1]}}, s_axis_tdata};
+        assign score = {{M_WIDTH-SCORE_WIDTH{score_reg[SCORE_WIDTH-1]}}, score_reg};
     end else begin : gen_score
-        assign score = s_axis_tdata;
+        assign score = score_reg;
     end
     if (M_WIDTH > CLASS_WIDTH) begin : gen_extend_index
         assign index = {{M_WIDTH-CLASS_WIDTH{1'b0}}, best_class_reg};
@@ -85,14 +91,16 @@ endgenerate
 
 always @(posedge clk) begin
     if (step) begin
-        class_reg <= class_last ? {CLASS_WIDTH{1'b0}} : class_reg + 1'b1;
-        if (better) begin
-            best_reg       <= s_axis_tdata;
-            best_class_reg <= class_reg;
-        end
+        class_reg       <= class_last ? {CLASS_WIDTH{1'b0}} : class_reg + 1'b1;
+        fresh_class_reg <= class_reg;
+    end
+    fresh_reg <= step;
+    if (better) begin
+        best_reg       <= score_reg;
+        best_class_reg <= fresh_class_reg;
     end
     if (advance) begin
-        data_reg       <= index_next_reg ? index : score;
+        score_reg      <= s_axis_tdata;
         valid_reg      <= index_next_reg || s_axis_tvalid;
         last_reg       <= index_next_reg;
         index_next_reg <= step && class_last;
