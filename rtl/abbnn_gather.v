@@ -68,7 +68,7 @@ wire leave_end = flush && !older_valid_reg && newer_valid_reg && end_good;
 
 wire [WIDTH-1:0] beat = {byte_reg, part_reg};
 
-assign s_axis_tready = !end_valid && !byte_valid_reg;
+assign s_axis_tready = !byte_valid_reg;
 assign end_ready     = flush && !older_valid_reg && !newer_valid_reg;
 assign m_axis_tdata  = data_reg;
 assign m_axis_tvalid = valid_reg;
@@ -98,9 +98,10 @@ always @(posedge clk) begin
         newer_reg <= beat;
         older_reg <= newer_reg;
     end
-    if (leave || leave_end) begin
-        data_reg <= leave ? older_reg : newer_reg;
-        last_reg <= flush && (!leave || !end_good);
+    // What leaves meets valid_reg low, so that these may follow the registers in front of them until then.
+    if (!valid_reg) begin
+        data_reg <= older_valid_reg ? older_reg : newer_reg;
+        last_reg <= flush && (!older_valid_reg || !end_good);
     end
 end
 

@@ -89,6 +89,9 @@ reg [15:0] loads_reg;
 reg [15:0] errors_reg;
 
 reg        hold_reg;
+// `idle` and `hold` in one cycle; whether both were high.
+reg        idle_then_reg;
+reg        hold_then_reg;
 reg        idle_reg;
 // Bytes of the last word that are not yet in crc_reg, the lowest next, and a 1 for each.
 reg [31:0] hash_reg;
@@ -101,6 +104,8 @@ reg [11:0] last_slice_reg;
 reg [11:0] slice_reg;
 reg [19:0] last_address_reg;
 reg [19:0] address_reg;
+// The next word of data is the memory's last: settled long before that word comes.
+reg        data_last_reg;
 reg        write_reg;
 reg [75:0] bus_reg;
 
@@ -137,7 +142,7 @@ always @* begin
         STATE_NETWORK_HIGH: state_next = STATE_WAIT;
         STATE_MEMORY:       state_next = STATE_DEPTH;
         STATE_DEPTH:        state_next = STATE_DATA;
-        STATE_DATA:         state_next = (slice_last && address_reg == last_address_reg) ? STATE_MEMORY : STATE_DATA;
+        STATE_DATA:         state_next = data_last_reg ? STATE_MEMORY : STATE_DATA;
         default: ;
     endcase
     if (s_axis_tlast) begin
@@ -164,12 +169,13 @@ always @(posedge clk) begin
     drain_reg  <= (state_reg == STATE_GOOD || state_reg == STATE_BAD) ? drain_reg + 8'd1 : 8'd0;
     finished_reg <= drain_reg == LAST_DRAIN[7:0] && (state_reg == STATE_GOOD || state_reg == STATE_BAD);
     write_reg  <= take && state_reg == STATE_DATA;
-    if (state_next == STATE_WAIT) begin
+    if (state_reg == STATE_WAIT) begin
         loading_reg <= 1'b1;
     end
     hold_reg <= loading_reg || !ready_reg;
-    // As it was with hold high.
-    idle_reg <= idle && hold_reg;
+    idle_then_reg <= idle;
+    hold_then_reg <= hold_reg;
+    idle_reg      <= idle_then_reg && hold_then_reg;
     if (state_reg == STATE_WAIT && idle_reg) begin
         load_rst_reg <= 1'b1;
         ready_reg    <= 1'b0;
@@ -189,18 +195,19 @@ always @(posedge clk) begin
         errors_reg <= errors_reg + 16'd1;
     end
     if (rst) begin
-        state_reg    <= STATE_MAGIC;
-        tready_reg   <= 1'b0;
-        hold_reg     <= 1'b1;
-        idle_reg     <= 1'b0;
-        finished_reg <= 1'b0;
-        write_reg    <= 1'b0;
-        loading_reg  <= 1'b0;
-        load_rst_reg <= 1'b0;
-        ready_reg    <= 1'b0;
-        network_reg  <= 64'd0;
-        loads_reg    <= 16'd0;
-        errors_reg   <= 16'd0;
+        state_reg     <= STATE_MAGIC;
+        tready_reg    <= 1'b0;
+        hold_reg      <= 1'b1;
+        hold_then_reg <= 1'b0;
+        idle_reg      <= 1'b0;
+        finished_reg  <= 1'b0;
+        write_reg     <= 1'b0;
+        loading_reg   <= 1'b0;
+        load_rst_reg  <= 1'b0;
+        ready_reg     <= 1'b0;
+        network_reg   <= 64'd0;
+        loads_reg     <= 16'd0;
+        errors_reg    <= 16'd0;
     end
 end
 
@@ -238,6 +245,7 @@ always @(posedge clk) begin
         slice_reg   <= slice_last ? 12'd0 : slice_reg + 12'd1;
         address_reg <= slice_last ? address_reg + 20'd1 : address_reg;
     end
+    data_last_reg <= slice_last && address_reg == last_address_reg;
     bus_reg <= {memory_reg, slice_reg, address_reg, s_axis_tdata};
 end
 
