@@ -83,6 +83,9 @@ wire pick_credit = pick && !answer_valid && due_reg;
 wire pick_result = pick && !answer_valid && !due_reg && !hold && s_tag_tvalid && s_axis_tvalid;
 
 wire       header_ready;
+wire       taken_tready;
+wire [31:0] word_tdata;
+wire       word_tvalid;
 wire       word_tready;
 wire [7:0] byte_tdata;
 wire       byte_tvalid;
@@ -90,7 +93,7 @@ wire       payload_tready;
 
 assign answer_ready  = pick_answer;
 assign s_tag_tready  = pick_result;
-assign s_axis_tready = open_reg && word_tready;
+assign s_axis_tready = open_reg && taken_tready;
 assign idle          = !result_reg;
 
 always @(posedge clk) begin
@@ -109,7 +112,8 @@ always @(posedge clk) begin
         tag_reg    <= s_tag_tdata;
         length_reg <= RESULT_BYTES[23:0];
     end else if (payload_tready) begin
-        data_reg <= {8'd0, data_reg[127:8]};
+        // Around, as zeros would be a reset that hangs on the line's ready.
+        data_reg <= {data_reg[7:0], data_reg[127:8]};
     end
     growth_reg <= consumed - reported_reg;
 end
@@ -149,6 +153,20 @@ always @(posedge clk) begin
     end
 end
 
+// The line's ready ends here: behind s_axis stands a core.
+abbnn_skid #(
+    .DATA_WIDTH(32)
+) word_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(s_axis_tdata),
+    .s_axis_tvalid(s_axis_tvalid && open_reg),
+    .s_axis_tready(taken_tready),
+    .m_axis_tdata(word_tdata),
+    .m_axis_tvalid(word_tvalid),
+    .m_axis_tready(word_tready)
+);
+
 abbnn_resize #(
     .LANE_WIDTH(8),
     .S_LANES(4),
@@ -156,8 +174,8 @@ abbnn_resize #(
 ) bytes_inst (
     .clk(clk),
     .rst(rst),
-    .s_axis_tdata(s_axis_tdata),
-    .s_axis_tvalid(s_axis_tvalid && open_reg),
+    .s_axis_tdata(word_tdata),
+    .s_axis_tvalid(word_tvalid),
     .s_axis_tready(word_tready),
     .m_axis_tdata(byte_tdata),
     .m_axis_tvalid(byte_tvalid),

@@ -94,10 +94,11 @@ always @(posedge clk) begin
         shift_reg <= {~crc_reg[15:0], header_reg, SYNC};
         count_reg <= 4'd8;
     end else if (state_reg == TURN) begin
-        shift_reg <= {40'd0, ~crc_reg};
+        shift_reg <= {shift_reg[71:32], ~crc_reg};
         count_reg <= 4'd3;
     end else if (give && shift) begin
-        shift_reg <= {8'd0, shift_reg[71:8]};
+        // Around, as zeros would be a reset that hangs on the line's ready.
+        shift_reg <= {shift_reg[7:0], shift_reg[71:8]};
         count_reg <= count_reg - 4'd1;
     end
 end
