@@ -138,13 +138,16 @@ generate
             assign full = write_vector_reg == (read_vector_reg ^ 2'b10);
         end else begin : gen_room
             reg        room_reg;
-            wire [1:0] write_vector_next = write_vector_reg + {1'b0, write && write_last};
-            wire [1:0] read_vector_next  = read_vector_reg + {1'b0, read && read_last && pass_last};
+            wire [1:0] vectors = write_vector_reg - read_vector_reg;
+            wire       fills   = vectors == 2'd1 && write && write_last;
+            // The last pass of several reads what the first one has read.
+            wire       frees   = read_last && pass_last && (TIMES > 1 || !empty) && load;
 
             assign full = !room_reg;
 
+            // `load` comes last.
             always @(posedge clk) begin
-                room_reg <= rst || write_vector_next != (read_vector_next ^ 2'b10);
+                room_reg <= rst || frees || !(vectors == 2'd2 || fills);
             end
         end
 
