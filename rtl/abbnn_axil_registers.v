@@ -253,7 +253,10 @@ reg        rvalid_reg;
 reg [9:0]  read_word_reg;
 reg [31:0] latched_reg;
 reg        load_error_reg;
-reg [31:0] fixed_reg;
+// Of the words that are no stall counter, that of each eight which the address' low bits choose.
+reg [31:0] first_reg;
+reg [31:0] second_reg;
+reg [31:0] third_reg;
 reg        is_fixed_reg;
 reg        is_known_reg;
 reg [31:0] rdata_reg;
@@ -324,6 +327,8 @@ generate
     end
 endgenerate
 
+wire [31:0] fixed = read_word_reg[4] ? third_reg : read_word_reg[3] ? second_reg : first_reg;
+
 integer k;
 
 always @* begin
@@ -338,30 +343,31 @@ always @(posedge clk) begin
     if (s_axil_arready) begin
         read_word_reg <= s_axil_araddr[11:2];
     end
-    case (read_word_reg[4:0])
-        5'd0:    fixed_reg <= ID;
-        5'd1:    fixed_reg <= VERSION;
-        5'd2:    fixed_reg <= network[31:0];
-        5'd3:    fixed_reg <= network[63:32];
-        5'd4:    fixed_reg <= LAYOUT;
-        5'd5:    fixed_reg <= {HEIGHT[15:0], WIDTH[15:0]};
-        5'd6:    fixed_reg <= {STAGES[15:0], CLASSES[15:0]};
-        5'd7:    fixed_reg <= {31'd0, soft_reg};
-        5'd8:    fixed_reg <= {28'd0, load_error_reg, frame_error, loading, ready};
-        5'd9:    fixed_reg <= {28'd0, enable_reg};
-        5'd10:   fixed_reg <= {28'd0, pending_reg};
-        5'd11:   fixed_reg <= frames;
-        5'd12:   fixed_reg <= {16'd0, short_frames};
-        5'd13:   fixed_reg <= {16'd0, long_frames};
-        5'd14:   fixed_reg <= {16'd0, loads};
-        5'd15:   fixed_reg <= {16'd0, load_errors};
-        5'd16:   fixed_reg <= cycles_lo_reg;
-        default: fixed_reg <= latched_reg;
+    case (read_word_reg[2:0])
+        3'd0:    first_reg <= ID;
+        3'd1:    first_reg <= VERSION;
+        3'd2:    first_reg <= network[31:0];
+        3'd3:    first_reg <= network[63:32];
+        3'd4:    first_reg <= LAYOUT;
+        3'd5:    first_reg <= {HEIGHT[15:0], WIDTH[15:0]};
+        3'd6:    first_reg <= {STAGES[15:0], CLASSES[15:0]};
+        default: first_reg <= {31'd0, soft_reg};
     endcase
+    case (read_word_reg[2:0])
+        3'd0:    second_reg <= {28'd0, load_error_reg, frame_error, loading, ready};
+        3'd1:    second_reg <= {28'd0, enable_reg};
+        3'd2:    second_reg <= {28'd0, pending_reg};
+        3'd3:    second_reg <= frames;
+        3'd4:    second_reg <= {16'd0, short_frames};
+        3'd5:    second_reg <= {16'd0, long_frames};
+        3'd6:    second_reg <= {16'd0, loads};
+        default: second_reg <= {16'd0, load_errors};
+    endcase
+    third_reg    <= read_word_reg[0] ? latched_reg : cycles_lo_reg;
     is_fixed_reg <= is_fixed;
     is_known_reg <= is_fixed || is_stall;
     if (answer_reg) begin
-        rdata_reg <= (fixed_reg & {32{is_fixed_reg}}) | stall[31:0] | {32{stall[32]}};
+        rdata_reg <= (fixed & {32{is_fixed_reg}}) | stall[31:0] | {32{stall[32]}};
         rresp_reg <= is_known_reg ? OKAY : SLVERR;
     end
 end
@@ -372,7 +378,7 @@ always @(posedge clk) begin
     if (s_axil_arready && s_axil_arvalid) begin
         busy_reg <= 1'b1;
     end
-    // In the cycle in which fixed_reg gets the low half.
+    // In the cycle in which third_reg gets the low half.
     if (pick_reg && read_word_reg == CYCLES_LO) begin
         latched_reg <= cycles_hi_reg;
     end
