@@ -239,14 +239,21 @@ generate
         // Sums between their last beat and m_axis.
         localparam integer CREDITS = (LEVELS + 9 + BEATS - 1) / BEATS + 2;
 
+        // The weights are there from the third cycle behind a reset on (abbnn_table); credit_inst is ready in the second.
+        reg late_rst_reg;
+
         assign advance = 1'b1;
+
+        always @(posedge clk) begin
+            late_rst_reg <= rst;
+        end
 
         abbnn_credit #(
             .DATA_WIDTH(PE*SUM_WIDTH),
             .DEPTH(CREDITS)
         ) credit_inst (
             .clk(clk),
-            .rst(rst),
+            .rst(rst || late_rst_reg),
             .ready(ready),
             .enter(step && beat_last && plane_last),
             .s_axis_tdata(sum_reg),

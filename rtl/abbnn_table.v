@@ -9,7 +9,7 @@
 // word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
 // read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
 // beat finds the word of its next beat here at any time. With DEEP = 1 that is from the second cycle after reset on, and a
-// step in the first one is lost.
+// step in the first one is lost; with more than 64 words too, from the third on, with two lost.
 //
 // One synchronous read port: it fits LUTs and block RAM. One step a cycle.
 module abbnn_table #(
@@ -46,11 +46,16 @@ endgenerate
 
 localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
 localparam integer LAST = DEPTH - 1;
+// More words than LUTs hold well: in a deep pipeline a block RAM's own register stands behind them, so that the user's is
+// one that can be placed where it is used.
+localparam integer LUT_WORDS = 64;
+localparam integer IN_BLOCKS = (DEPTH > LUT_WORDS) ? 1 : 0;
 
 // Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
 wire [ADDRESS_WIDTH-1:0] address;
 wire                     read;
+wire [WIDTH-1:0]         fetched;
 
 generate
     if (DEEP == 0) begin : gen_short
@@ -63,19 +68,21 @@ generate
             end
         end
     end else begin : gen_deep
-        reg primed_reg;
+        reg [1:0] primed_reg;
+
+        wire unused_primed = &{1'b0, primed_reg};
 
         assign address = ahead_reg;
-        assign read    = step || !primed_reg;
+        assign read    = step || !primed_reg[IN_BLOCKS];
 
         always @(posedge clk) begin
             if (read) begin
                 ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
             end
-            primed_reg <= 1'b1;
+            primed_reg <= {primed_reg[0], 1'b1};
             if (rst) begin
                 ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
-                primed_reg <= 1'b0;
+                primed_reg <= 2'b00;
             end
         end
     end
@@ -88,7 +95,7 @@ generate
 
         wire unused_load = &{1'b0, load};
 
-        assign word = word_reg;
+        assign fetched = word_reg;
 
         initial begin
             if (TABLE_FILE != "") begin
@@ -108,14 +115,28 @@ generate
             .ADDRESS_WIDTH(ADDRESS_WIDTH),
             .MEMORY(LOAD_MEMORY),
             // A block RAM for so few words would be nearly empty.
-            .STYLE((DEPTH <= 64) ? 1 : 0)
+            .STYLE(1 - IN_BLOCKS)
         ) memory_inst (
             .clk(clk),
             .load(load),
             .enable(read),
             .address(address),
-            .word(word)
+            .word(fetched)
         );
+    end
+
+    if (DEEP == 1 && IN_BLOCKS == 1) begin : gen_behind
+        reg [WIDTH-1:0] behind_reg;
+
+        assign word = behind_reg;
+
+        always @(posedge clk) begin
+            if (read) begin
+                behind_reg <= fetched;
+            end
+        end
+    end else begin : gen_direct
+        assign word = fetched;
     end
 endgenerate
 

@@ -75,7 +75,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them; the load bus has 77 bits a stage. `family` is the area model's.
+    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has 77 bits a stage. `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -91,6 +91,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
             ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
+            ff += memory.width if table and depth > LUT_TABLE and config.parameters["DEEP"] else 0
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram

@@ -335,7 +335,7 @@ def test_the_boot_rom_is_as_large_as_estimated(words, tmp_path) -> None:
 
 
 def test_tables_of_lut_ram_are_those_of_the_rtl() -> None:
-    (words,) = re.findall(r"\.STYLE\(\(DEPTH <= (\d+)\) \? 1 : 0\)", (rtl.RTL / "abbnn_table.v").read_text())
+    (words,) = re.findall(r"localparam integer LUT_WORDS = (\d+);", (rtl.RTL / "abbnn_table.v").read_text())
     assert int(words) == bitstream.LUT_TABLE
 
 
