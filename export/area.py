@@ -620,7 +620,7 @@ def _max_pool(family: Family, p: Parameters) -> Features:
 def _gap(family: Family, p: Parameters) -> Features:
     groups, bits = p["CHANNELS"] // p["LANES"], p["LANES"] * p["VALUE_WIDTH"]
     sums = p["LANES"] * (p["VALUE_WIDTH"] + (p["POSITIONS"] - 1).bit_length())
-    memory = place(family, groups, sums) if groups > 2 else Placement(0.0, float(groups * sums), 0.0, 0.0)
+    memory = place(family, groups, sums) if groups > 3 else Placement(0.0, float(groups * sums), 0.0, 0.0)
     counters = 3 * _bits(groups) + _bits(p["POSITIONS"])
     return Features(
         (memory.lut, memory.mux / 2, float(sums), 2.0 * counters),

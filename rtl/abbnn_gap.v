@@ -69,6 +69,7 @@ reg [GROUP_WIDTH-1:0]       group_reg;
 reg [POSITION_WIDTH-1:0]    position_reg;
 reg                         valid_1_reg;
 reg                         valid_2_reg;
+reg                         valid_3_reg;
 reg                         first_1_reg;
 reg                         first_2_reg;
 reg                         last_1_reg;
@@ -76,23 +77,24 @@ reg                         last_2_reg;
 reg                         m_valid_reg;
 reg [LANES*VALUE_WIDTH-1:0] value_1_reg;
 reg [LANES*VALUE_WIDTH-1:0] value_2_reg;
-reg [LANES*M_WIDTH-1:0]     result_reg;
+// The new sum of the group in stage 3.
+reg [SUMS_WIDTH-1:0]        sum_reg;
 
 wire advance = m_axis_tready || !m_valid_reg;
 wire step    = advance && s_axis_tvalid;
-wire store   = advance && valid_2_reg;
 
 wire group_last     = group_reg == LAST_GROUP[GROUP_WIDTH-1:0];
 wire position_first = position_reg == {POSITION_WIDTH{1'b0}};
 wire position_last  = position_reg == LAST_POSITION[POSITION_WIDTH-1:0];
 
 // The sum so far of the group in stage 2, and the sum with the value.
-wire [SUMS_WIDTH-1:0]    so_far;
-wire [SUMS_WIDTH-1:0]    sum;
-wire [LANES*M_WIDTH-1:0] result;
+wire [SUMS_WIDTH-1:0] so_far;
+wire [SUMS_WIDTH-1:0] sum;
+
+// What is shifted out.
+wire unused_sum = &{1'b0, sum_reg};
 
 assign s_axis_tready = advance;
-assign m_axis_tdata  = result_reg;
 assign m_axis_tvalid = m_valid_reg;
 
 always @(posedge clk) begin
@@ -113,7 +115,8 @@ always @(posedge clk) begin
         last_2_reg  <= last_1_reg;
         valid_2_reg <= valid_1_reg;
 
-        result_reg  <= result;
+        sum_reg     <= sum;
+        valid_3_reg <= valid_2_reg;
         m_valid_reg <= valid_2_reg && last_2_reg;
     end
     if (rst) begin
@@ -121,56 +124,59 @@ always @(posedge clk) begin
         position_reg <= {POSITION_WIDTH{1'b0}};
         valid_1_reg  <= 1'b0;
         valid_2_reg  <= 1'b0;
+        valid_3_reg  <= 1'b0;
         m_valid_reg  <= 1'b0;
     end
 end
 
-// The sums are kept in the order of the groups. A memory takes two cycles from its read to the write of the new sum, so
-// that one or two groups, which come back sooner, are kept in registers.
+// The sums are kept in the order of the groups. A memory takes three cycles from its read to the write of the new sum, so
+// that up to three groups, which come back sooner, are kept in registers.
 generate
-    if (GROUPS > 2) begin : gen_memory
+    if (GROUPS > 3) begin : gen_memory
         reg [SUMS_WIDTH-1:0]  sum_mem [0:GROUPS-1];
         reg [SUMS_WIDTH-1:0]  sum_1_reg;
         reg [SUMS_WIDTH-1:0]  sum_2_reg;
         reg [GROUP_WIDTH-1:0] group_1_reg;
         reg [GROUP_WIDTH-1:0] group_2_reg;
+        reg [GROUP_WIDTH-1:0] group_3_reg;
+
+        wire store = advance && valid_3_reg;
 
         assign so_far = sum_2_reg;
 
         always @(posedge clk) begin
             if (step) begin
-                // The two addresses never meet: stage 2 is one or two groups behind. So a memory may do as it likes there.
-                sum_1_reg <= (store && group_2_reg == group_reg) ? {SUMS_WIDTH{1'bx}} : sum_mem[group_reg];
+                // The two addresses never meet: stage 3 is one to three groups behind. So a memory may do as it likes there.
+                sum_1_reg <= (store && group_3_reg == group_reg) ? {SUMS_WIDTH{1'bx}} : sum_mem[group_reg];
             end
             if (store) begin
-                sum_mem[group_2_reg] <= sum;
+                sum_mem[group_3_reg] <= sum_reg;
             end
             if (advance) begin
                 sum_2_reg   <= sum_1_reg;
                 group_1_reg <= group_reg;
                 group_2_reg <= group_1_reg;
+                group_3_reg <= group_2_reg;
             end
         end
-    end else if (GROUPS == 2) begin : gen_two
-        reg [SUMS_WIDTH-1:0] last_reg;
-        reg [SUMS_WIDTH-1:0] last_but_one_reg;
+    end else begin : gen_registers
+        // That of the group in stage 2 highest.
+        reg  [GROUPS*SUMS_WIDTH-1:0] sums_reg;
+        wire [GROUPS*SUMS_WIDTH-1:0] sums_next;
 
-        assign so_far = last_but_one_reg;
+        wire unused_valid = &{1'b0, valid_3_reg};
 
-        always @(posedge clk) begin
-            if (store) begin
-                last_reg         <= sum;
-                last_but_one_reg <= last_reg;
-            end
+        assign so_far = sums_reg[GROUPS*SUMS_WIDTH-1 -: SUMS_WIDTH];
+
+        if (GROUPS == 1) begin : gen_one
+            assign sums_next = sum;
+        end else begin : gen_more
+            assign sums_next = {sums_reg[(GROUPS-1)*SUMS_WIDTH-1:0], sum};
         end
-    end else begin : gen_one
-        reg [SUMS_WIDTH-1:0] last_reg;
-
-        assign so_far = last_reg;
 
         always @(posedge clk) begin
-            if (store) begin
-                last_reg <= sum;
+            if (advance && valid_2_reg) begin
+                sums_reg <= sums_next;
             end
         end
     end
@@ -185,7 +191,7 @@ generate
 
         assign sum[i*SUM_WIDTH +: SUM_WIDTH] =
             old + {{SUM_WIDTH-VALUE_WIDTH+1{value[VALUE_WIDTH-1]}}, value[VALUE_WIDTH-2:0]};
-        assign result[i*M_WIDTH +: M_WIDTH] = sum[i*SUM_WIDTH+SHIFT +: M_WIDTH];
+        assign m_axis_tdata[i*M_WIDTH +: M_WIDTH] = sum_reg[i*SUM_WIDTH+SHIFT +: M_WIDTH];
     end
 endgenerate
 
