@@ -20,7 +20,7 @@
 // SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). A beat every cycle; all of it advances
 // together, and s_axis_tready is a register.
 // DEEP = 1: a register more behind the memories, clog2(SIMD / 4 + 1) + 1 in the popcount, one behind each of its levels for
-// 4-input LUTs, and at the end abbnn_credit, latency 3: nothing before it stalls or needs a clock enable.
+// 4-input LUTs, and at the end a register and abbnn_credit, latency 3: nothing before it stalls or needs a clock enable.
 module abbnn_xnor_array #(
     // Output channels computed at once, at least 1.
     parameter integer PE = 8,
@@ -422,9 +422,17 @@ generate
         );
     end else begin : gen_credit
         // Results between their last beat and m_axis.
-        localparam integer CREDITS = (STAGES + 6 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
+        localparam integer CREDITS = (STAGES + 7 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
+
+        reg [PE*SUM_WIDTH-1:0] sums_reg;
+        reg                    sums_valid_reg;
 
         assign advance = 1'b1;
+
+        always @(posedge clk) begin
+            sums_reg       <= sums;
+            sums_valid_reg <= valid_reg[STAGES-1] && last_reg[STAGES-1] && !rst;
+        end
 
         abbnn_credit #(
             .DATA_WIDTH(PE*SUM_WIDTH),
@@ -434,15 +442,14 @@ generate
             .rst(rst),
             .ready(ready),
             .enter(take && beat_last),
-            .s_axis_tdata(sums),
-            .s_axis_tvalid(valid_reg[STAGES-1] && last_reg[STAGES-1]),
+            .s_axis_tdata(sums_reg),
+            .s_axis_tvalid(sums_valid_reg),
             .m_axis_tdata(m_axis_tdata),
             .m_axis_tvalid(m_axis_tvalid),
             .m_axis_tready(m_axis_tready)
         );
     end
 endgenerate
-
 
 endmodule
 

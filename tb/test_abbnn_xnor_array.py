@@ -42,15 +42,14 @@ BAD_PARAMETERS = [
 def latency(simd, simd_fold, deep):
     """Edges from the last beat of a fold to its sums."""
     if deep:
-        return 6 + (simd // 4).bit_length() + (simd_fold > 1)
+        return 7 + (simd // 4).bit_length() + (simd_fold > 1)
     return 5 + (simd > 288) + (simd_fold > 1)
 
 
 def accepted(simd, simd_fold, deep):
     """Beats that enter behind a closed output."""
     if deep:  # as many folds as there are credits
-        stages = latency(simd, simd_fold, deep) - 3
-        return simd_fold * (-(-(stages + 6) // simd_fold) + 2)
+        return simd_fold * (-(-(latency(simd, simd_fold, deep) + 3) // simd_fold) + 2)
     # Two sums wait at the output, and every stage before it fills up.
     return 2 * simd_fold + latency(simd, simd_fold, deep) - 1
 
