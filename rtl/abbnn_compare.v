@@ -23,7 +23,7 @@ module abbnn_compare #(
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
     parameter integer LOAD_MEMORY = -1,
-    // 1: for a high clock, as abbnn_table.
+    // 1: for a high clock. No beat may come in the cycles behind a reset in which abbnn_table loses a step.
     parameter integer DEEP = 0
 ) (
     input  wire                         clk,

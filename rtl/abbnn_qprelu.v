@@ -17,7 +17,7 @@
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES entries,
 // lane 0 lowest; an entry from bit 0: threshold, add_positive, add_before, add_after, shift.
 //
-// Latency 5 (register, compare, choose and add, shift, add and saturate), one beat a cycle.
+// Latency 5 (register, compare, choose and add, shift, add and saturate), DEEP = 1: 6 (saturate by itself), one beat a cycle.
 module abbnn_qprelu #(
     // Elements of one beat, at least 1.
     parameter integer LANES = 1,
@@ -37,7 +37,8 @@ module abbnn_qprelu #(
     parameter TABLE_FILE = "",
     // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
     parameter integer LOAD_MEMORY = -1,
-    // 1: for a high clock, as abbnn_table.
+    // 1: for a high clock, with a register more. No beat may come in the cycles behind a reset in which abbnn_table loses
+    // a step.
     parameter integer DEEP = 0
 ) (
     input  wire                     clk,
@@ -76,7 +77,7 @@ generate
     end
 endgenerate
 
-localparam integer STAGES = 5;
+localparam integer STAGES = 5 + DEEP;
 localparam integer GROUPS = CHANNELS / LANES;
 localparam integer ENTRY_WIDTH = 4 * FIELD_WIDTH + SHIFT_WIDTH;
 localparam integer WORD_WIDTH = LANES * ENTRY_WIDTH;
@@ -161,20 +162,35 @@ generate
         wire [RESULT_WIDTH-1:0] result =
             {shifted_reg[SHIFTED_WIDTH-1], shifted_reg}
             + {{RESULT_WIDTH-FIELD_WIDTH{after_4_reg[FIELD_WIDTH-1]}}, after_4_reg};
+        wire [RESULT_WIDTH-1:0] whole;
         wire [M_WIDTH-1:0]      result_next;
 
-        // Stage 5: the saturated result.
+        // The last stage: the saturated result.
         reg [M_WIDTH-1:0] result_reg;
 
-        if (RESULT_WIDTH > M_WIDTH) begin : gen_saturate
-            wire sign = result[RESULT_WIDTH-1];
-            wire fits = result[RESULT_WIDTH-1:M_WIDTH-1] == {RESULT_WIDTH-M_WIDTH+1{sign}};
+        if (DEEP == 0) begin : gen_whole
+            assign whole = result;
+        end else begin : gen_whole_deep
+            reg [RESULT_WIDTH-1:0] whole_reg;
 
-            assign result_next = fits ? result[M_WIDTH-1:0] : {sign, {M_WIDTH-1{!sign}}};
+            assign whole = whole_reg;
+
+            always @(posedge clk) begin
+                if (advance) begin
+                    whole_reg <= result;
+                end
+            end
+        end
+
+        if (RESULT_WIDTH > M_WIDTH) begin : gen_saturate
+            wire sign = whole[RESULT_WIDTH-1];
+            wire fits = whole[RESULT_WIDTH-1:M_WIDTH-1] == {RESULT_WIDTH-M_WIDTH+1{sign}};
+
+            assign result_next = fits ? whole[M_WIDTH-1:0] : {sign, {M_WIDTH-1{!sign}}};
         end else if (RESULT_WIDTH < M_WIDTH) begin : gen_extend
-            assign result_next = {{M_WIDTH-RESULT_WIDTH{result[RESULT_WIDTH-1]}}, result};
+            assign result_next = {{M_WIDTH-RESULT_WIDTH{whole[RESULT_WIDTH-1]}}, whole};
         end else begin : gen_keep
-            assign result_next = result;
+            assign result_next = whole;
         end
 
         always @(posedge clk) begin

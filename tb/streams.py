@@ -49,6 +49,7 @@ def run_streams(
     stalls: Sequence[tuple[float, float]] = (),
     resets: Sequence[int] | None = None,
     modules: Sequence[str] = (),
+    settle: int = 0,
     extra: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
@@ -64,7 +65,8 @@ def run_streams(
 
     `interval` is the number of cycles from frame to frame (default: that of one beat a cycle), `stalls` are patterns on
     top of STALLS, and `resets` the cycles after the first frame's start at which a reset comes (default: early, in the
-    middle and in the second frame). `modules` are further files of cocotb tests for the same build, `extra` is theirs.
+    middle and in the second frame). The first beat follows a reset `settle` cycles later than it could. `modules` are
+    further files of cocotb tests for the same build, `extra` is theirs.
     """
     sides = {
         "inputs": {"s_axis": inputs} if isinstance(inputs, Stream) else dict(inputs),
@@ -78,6 +80,7 @@ def run_streams(
             case[f"{prefix}.beats"] = stream.beats()
             case[f"{prefix}.width"] = stream.width
             beats[prefix] = stream.beats().shape[1]
+    case["settle"] = settle
     case["interval"] = interval or max(beats.values())
     case["stalls"] = [*STALLS, *stalls]
     case["resets"] = resets or (3, case["interval"] // 2 + 2, case["interval"] + 7)
@@ -103,6 +106,13 @@ class StreamBench(Bench):
         self.outputs = {p: case[f"{p}.beats"] for p in self.sinks}
         self.frames = len(next(iter(self.outputs.values())))
         self.interval = int(case["interval"])
+
+    async def reset(self, cycles: int = 4) -> None:
+        from cocotb.triggers import ClockCycles
+
+        await super().reset(cycles)
+        if settle := int(self.case["settle"]):
+            await ClockCycles(self.dut.clk, settle)
 
     def send_frame(self, index: int) -> None:
         """Queue frame `index` on all inputs."""

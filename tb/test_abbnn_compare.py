@@ -13,7 +13,7 @@ FRAMES = 3
 PIXELS = 40
 
 SIZES = ("LANES", "CHANNELS", "VALUE_WIDTH")
-GOOD_PARAMETERS = [(4, 12, 16), (1, 1, 2), (3, 3, 11), (1, 5, 21)]
+GOOD_PARAMETERS = [(4, 12, 16), (1, 1, 2), (3, 3, 11), (1, 5, 21), (2, 130, 9)]
 BAD_PARAMETERS = [
     ("abbnn_compare", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_compare", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),
@@ -22,8 +22,9 @@ BAD_PARAMETERS = [
 ]
 
 
+@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_compare(sizes):
+def test_abbnn_compare(sizes, deep):
     lanes, channels, value_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(value_width)
@@ -35,10 +36,11 @@ def test_abbnn_compare(sizes):
     values[0, 3] = high
     run_streams(
         "abbnn_compare",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
         Stream(values, lanes, value_width),
         Stream(ops.compare(values, thresholds), lanes, 1),
         latency=LATENCY,
         resets=(7, 20),
+        settle=deep,
         tables={"table.mem": mem_text(compare_table(thresholds, lanes, value_width), lanes * value_width)},
     )

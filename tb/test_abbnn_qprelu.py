@@ -12,6 +12,7 @@ from export.tables import qprelu_table
 from golden import ops
 
 LATENCY = 5
+"""A deep one has one more."""
 FRAMES = 3
 PIXELS = 40
 
@@ -36,8 +37,9 @@ BAD_PARAMETERS = [
 ]
 
 
+@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_qprelu(sizes):
+def test_abbnn_qprelu(sizes, deep):
     lanes, channels, s_width, m_width, field_width, left_max, shift_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(field_width)
@@ -61,10 +63,10 @@ def test_abbnn_qprelu(sizes):
     words = qprelu_table(*fields, lanes, field_width, left_max, shift_width)
     run_streams(
         "abbnn_qprelu",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
         Stream(values, lanes, s_width),
         Stream(ops.qprelu(values, *fields, m_width), lanes, m_width),
-        latency=LATENCY,
+        latency=LATENCY + deep,
         resets=(7, 20),
         tables={"table.mem": mem_text(words, lanes * (4 * field_width + shift_width))},
     )
