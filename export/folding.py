@@ -116,7 +116,7 @@ def floors(network: IntegerNetwork) -> dict[str, int]:
     """Cycles a frame that no folding undercuts: those of each stage with a lane for every weight, pixels and scores."""
     structure = network.structure
     least = {stage.name: cycles(stage, Fold(stage.outputs, stage.taps * stage.channels)) for stage in stages(network)}
-    return {"pixels": structure.height * structure.width, **least, "scores": structure.classes + 1}
+    return {"pixels": structure.height * structure.width, **least, "scores": 2 * structure.classes}
 
 
 def default_cycles(network: IntegerNetwork) -> int:

@@ -53,10 +53,10 @@ def xnor_array_latency(simd: int, simd_fold: int, deep: bool = False) -> int:
     """Fetch, popcount, output register; one more where beats are accumulated.
 
     The popcount has 3 registers to 288 lanes, else 4; a deep one has one behind each of its levels, the fetch then two,
-    and a FIFO is in place of the output register.
+    and a FIFO stands behind the output register.
     """
     popcount = (simd // 4).bit_length() + 1 if deep else 3 if simd <= 288 else 4
-    ends = 2 + LATENCY["fifo"] if deep else 2
+    ends = 3 + LATENCY["fifo"] if deep else 2
     return ends + popcount + (simd_fold > 1)
 
 
@@ -70,9 +70,9 @@ def sum_array_latency(simd: int, deep: bool = False) -> int:
     return 3 + max(1, (simd - 1).bit_length()) + (LATENCY["fifo"] if deep else 0)
 
 
-def _paced(earliest: Times) -> Times:
-    """One beat a cycle: time[k] = max(earliest[k], time[k - 1] + 1)."""
-    index = np.arange(len(earliest))
+def _paced(earliest: Times, cycles: int = 1) -> Times:
+    """One beat in so many cycles: time[k] = max(earliest[k], time[k - 1] + cycles)."""
+    index = cycles * np.arange(len(earliest))
     return np.maximum.accumulate(earliest - index) + index
 
 
@@ -152,6 +152,11 @@ ACTIVATIONS: Mapping[str, str] = {"none": "saturate", "qprelu": "qprelu", "prelu
 """Module behind a block's adder."""
 
 
+def activation_latency(activation: str, deep: bool) -> int:
+    """A deep abbnn_qprelu saturates in a stage of its own."""
+    return LATENCY[ACTIVATIONS[activation]] + (deep and activation == "qprelu")
+
+
 def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None) -> Times:
     """Transfers on a block's output for those on its input."""
     lanes = fold.simd // geometry.kernel**2
@@ -162,7 +167,7 @@ def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fol
     sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups, fold.deep))
     joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
     added = _paced(joined) + LATENCY["add"] + slice_latency(fold.deep)
-    return added + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["framer"]
+    return added + activation_latency(geometry.activation, fold.deep) + LATENCY["framer"]
 
 
 def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
@@ -189,8 +194,8 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
     sums = folds(replayed, depth * planes, sum_array_latency(fold.simd, fold.deep)) + slice_latency(fold.deep)
     scores = resize(sums, fold.pe, 1)
-    passed = scores + LATENCY["argmax"]
-    return np.append(passed, passed[-1] + 1)
+    passed = _paced(scores, 2) + LATENCY["argmax"]
+    return np.append(passed, passed[-1] + 1) + slice_latency(fold.deep)
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def timing(network: IntegerNetwork, folding: Folding) -> Timing:
     times = head(times, structure, network.head.planes, lanes, folding["head"])
     latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
     ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
-    busy: dict[str, int] = {**ideal, "scores": structure.classes + 1}
+    busy: dict[str, int] = {**ideal, "scores": 2 * structure.classes}
     for name, beats in stream_beats(structure, folding).items():
         busy[name] = max(busy[name], beats)
     bottleneck = max(busy, key=lambda name: busy[name])

@@ -9,8 +9,8 @@
 // Input: CLASSES signed scores a frame, one a beat, class 0 first. Output: the same scores, sign-extended to M_WIDTH
 // bits, then one more beat with tlast and the index of the greatest score, the lowest index among equals.
 //
-// Latency 1 (register); the index follows the last score in the next cycle, in which no score is taken: a frame takes
-// CLASSES + 1 cycles.
+// Latency 1 (register); the index follows the last score in the next cycle. A score is taken every other cycle, as it is
+// compared in one and kept in the next: a frame takes 2 * CLASSES cycles.
 module abbnn_argmax #(
     // Bits of a score, at least 2.
     parameter integer SCORE_WIDTH = 16,
@@ -52,26 +52,27 @@ reg [SCORE_WIDTH-1:0] score_reg;
 reg                   valid_reg;
 reg                   last_reg;
 
-// The class of the next score; the greatest score so far and its class; whether the index comes next.
+// The class of the next score; whether the index comes next.
 reg [CLASS_WIDTH-1:0] class_reg;
+reg                   index_next_reg;
+// Class of the score in score_reg; the score came with this cycle; it is greater than all before, with the last cycle.
+reg [CLASS_WIDTH-1:0] score_class_reg;
+reg                   fresh_reg;
+reg                   greater_reg;
+// The greatest score before, or with it, and its class.
 reg [SCORE_WIDTH-1:0] best_reg;
 reg [CLASS_WIDTH-1:0] best_class_reg;
-reg                   index_next_reg;
-// score_reg holds the score of that class since this cycle, and is not yet compared.
-reg                   fresh_reg;
-reg [CLASS_WIDTH-1:0] fresh_class_reg;
 
 wire [M_WIDTH-1:0] score;
 wire [M_WIDTH-1:0] index;
 
 wire advance    = m_axis_tready || !valid_reg;
-wire step       = advance && !index_next_reg && s_axis_tvalid;
+wire step       = s_axis_tvalid && s_axis_tready;
 wire class_last = class_reg == LAST_CLASS[CLASS_WIDTH-1:0];
-// A comparison is long enough by itself: it begins at registers, and knows nothing of the handshake.
-wire better     = fresh_reg && (fresh_class_reg == {CLASS_WIDTH{1'b0}}
-                                || $signed(score_reg) > $signed(best_reg));
 
-assign s_axis_tready = advance && !index_next_reg;
+wire [CLASS_WIDTH-1:0] best_class = greater_reg ? score_class_reg : best_class_reg;
+
+assign s_axis_tready = advance && !index_next_reg && !fresh_reg;
 assign m_axis_tdata  = last_reg ? index : score;
 assign m_axis_tvalid = valid_reg;
 assign m_axis_tlast  = last_reg;
@@ -83,31 +84,33 @@ generate
         assign score = score_reg;
     end
     if (M_WIDTH > CLASS_WIDTH) begin : gen_extend_index
-        assign index = {{M_WIDTH-CLASS_WIDTH{1'b0}}, best_class_reg};
+        assign index = {{M_WIDTH-CLASS_WIDTH{1'b0}}, best_class};
     end else begin : gen_index
-        assign index = best_class_reg;
+        assign index = best_class;
     end
 endgenerate
 
 always @(posedge clk) begin
     if (step) begin
         class_reg       <= class_last ? {CLASS_WIDTH{1'b0}} : class_reg + 1'b1;
-        fresh_class_reg <= class_reg;
+        score_reg       <= s_axis_tdata;
+        score_class_reg <= class_reg;
     end
-    fresh_reg <= step;
-    if (better) begin
+    fresh_reg   <= step;
+    greater_reg <= fresh_reg && (score_class_reg == {CLASS_WIDTH{1'b0}} || $signed(score_reg) > $signed(best_reg));
+    if (greater_reg) begin
         best_reg       <= score_reg;
-        best_class_reg <= fresh_class_reg;
+        best_class_reg <= score_class_reg;
     end
     if (advance) begin
-        score_reg      <= s_axis_tdata;
-        valid_reg      <= index_next_reg || s_axis_tvalid;
+        valid_reg      <= index_next_reg || step;
         last_reg       <= index_next_reg;
         index_next_reg <= step && class_last;
     end
     if (rst) begin
         class_reg      <= {CLASS_WIDTH{1'b0}};
         index_next_reg <= 1'b0;
+        fresh_reg      <= 1'b0;
         valid_reg      <= 1'b0;
     end
 end

@@ -189,6 +189,10 @@ abbnn_resize #(
     .m_axis_tready(score_tready)
 );
 
+wire [M_WIDTH:0] result_tdata;
+wire             result_tvalid;
+wire             result_tready;
+
 abbnn_argmax #(
     .SCORE_WIDTH(SCORE_WIDTH),
     .CLASSES(CLASSES),
@@ -199,10 +203,24 @@ abbnn_argmax #(
     .s_axis_tdata(score_tdata),
     .s_axis_tvalid(score_tvalid),
     .s_axis_tready(score_tready),
-    .m_axis_tdata(m_axis_tdata),
+    .m_axis_tdata(result_tdata[M_WIDTH-1:0]),
+    .m_axis_tvalid(result_tvalid),
+    .m_axis_tready(result_tready),
+    .m_axis_tlast(result_tdata[M_WIDTH])
+);
+
+abbnn_slice #(
+    .DATA_WIDTH(M_WIDTH + 1),
+    .ENABLE(DEEP)
+) result_slice_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(result_tdata),
+    .s_axis_tvalid(result_tvalid),
+    .s_axis_tready(result_tready),
+    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready),
-    .m_axis_tlast(m_axis_tlast)
+    .m_axis_tready(m_axis_tready)
 );
 
 endmodule

@@ -32,7 +32,6 @@ def test_abbnn_argmax(sizes):
     scores[5], scores[5, 1:] = -1, 0
     scores[6:9] = rng.integers(-1, 1, (3, classes))
     results = np.concatenate([scores, ops.argmax(scores)[:, None]], axis=1)
-    cycles = np.arange(FRAMES * (classes + 1)).reshape(FRAMES, -1)
     run_streams(
         "abbnn_argmax",
         dict(zip(SIZES, sizes, strict=True)),
@@ -40,6 +39,7 @@ def test_abbnn_argmax(sizes):
         Stream(results & ((1 << m_width) - 1), 1, m_width),  # scores are signed, indices are not
         latency=LATENCY,
         needs=np.minimum(np.arange(classes + 1), classes - 1),
-        entries=cycles[:, :-1].ravel(),
+        entries=2 * np.arange(FRAMES * classes),
+        interval=2 * classes,
         resets=range(1, classes + 3),
     )

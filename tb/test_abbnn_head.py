@@ -46,5 +46,5 @@ def test_abbnn_head(side, classes, s_lanes, fold):
         s_width=network.value_width,
         m_lanes=1,
         m_width=32,
-        interval=max(cycles(stage, fold), pixels, classes + 1),
+        interval=max(cycles(stage, fold), pixels, 2 * classes),
     )

@@ -211,11 +211,11 @@ def test_default_target_is_met(tiny) -> None:
 
 
 def test_default_target_of_slower_networks() -> None:
-    """Twice the slowest floor or more: 32 * 32 positions of 8 planes, 224 * 224 pixels, 5000 scores."""
+    """Twice the slowest floor or more: 32 * 32 positions of 8 planes, 224 * 224 pixels, 5000 scores of two cycles."""
     for structure, floor, target in (
         (member("stride1", (4,), (1,)), {"stem": 8192}, 16384),
         (member("large", (4,), (1,), image=224, stem=STRIDED_STEM), {"pixels": 50176, "stem": 100352}, 262144),
-        (member("classes", (4,), (1,), image=8, classes=5000), {"scores": 5001}, 16384),
+        (member("classes", (4,), (1,), image=8, classes=5000), {"scores": 10000}, 32768),
     ):
         network = random_network(structure, 1)
         assert floor.items() <= floors(network).items()
@@ -227,8 +227,8 @@ def test_balance_refuses_what_no_folding_reaches(small) -> None:
     with pytest.raises(ValueError, match="63 cycles a frame: the image alone enters in 64"):
         balance(small, 63)
     many = random_network(member("many", (4,), (1,), image=8, classes=99, stem=STRIDED_STEM), 1)
-    with pytest.raises(ValueError, match="99 cycles a frame: the scores alone leave in 100"):
-        balance(many, 99)
+    with pytest.raises(ValueError, match="197 cycles a frame: the scores alone leave in 198"):
+        balance(many, 197)
     # Every position takes one cycle a plane at least: 64 positions of 15 planes.
     slow = random_network(member("slow", (4,), (1,), image=8), 1, stem_planes=15)
     with pytest.raises(ValueError, match=r"stem cannot .*100 cycles.* it takes 960$"):

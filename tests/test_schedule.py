@@ -88,9 +88,9 @@ def test_interval_is_the_slowest_stage():
 
 
 def test_interval_of_pixels_and_scores():
-    """What enters and what leaves takes a beat a cycle."""
-    for classes, bottleneck, interval in ((2, "stem", 256), (300, "scores", 301)):
+    """What enters takes a beat a cycle, what leaves one in two."""
+    for classes, bottleneck, interval in ((2, "stem", 256), (307, "scores", 614)):
         structure = member("wide", (2,), (1,), image=16, classes=classes, stem=StemForm(3, 2))
-        network = random_network(structure, 1, stem_planes=2, head_planes=2)
-        timing = schedule.timing(network, balance(network, 301))
+        network = random_network(structure, 1, stem_planes=2, head_planes=3)
+        timing = schedule.timing(network, balance(network, 614))
         assert (timing.bottleneck, timing.interval) == (bottleneck, interval)
