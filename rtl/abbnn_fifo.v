@@ -14,7 +14,7 @@ module abbnn_fifo #(
     parameter integer DATA_WIDTH = 8,
     // Words of the memory, at least 2; any number, not only powers of two.
     parameter integer DEPTH = 16,
-    // 1: s_axis_tready is a register, for a high clock. It falls a beat late, so the memory has room for one more: DEPTH + 2
+    // 1: s_axis_tready is a register, and what is read hangs on one, for a high clock. It falls a beat late, so the memory has room for one more: DEPTH + 2
     // beats are let in, or one more if they come without a break.
     parameter integer DEEP = 0
 ) (
@@ -62,7 +62,7 @@ reg                     read_wrap_reg;
 
 wire same_address = write_address_reg == read_address_reg;
 wire full;
-wire empty        = same_address && write_wrap_reg == read_wrap_reg;
+wire empty;
 wire write_last   = write_address_reg == LAST_ADDRESS[ADDRESS_WIDTH-1:0];
 wire read_last    = read_address_reg == LAST_ADDRESS[ADDRESS_WIDTH-1:0];
 
@@ -73,25 +73,37 @@ wire read      = read_load && !empty;
 
 generate
     if (DEEP == 0) begin : gen_full
-        assign full = same_address && write_wrap_reg != read_wrap_reg;
+        assign full  = same_address && write_wrap_reg != read_wrap_reg;
+        assign empty = same_address && write_wrap_reg == read_wrap_reg;
     end else begin : gen_room
         localparam integer COUNT_WIDTH = $clog2(DEPTH + 2);
+        localparam integer ONE = 1;
+        localparam integer TWO = 2;
+
+        wire unused_address = &{1'b0, same_address, write_wrap_reg, read_wrap_reg};
 
         // Words in the memory, those included that were read in the last cycle: `read` comes late.
         reg [COUNT_WIDTH-1:0] count_reg;
         reg                   read_reg;
         reg                   room_reg;
+        reg                   some_reg;
 
-        assign full = !room_reg;
+        // Words are left when one is read now.
+        wire more = count_reg != (read_reg ? TWO[COUNT_WIDTH-1:0] : ONE[COUNT_WIDTH-1:0]);
+
+        assign full  = !room_reg;
+        assign empty = !some_reg;
 
         always @(posedge clk) begin
             read_reg  <= read;
             count_reg <= count_reg + {{COUNT_WIDTH-1{1'b0}}, write} - {{COUNT_WIDTH-1{1'b0}}, read_reg};
             room_reg  <= count_reg < DEPTH[COUNT_WIDTH-1:0];
+            some_reg  <= write || (read ? more : some_reg);
             if (rst) begin
                 read_reg  <= 1'b0;
                 count_reg <= {COUNT_WIDTH{1'b0}};
                 room_reg  <= 1'b1;
+                some_reg  <= 1'b0;
             end
         end
     end
