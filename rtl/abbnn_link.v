@@ -127,6 +127,7 @@ localparam [11:0] STATUS  = 12'h020;
 
 localparam integer IMAGE_BYTES = 3 * PIXELS;
 localparam integer WINDOW      = RX_BYTES - 64;
+localparam integer HALF_WORDS  = (RX_BYTES + 1) / 2;
 localparam integer CREDIT      = WINDOW / 4;
 localparam integer POLL_WIDTH  = $clog2(POLL_CYCLES + 1);
 // What the FIFO holds: its memory and two registers. Shown to hosts as the images that may be under way.
@@ -140,6 +141,12 @@ reg [15:0] losses_reg;
 
 wire       store_tready;
 wire       loss = rx_valid && (!store_tready || lost_reg);
+wire [8:0] stored_tdata;
+wire       stored_tvalid;
+wire       stored_tready;
+wire [8:0] older_tdata;
+wire       older_tvalid;
+wire       older_tready;
 wire [8:0] received_tdata;
 wire       received_tvalid;
 wire       received_tready;
@@ -163,16 +170,46 @@ always @(posedge clk) begin
     end
 end
 
-abbnn_fifo #(
-    .DATA_WIDTH(9),
-    .DEPTH(RX_BYTES - 1),  // and a word more for DEEP
-    .DEEP(1)
-) receive_inst (
+abbnn_skid #(
+    .DATA_WIDTH(9)
+) store_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(lost_reg ? {1'b1, REASON_LOST} : rx_error ? {1'b1, REASON_LINE} : {1'b0, rx_data}),
     .s_axis_tvalid(lost_reg || rx_valid),
     .s_axis_tready(store_tready),
+    .m_axis_tdata(stored_tdata),
+    .m_axis_tvalid(stored_tvalid),
+    .m_axis_tready(stored_tready)
+);
+
+// Two of half the size, one behind the other: what a block RAM holds by itself comes out of its own register, and what
+// takes two goes through a multiplexer first.
+abbnn_fifo #(
+    .DATA_WIDTH(9),
+    .DEPTH(HALF_WORDS - 1),  // and a word more for DEEP
+    .DEEP(1)
+) newer_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(stored_tdata),
+    .s_axis_tvalid(stored_tvalid),
+    .s_axis_tready(stored_tready),
+    .m_axis_tdata(older_tdata),
+    .m_axis_tvalid(older_tvalid),
+    .m_axis_tready(older_tready)
+);
+
+abbnn_fifo #(
+    .DATA_WIDTH(9),
+    .DEPTH(HALF_WORDS - 1),
+    .DEEP(1)
+) older_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(older_tdata),
+    .s_axis_tvalid(older_tvalid),
+    .s_axis_tready(older_tready),
     .m_axis_tdata(received_tdata),
     .m_axis_tvalid(received_tvalid),
     .m_axis_tready(received_tready)
@@ -246,6 +283,9 @@ reg                  type_ok_reg;
 reg [3:0]            reason_reg;
 // Payload of a read (address) or a write (address, value), the first byte lowest where all have come.
 reg [47:0]           fields_reg;
+// What the fields mean: they stay for a packet's four bytes of CRC.
+reg                  is_reset_reg;
+reg                  is_foreign_reg;
 reg                  asked_reg;
 reg                  idle_look_reg;
 reg [3:0]            status_reg;
@@ -258,8 +298,6 @@ reg [POLL_WIDTH-1:0] poll_reg;
 
 wire         is_write     = type_reg == WRITE;
 wire [15:0]  address      = is_write ? fields_reg[15:0] : fields_reg[47:32];
-wire         is_reset     = is_write && address[15:2] == {4'd0, CONTROL[11:2]} && fields_reg[16];
-wire         is_foreign   = address[15:12] != 4'd0;
 wire         poll         = poll_reg == {POLL_WIDTH{1'b0}};
 wire         pixel_tready;
 wire         word_tready;
@@ -302,6 +340,8 @@ always @(posedge clk) begin
     if (payload_tvalid && target_reg == TO_FIELDS) begin
         fields_reg <= {payload_tdata, fields_reg[47:8]};
     end
+    is_reset_reg   <= is_write && address[15:2] == {4'd0, CONTROL[11:2]} && fields_reg[16];
+    is_foreign_reg <= address[15:12] != 4'd0;
     if (done) begin
         value_reg <= read_data;
     end
@@ -373,18 +413,18 @@ always @(posedge clk) begin
         end
         QUIET: begin
             // A soft reset takes no result that is on its way to the line.
-            hold_reg <= is_reset;
-            if (is_foreign) begin
+            hold_reg <= is_reset_reg;
+            if (is_foreign_reg) begin
                 reason_reg <= REASON_REFUSED;
                 state_reg  <= ANSWER;
-            end else if (!is_reset || (hold_reg && results_idle)) begin
+            end else if (!is_reset_reg || (hold_reg && results_idle)) begin
                 state_reg <= ACCESS;
             end
         end
         ACCESS: begin
             if (done) begin
                 reason_reg <= error ? REASON_REFUSED : 4'd0;
-                state_reg  <= is_reset ? SETTLE : ANSWER;
+                state_reg  <= is_reset_reg ? SETTLE : ANSWER;
             end
         end
         SETTLE: begin

@@ -86,7 +86,10 @@ reg [71:0]          window_reg;
 // What is to come into the header's CRC-32, the next byte lowest, and the bytes less 1.
 reg [39:0]          hash_reg;
 reg [2:0]           hash_count_reg;
+// Of all bytes but crc_byte_reg, if that is one.
 reg [31:0]          crc_reg;
+reg [7:0]           crc_byte_reg;
+reg                 crc_step_reg;
 // The header says that there is no payload.
 reg                 empty_reg;
 reg [23:0]          remaining_reg;
@@ -123,7 +126,7 @@ abbnn_crc32 #(
     .WIDTH(8)
 ) crc_inst (
     .state(crc_reg),
-    .data(state_reg == HASH ? hash_reg[7:0] : byte_reg[7:0]),
+    .data(crc_byte_reg),
     .next(next_crc)
 );
 
@@ -134,11 +137,9 @@ always @(posedge clk) begin
     empty_reg <= header_length == 24'd0;
     last_reg  <= remaining_reg == 24'd1;
     if (state_reg == CHECK) begin
-        crc_reg        <= 32'hffffffff;
         hash_reg       <= window_reg[55:16];
         hash_count_reg <= 3'd4;
     end else if (state_reg == HASH) begin
-        crc_reg        <= next_crc;
         hash_reg       <= {8'd0, hash_reg[39:8]};
         hash_count_reg <= hash_count_reg - 3'd1;
     end else if (state_reg == OFFER) begin
@@ -146,12 +147,20 @@ always @(posedge clk) begin
         sum_count_reg <= 2'd0;
         sum_wrong_reg <= 1'b0;
     end else if (taken_reg && state_reg == PAYLOAD) begin
-        crc_reg       <= next_crc;
         remaining_reg <= remaining_reg - 24'd1;
     end else if (taken_reg) begin
-        crc_reg       <= {8'h00, crc_reg[31:8]};
         sum_count_reg <= sum_count_reg + 2'd1;
         sum_wrong_reg <= sum_wrong_reg || wrong;
+    end
+    // A byte is taken every other cycle at most, so that the last one of the payload is in when the CRC-32 is looked at.
+    crc_byte_reg <= state_reg == HASH ? hash_reg[7:0] : byte_reg[7:0];
+    crc_step_reg <= state_reg == HASH || (taken_reg && state_reg == PAYLOAD);
+    if (state_reg == CHECK) begin
+        crc_reg <= 32'hffffffff;
+    end else if (crc_step_reg) begin
+        crc_reg <= next_crc;
+    end else if (taken_reg && state_reg == SUM) begin
+        crc_reg <= {8'h00, crc_reg[31:8]};
     end
     if (begun && taken_reg && mark) begin
         reason_reg <= byte_reg[3:0];
@@ -189,7 +198,9 @@ always @(posedge clk) begin
             state_reg <= hash_count_reg == 3'd0 ? MATCH : HASH;
         end
         MATCH: begin
-            state_reg <= match ? OFFER : HUNT;
+            if (!crc_step_reg) begin
+                state_reg <= match ? OFFER : HUNT;
+            end
         end
         OFFER: begin
             if (header_ready && !header_take) begin

@@ -75,7 +75,8 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has 77 bits a stage. `family` is the area model's.
+    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has
+    77 bits a stage. `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
