@@ -14,8 +14,8 @@ module abbnn_fifo #(
     parameter integer DATA_WIDTH = 8,
     // Words of the memory, at least 2; any number, not only powers of two.
     parameter integer DEPTH = 16,
-    // 1: s_axis_tready is a register, and what is read hangs on one, for a high clock. It falls a beat late, so the memory has room for one more: DEPTH + 2
-    // beats are let in, or one more if they come without a break.
+    // 1: s_axis_tready is a register, and so is whether there is a word to read, for a high clock. s_axis_tready falls a
+    // beat late, so the memory has room for one more: DEPTH + 2 beats are let in, or one more if they come without a break.
     parameter integer DEEP = 0
 ) (
     input  wire                  clk,
@@ -82,7 +82,7 @@ generate
 
         wire unused_address = &{1'b0, same_address, write_wrap_reg, read_wrap_reg};
 
-        // Words in the memory, those included that were read in the last cycle: `read` comes late.
+        // Words in the memory, one that was read in the last cycle included: `read` comes late.
         reg [COUNT_WIDTH-1:0] count_reg;
         reg                   read_reg;
         reg                   room_reg;

@@ -82,14 +82,14 @@ wire pick_answer = pick && answer_valid;
 wire pick_credit = pick && !answer_valid && due_reg;
 wire pick_result = pick && !answer_valid && !due_reg && !hold && s_tag_tvalid && s_axis_tvalid;
 
-wire       header_ready;
-wire       taken_tready;
+wire        header_ready;
+wire        taken_tready;
 wire [31:0] word_tdata;
-wire       word_tvalid;
-wire       word_tready;
-wire [7:0] byte_tdata;
-wire       byte_tvalid;
-wire       payload_tready;
+wire        word_tvalid;
+wire        word_tready;
+wire [7:0]  byte_tdata;
+wire        byte_tvalid;
+wire        payload_tready;
 
 assign answer_ready  = pick_answer;
 assign s_tag_tready  = pick_result;

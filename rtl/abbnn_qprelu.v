@@ -17,7 +17,8 @@
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES entries,
 // lane 0 lowest; an entry from bit 0: threshold, add_positive, add_before, add_after, shift.
 //
-// Latency 5 (register, compare, choose and add, shift, add and saturate), DEEP = 1: 6 (saturate by itself), one beat a cycle.
+// Latency 5 (register, compare, choose and add, shift, add and saturate), with DEEP = 1 one more (saturate by itself), one
+// beat a cycle.
 module abbnn_qprelu #(
     // Elements of one beat, at least 1.
     parameter integer LANES = 1,
@@ -162,11 +163,13 @@ generate
         wire [RESULT_WIDTH-1:0] result =
             {shifted_reg[SHIFTED_WIDTH-1], shifted_reg}
             + {{RESULT_WIDTH-FIELD_WIDTH{after_4_reg[FIELD_WIDTH-1]}}, after_4_reg};
+
+        // Deep, stage 5: the whole result.
         wire [RESULT_WIDTH-1:0] whole;
-        wire [M_WIDTH-1:0]      result_next;
 
         // The last stage: the saturated result.
-        reg [M_WIDTH-1:0] result_reg;
+        reg  [M_WIDTH-1:0] result_reg;
+        wire [M_WIDTH-1:0] result_next;
 
         if (DEEP == 0) begin : gen_whole
             assign whole = result;
