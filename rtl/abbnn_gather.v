@@ -112,7 +112,7 @@ always @(posedge clk) begin
         valid_reg <= 1'b0;
     end
     end_reg        <= end_valid;
-    byte_valid_reg <= byte_valid_reg ? !take : s_axis_tvalid && s_axis_tready;
+    byte_valid_reg <= byte_valid_reg ? !take : s_axis_tvalid;
     if (flush) begin
         count_reg <= {COUNT_WIDTH{1'b0}};
     end else if (take) begin

@@ -564,7 +564,7 @@ wire       packet_tvalid;
 wire       packet_tready;
 
 wire [127:0] identity = {losses_reg, line_errors_reg, consumed, WINDOW[31:0], bad_packets_reg, IMAGES[7:0], VERSION};
-wire [127:0] refusal  = {112'd0, type_reg, 4'd0, reason_reg};
+wire [15:0]  refusal  = {type_reg, 4'd0, reason_reg};
 
 // The answer, one cycle after it is settled: it is chosen far from where it is sent.
 reg [7:0]   answer_type_reg;
@@ -575,7 +575,9 @@ reg         answer_valid_reg;
 always @(posedge clk) begin
     answer_type_reg   <= good ? type_reg | 8'h80 : NACK;
     answer_length_reg <= !good ? 5'd2 : type_reg == PING ? 5'd16 : type_reg == READ ? 5'd4 : 5'd0;
-    answer_data_reg   <= !good ? refusal : type_reg == PING ? identity : {96'd0, value_reg};
+    // Only as many bytes of it are sent as answer_length_reg says.
+    answer_data_reg[127:32] <= identity[127:32];
+    answer_data_reg[31:0]   <= !good ? {value_reg[31:16], refusal} : type_reg == PING ? identity[31:0] : value_reg;
     answer_valid_reg  <= state_reg == ANSWER && !answer_ready && !rst;
 end
 

@@ -106,7 +106,7 @@ always @(posedge clk) begin
         type_reg   <= CREDIT;
         tag_reg    <= 8'h00;
         length_reg <= 24'd4;
-        data_reg   <= {96'd0, consumed};
+        data_reg   <= {data_reg[127:32], consumed};
     end else if (pick) begin
         type_reg   <= RESULT;
         tag_reg    <= s_tag_tdata;
