@@ -8,6 +8,7 @@ Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -134,13 +135,15 @@ def simulate(
             options["plus_args"] = ["--trace", "--trace-file", f"{toplevel}.fst"]
     try:
         # The folder's name stands for all that goes into the build, so what has been built once is only run.
-        if not (build / BUILT).exists():
-            builder = runner(**options, compile_only=True)
-            if named and sim == "verilator":
-                commands = [[word for word in each if word != PUBLIC] for each in builder.build_command()]
-                builder.build_command = lambda: commands
-            builder.run()
-            (build / BUILT).touch()
+        with (build / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # pytest -n: several tests of one design begin at once
+            if not (build / BUILT).exists():
+                builder = runner(**options, compile_only=True)
+                if named and sim == "verilator":
+                    commands = [[word for word in each if word != PUBLIC] for each in builder.build_command()]
+                    builder.build_command = lambda: commands
+                builder.run()
+                (build / BUILT).touch()
         simulator = runner(**options)
         run_command = simulator.build_command()[-1:]
         simulator.build_command = lambda: run_command
