@@ -23,7 +23,7 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ OUT
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ BOOT OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -36,7 +36,7 @@ help: ## this list
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
-	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), OUT= (folder)"
+	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), OUT= (folder)"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -53,7 +53,8 @@ volume: setup ## stream all images of DATA through abbnn_core on Verilator and c
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
 	@$(python) -m syn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \
-	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") $(if $(OUT),--out "$(OUT)")
+	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") --seed "$(SEED)" \
+	    $(if $(filter 0,$(BOOT)),--no-boot) $(if $(OUT),--out "$(OUT)")
 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
 	@$(python) -m syn proof
