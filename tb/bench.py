@@ -135,6 +135,7 @@ def simulate(
             options["plus_args"] = ["--trace", "--trace-file", f"{toplevel}.fst"]
     try:
         # The folder's name stands for all that goes into the build, so what has been built once is only run.
+        build.mkdir(parents=True, exist_ok=True)
         with (build / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # pytest -n: several tests of one design begin at once
             if not (build / BUILT).exists():
