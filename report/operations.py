@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
-from export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
-from golden.network import IntegerNetwork
-from golden.structure import Block, Structure, block_name
+from abbnn.export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Block, Structure, block_name
 
 Form = Literal["BN", "BN-Free", "A&B", "hardware"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -1,14 +1,14 @@
-"""Counts of operations against formulas written out by hand, the paper's totals, and `python -m report operations`."""
+"""Counts of operations against formulas written out by hand, the paper's totals, and `abbnn report operations`."""
 
 import json
 
 import pytest
 from random_network import random_network
 
-from golden.network import save_network
-from golden.structure import DECLARATIONS, RESNET_STEM, declared_network, member
-from report.__main__ import main
-from report.operations import (
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import DECLARATIONS, RESNET_STEM, declared_network, member
+from abbnn.report.__main__ import main
+from abbnn.report.operations import (
     FORMS,
     Count,
     Precision,
@@ -191,7 +191,7 @@ def refused(capsys, arguments, culprit) -> None:
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert said.err.startswith(f"python -m report {arguments[0]}: ")
+    assert said.err.startswith(f"abbnn report {arguments[0]}: ")
     assert culprit in said.err
 
 
