@@ -31,7 +31,7 @@ VERBS: dict[str, Verb] = {
     "area": Verb("syn.__main__", "LUTs, flip-flops, block RAMs and DSPs of each stage by Yosys", True),
     "memory": Verb("syn.__main__", "memories as Yosys maps them, their contents read back", True),
     "bitstream": Verb("syn.__main__", "a network as the bitstream of a board", True),
-    "patch": Verb("export.__main__", "new weights in a finished bitstream", True),
+    "patch": Verb("syn.__main__", "new weights in a finished bitstream", True),
     "host": Verb("host.__main__", "talk to a board over its serial line"),
     "proof": Verb("syn.__main__", "no multiplication, shown in independent ways", True),
     "table3": Verb("syn.__main__", "the paper's Table 3 by open tools", True),

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn.errors import UserError, run
-from abbnn.export import patch
 from abbnn.export.area import DEVICES, Device, devices, read_calibration, validate
 from abbnn.export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
 from abbnn.export.freeze import (
@@ -84,9 +83,6 @@ def _terms_of(text: str) -> tuple[str, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="abbnn", description="From a checkpoint to the files the RTL reads.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    command = commands.add_parser("patch", help=patch.HELP, description=patch.DESCRIPTION)
-    patch.add_arguments(command)
 
     command = commands.add_parser(
         "freeze",
@@ -370,7 +366,7 @@ def _mem(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    commands = {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem, "patch": patch.run}
+    commands = {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem}
     return run(f"abbnn {arguments.command}", lambda: commands[arguments.command](arguments))
 
 

@@ -146,6 +146,18 @@ class Structure:
         last = self.blocks[-1]
         return last.out_height, last.out_width, last.out_channels
 
+    @property
+    def binary_macs(self) -> int:
+        """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
+        return sum(
+            block.out_height
+            * block.out_width
+            * block.out_channels
+            * block.in_channels
+            * (block.kernel**2 + block.projects)
+            for block in self.blocks
+        )
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -34,7 +34,6 @@ from abbnn.golden.model import Model, batches
 from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.golden.structure import declared_network
 from abbnn.report.networks import FLOAT_TOP1
-from abbnn.report.operations import binary_macs
 from abbnn.syn import area, yosys
 
 REPORT = paths.BUILD / "reports" / "bench.json"
@@ -201,8 +200,8 @@ def measured(design: Design, images: NDArray[np.uint8], families: Sequence[str])
         "interval": expected.interval,
         "latency": expected.latency,
         "bottleneck": expected.bottleneck,
-        "binary_macs": binary_macs(structure),
-        "gop_per_image": 2 * binary_macs(structure) / 1e9,
+        "binary_macs": structure.binary_macs,
+        "gop_per_image": 2 * structure.binary_macs / 1e9,
         "xnor_lanes": sum(lanes[stage.name] for stage in stages(network) if stage.binary),
         "utilisation_3x3": useful,
         "utilisation": use["binary"],

@@ -225,13 +225,6 @@ def removed(structure: Structure, precision: Precision) -> dict[str, int]:
     return {"beta on inputs": on_inputs, "beta on outputs": on_inputs + difference}
 
 
-def binary_macs(structure: Structure) -> int:
-    """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
-    return sum(
-        block_output(block) * block.in_channels * (block.kernel**2 + block.projects) for block in structure.blocks
-    )
-
-
 def stem_macs(structure: Structure) -> int:
     """Products of an image with the stem's weights; padded taps count."""
     height, width = structure.stem_conv_output

@@ -19,7 +19,7 @@ from abbnn.errors import UserError, run
 from abbnn.export.folding import balance, check, read_folding
 from abbnn.golden.files import replacing
 from abbnn.golden.network import load_network
-from abbnn.syn import area, bitstream, calibrate, gates, proof, table3
+from abbnn.syn import area, bitstream, calibrate, gates, patch, proof, table3
 from abbnn.syn.cells import FAMILIES, OVERHEAD
 from abbnn.syn.yosys import executable, version
 
@@ -77,11 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, module, what in (
         ("bitstream", bitstream, "a network as the bitstream of a board, with a report"),
+        ("patch", patch, patch.HELP),
         ("proof", proof, "no multiplication, shown in independent ways"),
         ("table3", table3, "multipliers against shifts: the paper's Table 3, and whole layers"),
         ("gates", gates, "the mapped ECP5 netlist of a core as Verilog that simulates"),
     ):
-        command = commands.add_parser(name, help=what, description=module.__doc__)
+        command = commands.add_parser(name, help=what, description=getattr(module, "DESCRIPTION", module.__doc__))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
 
@@ -179,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
 
     def command() -> int:
-        if not getattr(arguments, "list", False):
+        if arguments.command != "patch" and not getattr(arguments, "list", False):
             executable()
         status: int = arguments.run(arguments)
         return status

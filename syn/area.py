@@ -20,7 +20,6 @@ from abbnn.export.schedule import timing
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.report.operations import binary_macs
 from abbnn.syn.cells import CARRY_ONLY, FAMILIES, OVERHEAD, Resources, Role, role_of
 from abbnn.syn.memory import MemoryReport, memories
 from abbnn.syn.yosys import CORE, Design, carry_only, core_files, own_cells, source_name, synthesise, version
@@ -231,7 +230,7 @@ class Efficiency:
 def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> Efficiency:
     interval = timing(network, folding).interval
     frames = clock_mhz * 1e6 / interval
-    gops = 2 * binary_macs(network.structure) * frames / 1e9
+    gops = 2 * network.structure.binary_macs * frames / 1e9
     return Efficiency(interval, clock_mhz, frames, gops, gops / (total.lut / 1000))
 
 

@@ -27,7 +27,6 @@ from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export import patch
 from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
 from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.fit import fitted, with_headroom
@@ -39,7 +38,7 @@ from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.syn import pnr, trellis, yosys
+from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
 

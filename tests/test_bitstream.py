@@ -19,13 +19,12 @@ import pytest
 from random_network import random_network
 
 from abbnn import paths, verilog
-from abbnn.export import patch
 from abbnn.export.area import Area
 from abbnn.export.folding import Fold, balance, cycles, deepened, stages, to_json
 from abbnn.export.load_image import load_image
 from abbnn.golden.network import load_network, network_hash, save_network
 from abbnn.golden.structure import STRIDED_STEM, member
-from abbnn.syn import bitstream, pnr, trellis, yosys
+from abbnn.syn import bitstream, patch, pnr, trellis, yosys
 from abbnn.syn.boards import Board, read_boards
 from abbnn.syn.outreg import use_output_registers
 

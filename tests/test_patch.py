@@ -13,13 +13,12 @@ from random_network import random_network
 from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_tools, small_board
 
 from abbnn import paths
-from abbnn.export import patch
 from abbnn.export.config import pipeline_config
 from abbnn.export.load_image import load_image
 from abbnn.golden.network import network_hash, save_network
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import STRIDED_STEM, member
-from abbnn.syn import bitstream, trellis
+from abbnn.syn import bitstream, patch, trellis
 
 OTHER = flipped(NETWORK)
 

@@ -24,7 +24,6 @@ from abbnn.export.layout import mem_text, pack
 from abbnn.export.schedule import timing
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
-from abbnn.report.operations import binary_macs
 from abbnn.syn.__main__ import main
 from abbnn.syn.area import Measurement, Module, StageArea, faults, measure, measure_all, memory_summary, stage_designs
 from abbnn.syn.calibrate import SOURCES, Plan, kept, plan, run, write
@@ -392,7 +391,7 @@ def test_area_report(file, monkeypatch, capsys) -> None:
     assert report["efficiency"]["interval"] == interval
     # Blocks of 4 to 4 channels on 4x4 pixels, of 4 to 6 on 2x2 with a shortcut of binary weights.
     macs = 16 * 9 * 4 * 4 + 4 * (9 + 1) * 4 * 6
-    assert binary_macs(NETWORK.structure) == macs
+    assert NETWORK.structure.binary_macs == macs
     assert report["efficiency"]["gops"] == pytest.approx(2 * macs * 100e6 / interval / 1e9)
     assert "GOPS/kLUT" in said
     assert "one by one" in said

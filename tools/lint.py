@@ -120,9 +120,17 @@ def rtl_checks(modules: Sequence[str], *, with_yosys: bool) -> tuple[list[Check]
     return checks, faults
 
 
+def _imports() -> str:
+    status, said = verilog.run([str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"])
+    return said if status else ""
+
+
 def python_checks() -> list[Check]:
     quiet = {"ruff": ["check", "--quiet"], "mypy": ["--no-error-summary"]}
-    return [_tool_check(name, [sys.executable, "-m", name, *options]) for name, options in quiet.items()]
+    return [
+        *(_tool_check(name, [sys.executable, "-m", name, *options]) for name, options in quiet.items()),
+        Check("the tower of imports (pyproject.toml)", _imports),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

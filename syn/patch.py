@@ -228,7 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="NEW.bit", help="may be OLD.bit itself")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """ValueError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
         trellis.tool(name)
@@ -246,3 +246,4 @@ def run(options: argparse.Namespace) -> None:
         f"{options.out}: {result.metadata.network}, sha256 {result.metadata.network_sha256[:16]}, on "
         f"{result.metadata.board}; {result.changed:,} of {result.words:,} words of the boot ROM changed, nothing else"
     )
+    return 0
