@@ -97,7 +97,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Structure:
-    """A network: stem, blocks in order, global average pool and linear head. (height, width) are the image's."""
+    """A network: stem, blocks in order, global average pool and linear head. (height, width) are the image's.
+
+    One without blocks is part of a network, for tests of that: `member` and `from_dict` make none.
+    """
 
     name: str
     family: str
@@ -110,8 +113,8 @@ class Structure:
     def __post_init__(self) -> None:
         self._check_fields()
         channels, height, width = self.stem.out_channels, *self.stem_output
-        if not 1 <= len(self.blocks) <= BLOCKS_MAX:
-            raise UserError(f"{self.name}: {len(self.blocks)} blocks; 1 to {BLOCKS_MAX} exist")
+        if len(self.blocks) > BLOCKS_MAX:
+            raise UserError(f"{self.name}: more than {BLOCKS_MAX} blocks")
         for index, block in enumerate(self.blocks):
             where = f"{self.name}: {block_name(index)}"
             if (block.in_channels, block.height, block.width) != (channels, height, width):
@@ -157,6 +160,8 @@ class Structure:
     @property
     def head_input(self) -> tuple[int, int, int]:
         """(height, width, channels) of the map that the global average pool sees."""
+        if not self.blocks:
+            return *self.stem_output, self.stem.out_channels
         last = self.blocks[-1]
         return last.out_height, last.out_width, last.out_channels
 
@@ -181,7 +186,12 @@ class Structure:
         fields = dict(data)
         stem = Stem(**fields.pop("stem"))
         blocks = tuple(Block(**block) for block in fields.pop("blocks"))
-        return Structure(stem=stem, blocks=blocks, **fields)
+        return Structure(stem=stem, blocks=blocks, **fields)._whole()
+
+    def _whole(self) -> Structure:
+        if not self.blocks:
+            raise UserError(f"{self.name}: a network without a block; the core has one at least")
+        return self
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -278,7 +288,7 @@ def member(
     stem_layer = Stem(3, widths[0], stem.kernel, stem.stride, not kind.biased, stem.max_pool)
     grow = _paired_blocks if kind.paired else _single_blocks
     blocks = grow(kind, stem_layer.output(height, width), widths, depths)
-    return Structure(name, family, height, width, stem_layer, blocks, classes)
+    return Structure(name, family, height, width, stem_layer, blocks, classes)._whole()
 
 
 def _single_blocks(

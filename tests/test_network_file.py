@@ -331,7 +331,7 @@ def describe(key: str, value: Any, inner: str | None = None) -> Edit:
         (lambda t, m: m["structure"]["blocks"].pop(), "block02"),
         (lambda t, m: m["structure"]["blocks"][2].update(in_channels=6), "block02"),
         (lambda t, m: m["structure"].update(blocks=None), "structure"),
-        (lambda t, m: m["structure"].update(blocks=[]), "0 blocks"),
+        (lambda t, m: m["structure"].update(blocks=[]), "a network without a block"),
         (lambda t, m: m["structure"]["blocks"][2].update(variance_steps=1_000_000), "variance_steps is 1000000"),
         (lambda t, m: m["structure"]["blocks"][2].update(biased=False), "block02.threshold holds"),
         (lambda t, m: m["structure"].update(height=1 << 40), "height is 1099511627776"),
