@@ -112,7 +112,6 @@ def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         **prelu,
         "MAX_POOL": int(structure.stem.max_pool),
         "VALUE_WIDTH": network.value_width,
-        "DEEP": int(fold.deep),
     }
     memories = _sum_memories("stem", stem, fold, sum_width)
     memories |= _present({"stem_scale.mem": scale_memory, "stem_prelu.mem": prelu_memory})
@@ -231,7 +230,6 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         **activation,
         **prelu,
         "WEIGHT_MEMORY": get_args(WeightMemory).index(fold.weights),
-        "DEEP": int(fold.deep),
     }
     return StageConfig(name, parameters, memories | shortcut_memories)
 
@@ -252,7 +250,6 @@ def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "VALUE_WIDTH": network.value_width,
         "POOL_SHIFT": network.pool_shift,
         "SCORE_WIDTH": score_width,
-        "DEEP": int(fold.deep),
     }
     return StageConfig("head", parameters, _sum_memories("head", head, fold, score_width))
 

@@ -27,7 +27,7 @@ from golden.ranges import analyse
 from syn import trellis
 
 FORMAT = "abbnn-bitstream"
-VERSION = 1
+VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
 
@@ -55,7 +55,7 @@ class Metadata:
     device: str
     clock_mhz: int
     folding: Mapping[str, Sequence[Any]]
-    """Stage to [PE, SIMD, weight memory, whether its pipeline is deep]."""
+    """Stage to [PE, SIMD, weight memory]."""
     sources: str
     """First 64 bits of the sha256 of all Verilog and of the pins."""
     tools: Mapping[str, str]

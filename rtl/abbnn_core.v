@@ -293,9 +293,6 @@ abbnn_fifo #(
 wire [STREAM_BITS-1:0] stream_tdata;
 wire [BLOCKS:0]        stream_tvalid;
 wire [BLOCKS:0]        stream_tready;
-wire [BLOCKS:0]        stream_tlast;
-
-wire unused_stream_tlast = &{1'b0, stream_tlast};
 
 abbnn_stem #(
     .PREFIX({`ABBNN_MEM_DIR, "/stem"}),
@@ -321,8 +318,7 @@ abbnn_stem #(
     .PRELU_SUM_WIDTH(STEM_PRELU_SUM_WIDTH),
     .MAX_POOL(STEM_MAX_POOL),
     .VALUE_WIDTH(VALUE_WIDTH),
-    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1),
-    .DEEP(STEM_DEEP)
+    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1)
 ) stem_inst (
     .clk(clk),
     .rst(stage_rst[0]),
@@ -332,8 +328,7 @@ abbnn_stem #(
     .s_axis_tready(pixel_tready),
     .m_axis_tdata(stream_tdata[STEM_PE*VALUE_WIDTH-1:0]),
     .m_axis_tvalid(stream_tvalid[0]),
-    .m_axis_tready(stream_tready[0]),
-    .m_axis_tlast(stream_tlast[0])
+    .m_axis_tready(stream_tready[0])
 );
 
 generate
@@ -383,8 +378,7 @@ generate
             .PRELU_GUARD(BLOCK_PRELU_GUARD[32*i +: 32]),
             .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32]),
             .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32]),
-            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1),
-            .DEEP(BLOCK_DEEP[32*i +: 32])
+            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1)
         ) block_inst (
             .clk(clk),
             .rst(stage_rst[i+1]),
@@ -394,8 +388,7 @@ generate
             .s_axis_tready(stream_tready[i]),
             .m_axis_tdata(stream_tdata[M_OFFSET +: M_LANES*VALUE_WIDTH]),
             .m_axis_tvalid(stream_tvalid[i+1]),
-            .m_axis_tready(stream_tready[i+1]),
-            .m_axis_tlast(stream_tlast[i+1])
+            .m_axis_tready(stream_tready[i+1])
         );
     end
 endgenerate
@@ -420,8 +413,7 @@ abbnn_head #(
     .POOL_SHIFT(HEAD_POOL_SHIFT),
     .SCORE_WIDTH(HEAD_SCORE_WIDTH),
     .M_WIDTH(32),
-    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1),
-    .DEEP(HEAD_DEEP)
+    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1)
 ) head_inst (
     .clk(clk),
     .rst(stage_rst[BLOCKS+1]),

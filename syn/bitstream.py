@@ -29,7 +29,7 @@ from export import patch
 from export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
 from export.config import StageConfig, pipeline_config
 from export.fit import fitted, with_headroom
-from export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
+from export.folding import Fold, Folding, balance, check, default_cycles, read_folding, stages
 from export.load_image import stage_image
 from export.mem import HEADER, header_text, layout_id
 from export.schedule import timing
@@ -51,8 +51,6 @@ ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
 LUT_TABLE = 64
 """Words up to which abbnn_table keeps a loadable table in LUT RAM (its STYLE)."""
-DEEP_FF = 3.2
-"""Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
 STEP = 1.05
 """Least ratio of the frame intervals that are tried one after the other."""
 
@@ -75,8 +73,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has
-    77 bits a stage. `family` is the area model's.
+    and write enables in front of them; the load bus has 77 bits a stage. `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -92,7 +89,6 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
             ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
-            ff += memory.width if table and depth > LUT_TABLE and config.parameters["DEEP"] else 0
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
@@ -104,7 +100,7 @@ class Estimate:
     """What a folding takes on a board, before synthesis."""
 
     parts: Mapping[str, Area]
-    """Stages, "rest" of the core, "deep pipelines", "load port", "boot ROM", "reserve"."""
+    """Stages, "rest" of the core, "load port", "boot ROM", "reserve"."""
 
     @property
     def area(self) -> Area:
@@ -119,17 +115,10 @@ def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: b
     words = len(stage_image(configs, 0)) if boot else 0
     around = {
         "rest": areas.fixed,
-        "deep pipelines": deep_area(network, folding),
         "load port": load_area(configs, model.mapping),
         "boot ROM": boot_area(words),
     }
     return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
-
-
-def deep_area(network: IntegerNetwork, folding: Folding) -> Area:
-    """The registers of deep pipelines, most of them in the popcounts."""
-    deep = [(stage, folding[stage.name]) for stage in stages(network) if stage.binary]
-    return Area(0, DEEP_FF * sum(fold.pe * fold.simd for _, fold in deep if fold.deep), 0)
 
 
 def _excess(need: Area, limit: Budget) -> str:
@@ -143,7 +132,7 @@ def _excess(need: Area, limit: Budget) -> str:
 
 def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
     """The folding balanced to the board's `cycles` a frame, or to the network's usual number if that is more, if it
-    fits the board's share of the device; else the fastest found that does. Pipelines are deep.
+    fits the board's share of the device; else the fastest found that does.
 
     Infeasible says why nothing fits.
 
@@ -158,7 +147,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
 
     def balanced(target: int) -> dict[str, Fold] | None:
         try:
-            return deepened(balance(network, target))
+            return balance(network, target)
         except ValueError:
             return None
 
@@ -183,7 +172,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
             solution = solver.cheapest(target, left)
             if solution is None:
                 break
-            folding = deepened(solution.folding)
+            folding = dict(solution.folding)
             excess = over(folding)
             if not excess:
                 return folding
@@ -334,7 +323,7 @@ def build(
                 board=where.name,
                 device=where.device.name,
                 clock_mhz=clock,
-                folding={name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in folding.items()},
+                folding={name: [fold.pe, fold.simd, fold.weights] for name, fold in folding.items()},
                 sources=sources_hash(sources),
                 tools=tools,
                 seed=seed,
@@ -398,7 +387,7 @@ def to_json(result: Build) -> dict[str, Any]:
         "device": meta.device,
         "layout": meta.layout,
         "folding": {
-            stage: dict(zip(("pe", "simd", "weights", "deep"), f, strict=True)) for stage, f in meta.folding.items()
+            stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()
         },
         "interval": result.interval,
         "clock_mhz": meta.clock_mhz,
@@ -513,7 +502,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", required=True, metavar="BOARD", help=f"one of {', '.join(sorted(read_boards()))}")
     fold = parser.add_mutually_exclusive_group()
     fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame, with deep pipelines")
+    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
     parser.add_argument(
@@ -560,7 +549,7 @@ def run(options: argparse.Namespace) -> int:
         if options.fold:
             folding = read_folding(options.fold)
         elif options.cycles is not None:
-            folding = deepened(balance(network, options.cycles))
+            folding = balance(network, options.cycles)
         else:
             folding = choose_folding(network, where, boot=boot)
         check(network, folding)

@@ -19,7 +19,7 @@ from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors
 from random_network import random_images, random_network
 from stall import Stalls, stalled_rtl
 
-from export.folding import balance, deepened
+from export.folding import balance
 from export.layout import unpack
 from export.mem import read_manifest, write
 from export.schedule import timing
@@ -341,13 +341,10 @@ def member_case(name):
     return network, balance(network, case.cycles)
 
 
-@pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", MEMBERS)
-def test_abbnn_core_members(name, deep):
-    """Every layer of a random member of each family, and the cycles that the formulas give, deep pipelines' too."""
+def test_abbnn_core_members(name):
+    """Every layer of a random member of each family, and the cycles that the formulas give."""
     network, folding = member_case(name)
-    if deep:
-        folding = deepened(folding)
     report = run_core(network, random_images(network.structure, 9, 5), None, run_folder(name), folding=folding)
     assert {row["layer"] for row in report.layers} == set(layer_names(network.structure))
     assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)

@@ -20,7 +20,7 @@ from random_network import random_network
 
 from export import patch
 from export.area import Area
-from export.folding import Fold, balance, cycles, deepened, stages, to_json
+from export.folding import Fold, balance, cycles, stages, to_json
 from export.load_image import load_image
 from golden.network import load_network, network_hash, save_network
 from golden.structure import STRIDED_STEM, member
@@ -286,8 +286,8 @@ def test_too_big_is_said_before_synthesis(tmp_path, monkeypatch) -> None:
 
 def test_a_folding_is_found_or_refused(tmp_path) -> None:
     where = small_board(tmp_path)
-    assert bitstream.choose_folding(NETWORK, where) == deepened(balance(NETWORK, where.cycles))
-    assert bitstream.choose_folding(NETWORK, replace(where, cycles=1)) == deepened(balance(NETWORK))
+    assert bitstream.choose_folding(NETWORK, where) == balance(NETWORK, where.cycles)
+    assert bitstream.choose_folding(NETWORK, replace(where, cycles=1)) == balance(NETWORK)
     tight = replace(where, fill=0.5)
     chosen = bitstream.choose_folding(NETWORK, tight)
     need = bitstream.estimate(NETWORK, chosen, tight).area

@@ -371,9 +371,6 @@ def test_header_values(small, folder) -> None:
         "HEAD_PLANES": 8,
         "HEAD_POOL_SHIFT": 2,
         "HEAD_SCORE_WIDTH": ranges.scores.bits,
-        "STEM_DEEP": 0,
-        "BLOCK_DEEP": [0] * 4,
-        "HEAD_DEEP": 0,
         "LAYOUT_ID": layout_id(pipeline_config(small, ranges, folding)),
     }
     # What a stage lacks has fillers, 1 everywhere.
