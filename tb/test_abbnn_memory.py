@@ -4,11 +4,11 @@ import random
 
 import cocotb
 import pytest
-from bench import load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from export.layout import mem_text
+from abbnn.export.layout import mem_text
+from abbnn.tb.bench import load_case, simulate
 
 SIZES = ("WIDTH", "DEPTH", "LOAD_MEMORY", "STYLE")
 GOOD_PARAMETERS = [(1, 1, 0, 0), (32, 2, 4095, 1), (75, 5, 0x123, 2), (75, 5, -1, 0), (1, 1, -1, 1)]
