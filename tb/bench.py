@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.rtl import ROOT, sources
+from tools.rtl import ROOT, quoted, sources
 
 BUILD = ROOT / "build" / "tb"
 CASE_FILE = "case.npz"
@@ -106,14 +106,13 @@ def simulate(
     if case is not None:
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,
         "module": test_module,
         "verilog_sources": files,
         "includes": [str(path) for path in includes],
         "defines": list(defines),
-        "parameters": quoted,
+        "parameters": {name: quoted(value) for name, value in parameters.items()},
         "sim_build": str(build),
         "work_dir": str(work_dir),
         "python_search": [str(ROOT / "tb"), str(ROOT), str(ROOT / "tests")],
