@@ -19,7 +19,7 @@ pytest := $(python) -m pytest
 # A test file runs in one process, so two never build the same design at once.
 parallel := -n $(JOBS) --dist loadfile
 
-modules := $(sort $(basename $(notdir $(wildcard rtl/*.v))))
+modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
@@ -34,40 +34,40 @@ help: ## this list
 	@echo "Targets:"
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables of sim, with their defaults:"
-	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
+	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/ or soc/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
 	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), OUT= (folder)"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
 ifeq ($(TOPLEVEL),abbnn_core)
-	@$(python) -m tb.sim --network "$(NETWORK)" --images "$(IMAGES)" --first "$(FIRST)" \
+	@$(python) -m abbnn sim --network "$(NETWORK)" --images "$(IMAGES)" --first "$(FIRST)" \
 	    $(if $(DATA),--data "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
 else
 	@$(pytest) tb/test_$(TOPLEVEL).py
 endif
 
 volume: setup ## stream all images of DATA through abbnn_core on Verilator and compare every score
-	@$(python) -m tb.volume --network "$(NETWORK)" --jobs "$(JOBS)" --shard "$(SHARD)" \
+	@$(python) -m abbnn volume --network "$(NETWORK)" --jobs "$(JOBS)" --shard "$(SHARD)" \
 	    $(if $(DATA),--images "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
-	@$(python) -m syn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \
+	@$(python) -m abbnn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \
 	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") --seed "$(SEED)" \
 	    $(if $(filter 0,$(BOOT)),--no-boot) $(if $(OUT),--out "$(OUT)")
 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
-	@$(python) -m syn proof
+	@$(python) -m abbnn proof
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped
 
 table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters, with and without
-	@$(python) -m syn table3
+	@$(python) -m abbnn table3
 
 test: lint setup-train setup-fpga ## everything: lint, all tests, the core on both simulators
-	@$(python) -m syn proof --quick --jobs "$(JOBS)"
-	@$(pytest) $(parallel) tests golden export host train report
+	@$(python) -m abbnn proof --quick --jobs "$(JOBS)"
+	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
 	@SIM=icarus $(pytest) $(parallel) tb
 	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
@@ -75,10 +75,10 @@ lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no
 	@$(python) -m tools.lint
 
 bench: setup ## cycles, utilisation, area and speeds of all designs into build/reports/bench.json (an hour the first time)
-	@$(python) -m tools.bench
+	@$(python) -m abbnn bench
 
 bench-compare: setup ## published accelerators, each with its source, beside what make bench measured
-	@$(python) -m report peers
+	@$(python) -m abbnn report peers
 
 setup: ## make .venv and install what simulation needs, once
 	@tools/setup.sh
@@ -91,7 +91,7 @@ setup-train: ## the same, and torch for training
 
 clean: ## remove all that was built but .venv
 	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find golden export train report syn tb tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv/*' -type d -prune -exec rm -rf {} +
 
 check-sim:
 	@: $(if $(filter icarus verilator,$(SIM)),,$(error SIM=$(SIM): icarus and verilator are supported))

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from export import patch, vendor
-from export.area import DEVICES, Device, devices, read_calibration, validate
-from export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
-from export.freeze import (
+from abbnn.errors import UserError, run
+from abbnn.export.area import DEVICES, Device, devices, read_calibration, validate
+from abbnn.export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
+from abbnn.export.freeze import (
     DEFAULT_STEM_PLANES,
     DEFAULT_TERMS,
     FRACTION_BITS_CHOSEN_MAX,
@@ -30,18 +30,18 @@ from export.freeze import (
     scale_terms,
     threshold_overflows,
 )
-from export.mem import write
-from export.random_network import random_network
-from export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
-from golden.images import SHIPPED_IMAGES, read_images, resized
-from golden.network import IntegerNetwork, load_network, network_hash, save_network
-from golden.ops import value_range
-from golden.ranges import analyse
-from golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
-from train.variant import ALPHA, Form, Scales
+from abbnn.export.mem import write
+from abbnn.export.random_network import random_network
+from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
+from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.network import IntegerNetwork, load_network, network_hash, save_network
+from abbnn.golden.ops import value_range
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
+from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
-    from train.checkpoint import Checkpoint
+    from abbnn.train.checkpoint import Checkpoint
 
 
 def _positive(text: str) -> int:
@@ -81,22 +81,8 @@ def _terms_of(text: str) -> tuple[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m export", description="From a checkpoint to the files the RTL reads."
-    )
+    parser = argparse.ArgumentParser(prog="abbnn", description="From a checkpoint to the files the RTL reads.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    command = commands.add_parser("patch", help=patch.HELP, description=patch.DESCRIPTION)
-    patch.add_arguments(command)
-
-    command = commands.add_parser(
-        "vendor",
-        help=".coe and .mif files of the memories",
-        description="Write the words of every memory of a folder of mem in the formats of other tools: .coe (AMD) and "
-        ".mif (Altera).",
-    )
-    command.add_argument("folder", type=Path, metavar="DIR", help="what mem wrote")
-    command.add_argument("--out", required=True, type=Path, metavar="DIR")
 
     command = commands.add_parser(
         "freeze",
@@ -106,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "every width is proven by range analysis for any image.",
     )
     add = command.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of python -m train, or an official .h5")
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of abbnn train, or an official .h5")
     add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
     add("--out", required=True, type=Path, metavar="FILE.safetensors")
     defaults = FreezeOptions()
@@ -128,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         "--calibrate",
         type=Path,
         metavar="IMAGES",
-        help="calibration images as for python -m golden; default: a few synthetic ones",
+        help="calibration images as for abbnn golden; default: a few synthetic ones",
     )
     add(
         "--stem-bits",
@@ -223,18 +209,18 @@ def _parser() -> argparse.ArgumentParser:
 def _load(arguments: argparse.Namespace) -> Checkpoint:
     """The checkpoint, used as the options say where it says nothing itself."""
     try:
-        from train.checkpoint import load
+        from abbnn.train.checkpoint import load
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ValueError("freezing a checkpoint needs torch: make setup-train") from None
+        raise UserError("freezing a checkpoint needs torch: make setup-train") from None
     stride = arguments.stem_stride
     found = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
     given = {"stem_stride": stride, "alpha": arguments.alpha, "form": arguments.form}
     for key, value in given.items():
         stated = found.metadata.get(key)
         if None not in (value, stated) and value != stated:
-            raise ValueError(f"{arguments.checkpoint}: says that its {key} is {stated}, not {value}")
+            raise UserError(f"{arguments.checkpoint}: says that its {key} is {stated}, not {value}")
     variant = {key: given[key] for key in ("alpha", "form") if given[key] is not None}
     return found._replace(variant=replace(found.variant, **variant))
 
@@ -256,7 +242,7 @@ def _freeze(arguments: argparse.Namespace) -> None:
     try:
         network = freeze(tensors, structure, variant, options, source=metadata, images=images)
     except ValueError as error:
-        raise ValueError(f"{arguments.checkpoint}: {error}") from None
+        raise UserError(f"{arguments.checkpoint}: {error}") from None
     save_network(network, arguments.out)
     size = arguments.out.stat().st_size
     print(f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {size} bytes")
@@ -311,14 +297,14 @@ def _proven(path: Path) -> IntegerNetwork:
     try:
         analyse(network)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
     return network
 
 
 def _fold(arguments: argparse.Namespace) -> None:
     known = devices()
     if arguments.target not in known:
-        raise ValueError(f"no device {arguments.target}; there are {_device_names()}")
+        raise UserError(f"no device {arguments.target}; there are {_device_names()}")
     device = known[arguments.target]
     network = _proven(arguments.network)
     clock = arguments.clock or device.clock_mhz
@@ -378,27 +364,10 @@ def _mem(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: written")
 
 
-def _vendor(arguments: argparse.Namespace) -> None:
-    count = vendor.write(arguments.folder, arguments.out)
-    print(f"{arguments.out}: {count} files written")
-
-
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        commands = {
-            "freeze": _freeze,
-            "random": _random,
-            "fold": _fold,
-            "mem": _mem,
-            "patch": patch.run,
-            "vendor": _vendor,
-        }
-        commands[arguments.command](arguments)
-    except (ValueError, OSError) as error:
-        print(f"python -m export {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    commands = {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem}
+    return run(f"abbnn {arguments.command}", lambda: commands[arguments.command](arguments))
 
 
 if __name__ == "__main__":

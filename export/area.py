@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from export.config import pipeline_config
-from export.folding import Fold, stages
-from golden.network import IntegerNetwork
-from golden.ranges import analyse
+from abbnn.errors import UserError
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import Fold, stages
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.ranges import analyse
 
 Parameters = Mapping[str, int]
 """Of an RTL module, by name."""
@@ -724,9 +725,9 @@ def read_calibration(path: Path = CALIBRATION) -> list[dict[str, Any]]:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         return [point for point in data["points"] if point["family"] and point["use"] in ("fit", "validation")]
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a calibration file ({error!r})") from None
+        raise UserError(f"{path}: not a calibration file ({error!r})") from None
 
 
 def _module_features(family: Family, top: str, parameters: Parameters) -> dict[str, Features]:
@@ -857,7 +858,7 @@ def calibrate(points: Sequence[Mapping[str, Any]], family: str) -> AreaModel:
     """
     known = sorted({str(point["family"]) for point in points if point["use"] == "fit"})
     if family not in known:
-        raise ValueError(f"no synthesis results to estimate {family} with; there are some for {', '.join(known)}")
+        raise UserError(f"no synthesis results to estimate {family} with; there are some for {', '.join(known)}")
     used, mapping = _with_varying(points, family)
     found = _fit_modules(mapping, used)
     measured = set(found)

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from export.folding import Fold, Folding, WeightMemory
-from export.layout import mem_text
-from export.tables import compare_table, qprelu_table, scale_table, sum_array_tables, xnor_array_tables
-from golden.network import Activation, IntegerNetwork, Scale, SumLayer
-from golden.ranges import BlockRange, Ranges, SumRange
-from golden.structure import Activation as ActivationKind
-from golden.structure import Shortcut, block_name
+from abbnn.errors import UserError
+from abbnn.export.folding import Fold, Folding, WeightMemory
+from abbnn.export.layout import mem_text
+from abbnn.export.tables import compare_table, qprelu_table, scale_table, sum_array_tables, xnor_array_tables
+from abbnn.golden.network import Activation, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.ranges import BlockRange, Ranges, SumRange
+from abbnn.golden.structure import Activation as ActivationKind
+from abbnn.golden.structure import Shortcut, block_name
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
     name, numbers, bounds = block_name(index), network.blocks[index], ranges.blocks[index]
     geometry = network.structure.blocks[index]
     if geometry.kernel < geometry.stride:
-        raise ValueError(f"{name}: abbnn_block has no 1x1 convolution of stride 2")
+        raise UserError(f"{name}: abbnn_block has no 1x1 convolution of stride 2")
     fold = folding[name]
     s_lanes = folding[block_name(index - 1) if index else "stem"].pe
     sum_width = bounds.conv.sum.bits

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.config import Memory, StageConfig
-from export.layout import pack, unpack
-from export.tables import qprelu_table, read_qprelu_table, read_scale_table, scale_table
+from abbnn.errors import UserError
+from abbnn.export.config import Memory, StageConfig
+from abbnn.export.layout import pack, unpack
+from abbnn.export.tables import qprelu_table, read_qprelu_table, read_scale_table, scale_table
 
 Parameters = Mapping[str, int]
 
@@ -64,7 +65,7 @@ def fitted(configs: Sequence[StageConfig], layout: Sequence[Parameters]) -> list
     ValueError names the first stage and parameter in which the network does not fit.
     """
     if len(configs) != len(layout):
-        raise ValueError(f"the network has {len(configs)} stages, the layout {len(layout)}")
+        raise UserError(f"the network has {len(configs)} stages, the layout {len(layout)}")
     return [_fitted(config, parameters) for config, parameters in zip(configs, layout, strict=True)]
 
 
@@ -73,7 +74,7 @@ def _fitted(config: StageConfig, layout: Parameters) -> StageConfig:
     for key in own.keys() | layout.keys():
         mine, theirs = own.get(key), layout.get(key)
         if mine is None or theirs is None or not (mine == theirs or (key.endswith(ROOMY) and mine < theirs)):
-            raise ValueError(f"{config.name}: {key} is {mine}, the layout's is {theirs}")
+            raise UserError(f"{config.name}: {key} is {mine}, the layout's is {theirs}")
     memories = {file: _table(config, file, memory, layout) for file, memory in config.memories.items()}
     return replace(config, parameters={key: layout[key] for key in own}, memories=memories)
 
@@ -107,9 +108,9 @@ def _scale(config: StageConfig, prefix: str, memory: Memory, layout: Parameters)
     room_terms, room_shift = layout[f"{prefix}_TERMS"], layout[f"{prefix}_SHIFT_WIDTH"]
     shift = np.where(sign != 0, shift + further, 0)
     if shift.max() >= 1 << room_shift:
-        raise ValueError(f"{config.name}: a shift of {shift.max()} does not fit {prefix}_SHIFT_WIDTH {room_shift}")
+        raise UserError(f"{config.name}: a shift of {shift.max()} does not fit {prefix}_SHIFT_WIDTH {room_shift}")
     if own[f"{prefix}_SUM_WIDTH"] + further > layout[f"{prefix}_SUM_WIDTH"]:
-        raise ValueError(
+        raise UserError(
             f"{config.name}: {prefix}_SUM_WIDTH is {own[f'{prefix}_SUM_WIDTH'] + further} with the layout's guard, "
             f"the layout's is {layout[f'{prefix}_SUM_WIDTH']}"
         )
@@ -128,7 +129,7 @@ def _activation(config: StageConfig, memory: Memory, layout: Parameters) -> Memo
     fields = read_qprelu_table(memory.words, lanes, width, left_max, shift_width)
     exponent = fields[3]
     if room_left - exponent.min() >= 1 << room_shift:
-        raise ValueError(
+        raise UserError(
             f"{config.name}: a slope of 2^{exponent.min()} does not fit LEFT_MAX {room_left} and "
             f"ACTIVATION_SHIFT_WIDTH {room_shift}"
         )

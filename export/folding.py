@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from golden.network import IntegerNetwork
-from golden.structure import Structure, block_name
+from abbnn.errors import UserError
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Structure, block_name
 
 DEFAULT_CYCLES = 4096
 """The least that `default_cycles` gives: 24 kFPS at 100 MHz."""
@@ -141,7 +142,7 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
     least = floors(network)
     for name, what in (("pixels", "the image alone enters in"), ("scores", "the scores alone leave in")):
         if target < least[name]:
-            raise ValueError(f"{target} cycles a frame: {what} {least[name]}")
+            raise UserError(f"{target} cycles a frame: {what} {least[name]}")
     result: dict[str, Fold] = {}
     entering, leaving = 0, network.structure.stem.in_channels
     for stage in stages(network):
@@ -157,7 +158,7 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
             if cycles(stage, fold := Fold(pe, stage.taps * lanes)) <= target and regroups(stage, entering, pe, lanes)
         ]
         if not options:
-            raise ValueError(
+            raise UserError(
                 f"{stage.name} cannot be folded to {target} cycles a frame behind {entering} stream lanes; "
                 f"with a lane for every weight it takes {least[stage.name]}"
             )
@@ -181,30 +182,30 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
     expected = {stage.name: stage for stage in stages(network)}
     for name in folding:
         if name not in expected:
-            raise ValueError(f"folding: {name} is no stage of {network.structure.name}")
+            raise UserError(f"folding: {name} is no stage of {network.structure.name}")
     entering, leaving = 0, network.structure.stem.in_channels
     for name, stage in expected.items():
         if name not in folding:
-            raise ValueError(f"folding: stage {name} is missing")
+            raise UserError(f"folding: stage {name} is missing")
         fold = folding[name]
         shortcut = name.endswith(".shortcut")
         if not shortcut:
             entering = leaving
         if fold.pe < 1 or stage.outputs // stage.parts % fold.pe:
             halves = "half of the " if stage.parts == 2 else ""
-            raise ValueError(f"folding: {name}: PE {fold.pe} does not divide {halves}{stage.outputs} outputs")
+            raise UserError(f"folding: {name}: PE {fold.pe} does not divide {halves}{stage.outputs} outputs")
         if fold.simd < 1 or fold.simd % stage.taps or stage.channels % (fold.simd // stage.taps):
-            raise ValueError(
+            raise UserError(
                 f"folding: {name}: SIMD {fold.simd} is not {stage.taps} times a divisor of {stage.channels} channels"
             )
         if shortcut and fold.pe != leaving:
-            raise ValueError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
+            raise UserError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
         if shortcut and fold.deep != folding[name.removesuffix(".shortcut")].deep:
-            raise ValueError(f"folding: {name}: deep differs from its block's")
+            raise UserError(f"folding: {name}: deep differs from its block's")
         if fold.weights not in get_args(WeightMemory) or (fold.weights != "auto" and not stage.binary):
-            raise ValueError(f"folding: {name}: its weights cannot go to {fold.weights!r}")
+            raise UserError(f"folding: {name}: its weights cannot go to {fold.weights!r}")
         if not regroups(stage, entering, fold.pe, fold.simd // stage.taps):
-            raise ValueError(f"folding: {name}: {entering} stream lanes cannot be regrouped for {fold}")
+            raise UserError(f"folding: {name}: {entering} stream lanes cannot be regrouped for {fold}")
         leaving = fold.pe
 
 
@@ -250,9 +251,9 @@ def read_folding(path: Path) -> dict[str, Fold]:
             for name, fold in data["stages"].items()
         }
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a folding file ({error!r})") from None
+        raise UserError(f"{path}: not a folding file ({error!r})") from None
 
 
 def stream_beats(structure: Structure, folding: Folding) -> dict[str, int]:

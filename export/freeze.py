@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.model import Model, batches, saturating_layers
-from golden.network import (
+from abbnn.errors import UserError
+from abbnn.golden.model import Model, batches, saturating_layers
+from abbnn.golden.network import (
     BIAS_BITS,
     EXPONENT_RANGE,
     PIXEL_BITS,
@@ -27,11 +28,11 @@ from golden.network import (
     Scale,
     SumLayer,
 )
-from golden.ops import value_range
-from golden.ranges import SCORE_WIDTH_MAX, Interval, analyse
-from golden.structure import Block, Structure, block_name
-from train.tensors import canonical_shapes
-from train.variant import Variant
+from abbnn.golden.ops import value_range
+from abbnn.golden.ranges import SCORE_WIDTH_MAX, Interval, analyse
+from abbnn.golden.structure import Block, Structure, block_name
+from abbnn.train.tensors import canonical_shapes
+from abbnn.train.variant import Variant
 
 Floats = NDArray[np.float64]
 
@@ -88,12 +89,12 @@ class FreezeOptions:
         }.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise ValueError(f"{name} {value} is outside {low}..{high}")
+                raise UserError(f"{name} {value} is outside {low}..{high}")
         for name, terms in self.terms_of.items():
             if not 1 <= terms <= TERMS_MAX:
-                raise ValueError(f"terms of {name} {terms} is outside 1..{TERMS_MAX}")
+                raise UserError(f"terms of {name} {terms} is outside 1..{TERMS_MAX}")
         if None not in (self.value_width, self.fraction_bits) and self.fraction_bits >= self.value_width:  # type: ignore[operator]
-            raise ValueError(f"{self.fraction_bits} fraction bits leave nothing of {self.value_width}")
+            raise UserError(f"{self.fraction_bits} fraction bits leave nothing of {self.value_width}")
 
 
 def standardize(weight: Floats) -> Floats:
@@ -145,14 +146,14 @@ def freeze_scale(name: str, factors: Floats, terms: int, power_of_two: bool, *, 
 
 def _check_shifts(name: str, shift: NDArray[np.int64], guard: int) -> None:
     if shift.max() > SHIFT_MAX:
-        raise ValueError(f"{name}: factors from 2**{-guard} to 2**{shift.max() - guard} take shifts beyond {SHIFT_MAX}")
+        raise UserError(f"{name}: factors from 2**{-guard} to 2**{shift.max() - guard} take shifts beyond {SHIFT_MAX}")
 
 
 def _fixed(tensors: Mapping[str, Floats], name: str, unit: float, bits: int) -> NDArray[np.int64]:
     """Tensor `name` in multiples of 1 / unit, rounded; ValueError if it leaves signed `bits` bits."""
     values = np.round(tensors[name].ravel() * unit)
     if np.abs(values).max() >= 2.0 ** (bits - 1):
-        raise ValueError(f"tensor {name}: {np.abs(tensors[name]).max():g} is too great for {bits} bits")
+        raise UserError(f"tensor {name}: {np.abs(tensors[name]).max():g} is too great for {bits} bits")
     return values.astype(np.int64)
 
 
@@ -366,11 +367,11 @@ def freeze(
     bits than these. ValueError names whatever cannot be frozen.
     """
     if variant.step != "Qaw":
-        raise ValueError(f"step {variant.step} has real weights; only a Qaw checkpoint can be frozen")
+        raise UserError(f"step {variant.step} has real weights; only a Qaw checkpoint can be frozen")
     names = scale_names(structure)
     for name in options.terms_of:
         if name not in names:
-            raise ValueError(f"{name} is no scale of {structure.name}; there are {', '.join(names)}")
+            raise UserError(f"{name} is no scale of {structure.name}; there are {', '.join(names)}")
     floats = {name: np.asarray(tensors[name], np.float64) for name in canonical_shapes(structure)}
     for name, tensor in floats.items():
         if tensor.ndim == CONV_DIMENSIONS:
@@ -391,7 +392,7 @@ def freeze(
         if value_width is None:
             if options.fraction_bits or fraction_bits == FRACTION_BITS[0]:
                 most = f"no value width up to {VALUE_WIDTHS[1]} is proven for every image"
-                raise ValueError(f"with {fraction_bits} fraction bits, {most}")
+                raise UserError(f"with {fraction_bits} fraction bits, {most}")
             fraction_bits -= 1
             how["fraction_bits"] = "the most with which a value width is proven"
     network = frozen(value_width, fraction_bits)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden.ops import Integers
+from abbnn.errors import UserError
+from abbnn.golden.ops import Integers
 
 HEX_DIGITS = frozenset(string.hexdigits)
 
@@ -30,10 +31,10 @@ def pack(values: ArrayLike, width: int) -> list[int]:
     """
     array = np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "iub":
-        raise ValueError(f"pack takes a 2-D integer array, not {array.dtype} of shape {array.shape}")
+        raise UserError(f"pack takes a 2-D integer array, not {array.dtype} of shape {array.shape}")
     array = array.astype(np.int64)
     if array.size and not (-(1 << (width - 1)) <= array.min() and array.max() < 1 << width):
-        raise ValueError(f"values {array.min()}..{array.max()} do not fit {width} bits")
+        raise UserError(f"values {array.min()}..{array.max()} do not fit {width} bits")
     if width == 1:  # one bit a lane: the whole row is one big number, which NumPy packs byte by byte
         packed = np.packbits(array.astype(np.uint8) & 1, axis=1, bitorder="little")
         return [int.from_bytes(row.tobytes(), "little") for row in packed]
@@ -69,12 +70,12 @@ def pack_fields(columns: Sequence[tuple[ArrayLike, int]]) -> tuple[NDArray[Any],
     for values, bits in columns:
         array = np.asarray(values).astype(np.int64)
         if array.size and not (-(1 << (bits - 1)) <= array.min() and array.max() < 1 << bits):
-            raise ValueError(f"values {array.min()}..{array.max()} do not fit {bits} bits")
+            raise UserError(f"values {array.min()}..{array.max()} do not fit {bits} bits")
         field = (array & ((1 << bits) - 1)).astype(object) << total
         result = field if result is None else result + field
         total += bits
     if result is None:
-        raise ValueError("pack_fields takes at least one column")
+        raise UserError("pack_fields takes at least one column")
     return result, total
 
 
@@ -83,7 +84,7 @@ def pack_wide(values: NDArray[Any], width: int) -> list[int]:
     words = []
     for row in values.tolist():
         if any(not 0 <= v < 1 << width for v in row):
-            raise ValueError(f"a field does not fit {width} bits")
+            raise UserError(f"a field does not fit {width} bits")
         words.append(sum(v << (lane * width) for lane, v in enumerate(row)))
     return words
 
@@ -99,7 +100,7 @@ def mem_text(words: Sequence[int], bits: int) -> str:
     digits = -(-bits // 4)
     for word in words:
         if not 0 <= word < 1 << bits:
-            raise ValueError(f"word {word:#x} does not fit {bits} bits")
+            raise UserError(f"word {word:#x} does not fit {bits} bits")
     return "".join(f"{word:0{digits}x}\n" for word in words)
 
 
@@ -108,17 +109,17 @@ def read_mem(path: Path, depth: int, bits: int) -> list[int]:
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text of hexadecimal words") from None
+        raise UserError(f"{path}: not a text of hexadecimal words") from None
     if len(lines) != depth:
-        raise ValueError(f"{path}: {len(lines)} words, expected {depth}")
+        raise UserError(f"{path}: {len(lines)} words, expected {depth}")
     words = []
     for number, line in enumerate(lines, 1):
         if not line or not set(line) <= HEX_DIGITS:
-            raise ValueError(f"{path}:{number}: {line!r} is not a hexadecimal word")
+            raise UserError(f"{path}:{number}: {line!r} is not a hexadecimal word")
         word = int(line, 16)
         if word >> bits or len(line) != -(-bits // 4):
-            raise ValueError(f"{path}:{number}: {line!r} is not a word of {bits} bits")
+            raise UserError(f"{path}:{number}: {line!r} is not a word of {bits} bits")
         words.append(word)
     return words

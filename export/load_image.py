@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from export.config import Memory, StageConfig, pipeline_config, table_headers
-from export.folding import Folding, check
-from export.mem import layout_id
-from golden.network import IntegerNetwork, network_hash
-from golden.ranges import analyse
+from abbnn.export.config import Memory, StageConfig, pipeline_config, table_headers
+from abbnn.export.folding import Folding, check
+from abbnn.export.mem import layout_id
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.golden.ranges import analyse
 
 MAGIC = 0x4C424241
 HEADER_WORDS = 4

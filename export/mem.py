@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from export.config import StageConfig, pipeline_config, table_headers
-from export.folding import Folding, check, cycles, stages
-from export.layout import read_mem
-from golden.network import IntegerNetwork, network_hash
-from golden.ranges import analyse
+from abbnn.errors import UserError
+from abbnn.export.config import StageConfig, pipeline_config, table_headers
+from abbnn.export.folding import Folding, check, cycles, stages
+from abbnn.export.layout import read_mem
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.golden.ranges import analyse
 
 HEADER = "abbnn_config.vh"
 MANIFEST = "manifest.json"
@@ -72,7 +73,7 @@ def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
     """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
     headers = [word for header in table_headers(configs) for word in header]
     lines = [
-        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by python -m export mem",
+        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by abbnn mem",
         f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
         f"localparam [31:0] LAYOUT_ID = 32'h{layout_id(configs):08x};",
         f"localparam integer LOAD_TABLES = {len(headers) // 2};",
@@ -144,7 +145,7 @@ def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
     """Write the folder `out`. An older export in its place is replaced; a folder of anything else is a ValueError."""
     files = render(network, folding)
     if out.exists() and not _is_replaceable(out):
-        raise ValueError(f"{out}: exists and is no earlier export; it is left alone")
+        raise UserError(f"{out}: exists and is no earlier export; it is left alone")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         fresh, old = Path(folder) / "fresh", Path(folder) / "old"
@@ -163,18 +164,18 @@ def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
-            raise ValueError(f"not of {FORMAT} {VERSION}")
+            raise UserError(f"not of {FORMAT} {VERSION}")
         for entry in (manifest["header"], *manifest["memories"]):
             name, digest = entry["file"], entry["sha256"]
             if not (isinstance(name, str) and isinstance(digest, str) and Path(name).name == name):
-                raise ValueError(f"{name!r} is no file name with a digest")
+                raise UserError(f"{name!r} is no file name with a digest")
         for memory in manifest["memories"]:
             if type(memory["depth"]) is not int or type(memory["width"]) is not int:
-                raise ValueError(f"{memory['file']} has no size")
+                raise UserError(f"{memory['file']} has no size")
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a manifest ({error!r})") from None
+        raise UserError(f"{path}: not a manifest ({error!r})") from None
     return manifest
 
 
@@ -184,9 +185,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for entry in (manifest["header"], *manifest["memories"]):
         file = folder / entry["file"]
         if not file.is_file():
-            raise ValueError(f"{file}: missing, but {MANIFEST} lists it")
+            raise UserError(f"{file}: missing, but {MANIFEST} lists it")
         if _sha256(file.read_bytes()) != entry["sha256"]:
-            raise ValueError(f"{file}: differs from {MANIFEST}; export the network again")
+            raise UserError(f"{file}: differs from {MANIFEST}; export the network again")
     for memory in manifest["memories"]:
         read_mem(folder / memory["file"], memory["depth"], memory["width"])
     return manifest

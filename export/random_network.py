@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from export.freeze import FreezeOptions, freeze
-from golden.model import scores
-from golden.network import IntegerNetwork
-from golden.structure import Structure
-from train.random_checkpoint import random_checkpoint
-from train.variant import Scales, Variant
+from abbnn.export.freeze import FreezeOptions, freeze
+from abbnn.golden.model import scores
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Structure
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.variant import Scales, Variant
 
 
 def random_network(
@@ -27,7 +27,7 @@ def random_network(
     options: FreezeOptions | None = None,
     images: NDArray[np.uint8] | None = None,
 ) -> IntegerNetwork:
-    """A frozen `random_checkpoint` of `seed` and `spread`; `scales` "pow2" is what `python -m train` trains (T = 1).
+    """A frozen `random_checkpoint` of `seed` and `spread`; `scales` "pow2" is what `abbnn train` trains (T = 1).
 
     With `images` (N, H, W, 3) each class's bias is moved so that its scores on them have the mean 0: random weights
     make some classes far likelier than others, and a network that always says the same tests no argmax.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.folding import Fold, Folding, cycles, stages, stream_beats, window_column_steps
-from golden.network import IntegerNetwork
-from golden.structure import Block, Structure, block_name
+from abbnn.export.folding import Fold, Folding, cycles, stages, stream_beats, window_column_steps
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Block, Structure, block_name
 
 Times = NDArray[np.int64]
 

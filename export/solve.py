@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from export.area import FAMILIES, NOTHING, Area, Device, NetworkArea, area_model, total
-from export.folding import Fold, Stage, WeightMemory, check, cycles, divisors, floors, regroups, stages
-from golden.network import IntegerNetwork
+from abbnn.export.area import FAMILIES, NOTHING, Area, Device, NetworkArea, area_model, total
+from abbnn.export.folding import Fold, Stage, WeightMemory, check, cycles, divisors, floors, regroups, stages
+from abbnn.golden.network import IntegerNetwork
 
 FF_PRICES = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 8.0, 1e3)
 """LUTs that a flip-flop is taken for, in turn, until the flip-flops fit."""

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layout import pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
-from golden.ops import Integers, value_range
+from abbnn.errors import UserError
+from abbnn.export.layout import pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
+from abbnn.golden.ops import Integers, value_range
 
 BORDER_CLASSES = 9
 
@@ -20,7 +21,7 @@ BORDER_CLASSES = 9
 def _groups(values: NDArray[Any], lanes: int) -> NDArray[Any]:
     """(C, ...) -> (C / lanes, lanes, ...): a table's word g holds channels g * lanes and up."""
     if len(values) % lanes:
-        raise ValueError(f"{lanes} lanes do not divide {len(values)} channels")
+        raise UserError(f"{lanes} lanes do not divide {len(values)} channels")
     return values.reshape(-1, lanes, *values.shape[1:])
 
 
@@ -28,7 +29,7 @@ def _signed(values: Integers, width: int) -> Integers:
     """`values`, if they can be read back as signed `width`-bit fields: `pack` itself takes unsigned ones as well."""
     low, high = value_range(width)
     if values.size and (values.min() < low or values.max() > high):
-        raise ValueError(f"values {values.min()}..{values.max()} do not fit signed {width} bits")
+        raise UserError(f"values {values.min()}..{values.max()} do not fit signed {width} bits")
     return values
 
 
@@ -80,7 +81,7 @@ def qprelu_table(
     """Fields (C,) as in `golden.ops.qprelu`: words of lanes * (4 * field_width + shift_width) bits."""
     amount = left_max - exponent.astype(np.int64)
     if amount.min() < 0 or amount.max() >= 1 << shift_width:
-        raise ValueError(f"exponents {exponent.min()}..{exponent.max()} leave the shifter's range")
+        raise UserError(f"exponents {exponent.min()}..{exponent.max()} leave the shifter's range")
     fields = (threshold, add_positive, add_before, add_after)
     entries, width = pack_fields(
         [*((_signed(field, field_width), field_width) for field in fields), (amount, shift_width)]
@@ -108,7 +109,7 @@ def fan_in_order(weights: NDArray[Any], simd: int) -> NDArray[Any]:
     out_channels, kernel, _, channels = weights.shape
     taps = kernel * kernel
     if simd % taps or channels % (simd // taps):
-        raise ValueError(f"SIMD {simd} is not {taps} taps times a divisor of {channels} channels")
+        raise UserError(f"SIMD {simd} is not {taps} taps times a divisor of {channels} channels")
     lanes = simd // taps
     grouped = weights.reshape(out_channels, taps, channels // lanes, lanes)
     return grouped.transpose(0, 2, 1, 3).reshape(out_channels, channels // lanes, simd)
@@ -134,7 +135,7 @@ def border_taps(height: int, width: int, kernel: int, stride: int) -> NDArray[np
         return (taps >= 0) & (taps < size)
 
     if kernel > 3:
-        raise ValueError("a kernel of more than 3 has more than three border classes a side")
+        raise UserError("a kernel of more than 3 has more than three border classes a side")
     rows, columns = valid(height), valid(width)
     return (rows[:, None, :, None] & columns[None, :, None, :]).reshape(BORDER_CLASSES, kernel, kernel)
 
@@ -167,7 +168,7 @@ def weight_planes(weights: Integers, planes: int) -> NDArray[np.uint8]:
     """
     limit = (1 << planes) - 1
     if np.any(weights % 2 == 0) or np.abs(weights).max(initial=0) > limit:
-        raise ValueError(f"weights must be odd and within +-{limit}")
+        raise UserError(f"weights must be odd and within +-{limit}")
     code = (weights.astype(np.int64) + limit) >> 1
     return ((code[..., None] >> np.arange(planes)[::-1]) & 1).astype(np.uint8)
 

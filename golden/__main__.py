@@ -23,12 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from golden.files import replacing
-from golden.images import read_images
-from golden.model import Model, saturating_layers, values_at_limit
-from golden.network import load_network
-from golden.ops import Integers
-from golden.structure import Structure
+from abbnn.errors import UserError, run
+from abbnn.golden.files import replacing
+from abbnn.golden.images import read_images
+from abbnn.golden.model import Model, saturating_layers, values_at_limit
+from abbnn.golden.network import load_network
+from abbnn.golden.ops import Integers
+from abbnn.golden.structure import Structure
 
 
 class LayerFiles:
@@ -36,7 +37,7 @@ class LayerFiles:
 
     def __init__(self, folder: Path, structure: Structure, images: int) -> None:
         if folder.exists():
-            raise ValueError(f"{folder}: exists; --layers wants a new folder")
+            raise UserError(f"{folder}: exists; --layers wants a new folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -118,12 +119,12 @@ def evaluate(
 def _check_labels(path: Path, labels: NDArray[np.int64], structure: Structure) -> None:
     if labels.max() >= structure.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise ValueError(f"{path}: {culprit}; {structure.name} has {structure.classes} classes")
+        raise UserError(f"{path}: {culprit}; {structure.name} has {structure.classes} classes")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m golden",
+        prog="abbnn golden",
         description="Class scores of images by the bit-exact integer model: what the RTL must give, value by value.",
     )
     parser.add_argument("network", type=Path, metavar="FILE.safetensors", help="a frozen network")
@@ -143,9 +144,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.jobs < 1:
-        raise ValueError(f"--jobs {arguments.jobs}: at least 1 works")
+        raise UserError(f"--jobs {arguments.jobs}: at least 1 works")
     if arguments.out.is_dir():
-        raise ValueError(f"{arguments.out}: a folder; --out wants a file")
+        raise UserError(f"{arguments.out}: a folder; --out wants a file")
     network = load_network(arguments.network)
     structure = network.structure
     images, labels = read_images(arguments.images, structure.height, structure.width)
@@ -180,12 +181,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"python -m golden: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run("abbnn golden", lambda: _run(arguments))
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn import paths
+from abbnn.errors import UserError
+
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 LABEL_FILES = ("labels.txt", "labels.csv")
-SHIPPED_IMAGES = Path(__file__).resolve().parent.parent / "models" / "cifar10_test100.npz"
+SHIPPED_IMAGES = paths.MODELS / "cifar10_test100.npz"
 """100 of CIFAR-10's test images, ten a class, that come with the project."""
 CIFAR_SIDE = 32
 CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
@@ -67,7 +70,7 @@ def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Im
             return _read_cifar(batch, height, width)
         return _read_folder(path, height, width)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder")
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return _checked_images(path, _read_array(lambda: path.open("rb"), str(path)), height, width), None
@@ -77,7 +80,7 @@ def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Im
         return _read_cifar(path, height, width)
     if suffix in PICTURE_SUFFIXES:
         return _read_picture(path, height, width)[np.newaxis], None
-    raise ValueError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
+    raise UserError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
 
 
 def image_size(path: str | Path) -> tuple[int, int] | None:
@@ -113,7 +116,7 @@ def _read_array(opened: Callable[[], IO[bytes]], what: str) -> NDArray[Any]:
         with opened() as file:
             return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
     except Exception as error:  # a damaged header can raise nearly anything
-        raise ValueError(f"{what}: not a readable NumPy array: {_one_line(error)}") from None
+        raise UserError(f"{what}: not a readable NumPy array: {_one_line(error)}") from None
 
 
 def _one_line(error: Exception) -> str:
@@ -122,21 +125,21 @@ def _one_line(error: Exception) -> str:
 
 def _checked_images(name: str | Path, array: NDArray[Any], height: int, width: int) -> Images:
     if array.dtype != np.uint8:
-        raise ValueError(f"{name}: images of type {array.dtype}, expected uint8")
+        raise UserError(f"{name}: images of type {array.dtype}, expected uint8")
     if array.ndim != 4 or array.shape[1:] != (height, width, 3):
-        raise ValueError(f"{name}: images of shape {array.shape}, expected (N, {height}, {width}, 3)")
+        raise UserError(f"{name}: images of shape {array.shape}, expected (N, {height}, {width}, 3)")
     if not len(array):
-        raise ValueError(f"{name}: no images")
+        raise UserError(f"{name}: no images")
     return np.ascontiguousarray(array)
 
 
 def _checked_labels(name: str | Path, labels: NDArray[Any], count: int) -> Labels:
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{name}: labels of type {labels.dtype}, expected integers")
+        raise UserError(f"{name}: labels of type {labels.dtype}, expected integers")
     if labels.shape != (count,):
-        raise ValueError(f"{name}: labels of shape {labels.shape}, expected ({count},)")
+        raise UserError(f"{name}: labels of shape {labels.shape}, expected ({count},)")
     if labels.min() < 0:
-        raise ValueError(f"{name}: label {labels.min()} of image {int(labels.argmin())} is negative")
+        raise UserError(f"{name}: label {labels.min()} of image {int(labels.argmin())} is negative")
     return labels.astype(np.int64)
 
 
@@ -144,14 +147,14 @@ def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | Non
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged directory can raise nearly anything
-        raise ValueError(f"{path}: not a readable .npz file: {_one_line(error)}") from None
+        raise UserError(f"{path}: not a readable .npz file: {_one_line(error)}") from None
     arrays = {}
     with archive:
         for name in ("images", "labels"):
             if f"{name}.npy" in archive.namelist():
                 arrays[name] = _read_array(partial(archive.open, f"{name}.npy"), f"{path}: `{name}`")
     if "images" not in arrays:
-        raise ValueError(f"{path}: no array `images` in it")
+        raise UserError(f"{path}: no array `images` in it")
     images = _checked_images(path, arrays["images"], height, width)
     return images, _checked_labels(path, arrays["labels"], len(images)) if "labels" in arrays else None
 
@@ -164,24 +167,24 @@ def _cifar_test_batch(folder: Path) -> Path | None:
             if batch.is_file():
                 return batch
             if (candidate.name == cifar.folder and candidate.is_dir()) or any(candidate.glob(cifar.train_batches)):
-                raise ValueError(f"{batch}: missing")
+                raise UserError(f"{batch}: missing")
     return None
 
 
 def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
     """Records of label bytes and the red, green and blue planes of 32 x 32 pixels; the size tells which CIFAR it is."""
     if (height, width) != (CIFAR_SIDE, CIFAR_SIDE):
-        raise ValueError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
+        raise UserError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
     data = np.fromfile(path, dtype=np.uint8)
     cifar = next((cifar for cifar in CIFARS if data.size and data.size % cifar.record == 0), None)
     if cifar is None:
         wanted = " or ".join(str(cifar.record) for cifar in CIFARS)
-        raise ValueError(f"{path}: {data.size} bytes, expected a multiple of {wanted}")
+        raise UserError(f"{path}: {data.size} bytes, expected a multiple of {wanted}")
     records = data.reshape(-1, cifar.record)
     labels = records[:, cifar.label_bytes - 1].astype(np.int64)
     if labels.max() >= cifar.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise ValueError(f"{path}: {culprit}; there are {cifar.classes} classes")
+        raise UserError(f"{path}: {culprit}; there are {cifar.classes} classes")
     planes = records[:, cifar.label_bytes :].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 
@@ -191,11 +194,11 @@ def _read_folder(folder: Path, height: int, width: int) -> tuple[Images, Labels 
     pictures = [entry for entry in entries if entry.name not in LABEL_FILES]
     for entry in pictures:
         if entry.is_dir():
-            raise ValueError(f"{entry}: a folder among the pictures")
+            raise UserError(f"{entry}: a folder among the pictures")
         if entry.suffix.lower() not in PICTURE_SUFFIXES:
-            raise ValueError(f"{entry}: not a picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise UserError(f"{entry}: not a picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
     if not pictures:
-        raise ValueError(f"{folder}: no pictures in it")
+        raise UserError(f"{folder}: no pictures in it")
     images = np.stack([_read_picture(picture, height, width) for picture in pictures])
     return images, _read_labels(folder, [picture.name for picture in pictures])
 
@@ -208,11 +211,11 @@ def _read_picture(path: Path, height: int, width: int) -> Images:
             fault = _picture_fault(picture, height, width)
             pixels = np.zeros(0, np.uint8) if fault else np.array(picture.convert("RGBA"), dtype=np.uint8)
     except Exception as error:  # a damaged picture can raise nearly anything
-        raise ValueError(f"{path}: not a readable picture: {_one_line(error)}") from None
+        raise UserError(f"{path}: not a readable picture: {_one_line(error)}") from None
     if not fault and pixels[..., 3].min() < 255:
         fault = "has transparent pixels"
     if fault:
-        raise ValueError(f"{path}: {fault}")
+        raise UserError(f"{path}: {fault}")
     return pixels[..., :3]
 
 
@@ -235,21 +238,21 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file") from None
+        raise UserError(f"{path}: not a text file") from None
     values: list[str]
     if path.suffix == ".txt":
         values = text.split()
         if len(values) != len(names):
-            raise ValueError(f"{path}: {len(values)} labels for {len(names)} pictures")
+            raise UserError(f"{path}: {len(values)} labels for {len(names)} pictures")
     else:
         rows = {row[0].strip(): row[-1].strip() for row in csv.reader(text.splitlines()) if len(row) == 2}
         missing = [name for name in names if name not in rows]
         if missing:
-            raise ValueError(f"{path}: no line for {missing[0]}")
+            raise UserError(f"{path}: no line for {missing[0]}")
         values = [rows[name] for name in names]
     for name, value in zip(names, values, strict=True):
         if not (value.isascii() and value.isdigit()):
-            raise ValueError(f"{path}: label {value!r} of {name} is not a number")
+            raise UserError(f"{path}: label {value!r} of {name} is not a number")
     return _checked_labels(path, np.array([int(value) for value in values], dtype=np.int64), len(names))
 
 

@@ -7,11 +7,12 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import ops
-from golden.network import BlockNumbers, IntegerNetwork, Scale, SumLayer
-from golden.ops import Integers
-from golden.ranges import BlockRange, Ranges, SumRange, analyse
-from golden.structure import Block, Structure, block_name
+from abbnn.errors import UserError
+from abbnn.golden import ops
+from abbnn.golden.network import BlockNumbers, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.ops import Integers
+from abbnn.golden.ranges import BlockRange, Ranges, SumRange, analyse
+from abbnn.golden.structure import Block, Structure, block_name
 
 Layers = dict[str, Integers]
 
@@ -108,7 +109,7 @@ class Model:
         expected = (structure.height, structure.width, structure.stem.in_channels)
         if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
             wanted = f"uint8(N, {', '.join(map(str, expected))})"
-            raise ValueError(f"images are {images.dtype}{images.shape}, expected {wanted}")
+            raise UserError(f"images are {images.dtype}{images.shape}, expected {wanted}")
         names = set(layer_names(structure))
         return ((name, values) for name, values in self._steps(images) if name in names)
 

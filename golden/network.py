@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from golden.files import replacing
-from golden.ops import Integers, value_range
-from golden.structure import Structure, block_name
+from abbnn.errors import UserError
+from abbnn.golden.files import replacing
+from abbnn.golden.ops import Integers, value_range
+from abbnn.golden.structure import Structure, block_name
 
 FORMAT = "abbnn-integer-network"
 VERSION = 2
@@ -129,7 +130,7 @@ def _store(array: Integers, kind: type[Any], name: str) -> NDArray[np.integer[An
     """Narrow to the file's type; a value that does not fit is an error, never a wrap-around."""
     info = np.iinfo(kind)
     if array.size and (array.min() < info.min or array.max() > info.max):
-        raise ValueError(f"{name}: {array.min()}..{array.max()} does not fit {np.dtype(kind).name}")
+        raise UserError(f"{name}: {array.min()}..{array.max()} does not fit {np.dtype(kind).name}")
     return np.ascontiguousarray(array, dtype=kind)
 
 
@@ -216,10 +217,10 @@ class _Reader:
 
     def take(self, name: str, kind: type[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         if name not in self.tensors:
-            raise ValueError(f"tensor {name} is missing")
+            raise UserError(f"tensor {name} is missing")
         tensor = self.tensors.pop(name)
         if tensor.dtype != kind or tensor.shape != shape:
-            raise ValueError(f"tensor {name} is {tensor.dtype}{tensor.shape}, expected {np.dtype(kind).name}{shape}")
+            raise UserError(f"tensor {name} is {tensor.dtype}{tensor.shape}, expected {np.dtype(kind).name}{shape}")
         return tensor
 
     def bits(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -233,7 +234,7 @@ class _Reader:
         """`take`, and every number within low..high."""
         tensor = self.take(name, kind, shape)
         if tensor.size and (tensor.min() < low or tensor.max() > high):
-            raise ValueError(f"tensor {name} holds {tensor.min()}..{tensor.max()}, outside {low}..{high}")
+            raise UserError(f"tensor {name} holds {tensor.min()}..{tensor.max()}, outside {low}..{high}")
         return tensor
 
     def number(self, key: str, low: int, high: int, of: str | None = None) -> int:
@@ -241,20 +242,20 @@ class _Reader:
         value, name = self.metadata[key], key
         if of is not None:
             if not isinstance(value, dict):
-                raise ValueError(f"metadata {key} is no object")
+                raise UserError(f"metadata {key} is no object")
             name = f"{key} of {of}"
             if of not in value:
-                raise ValueError(f"metadata lacks {name}")
+                raise UserError(f"metadata lacks {name}")
             value = value[of]
         if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"metadata {name} {value!r} is no integer of {low}..{high}")
+            raise UserError(f"metadata {name} {value!r} is no integer of {low}..{high}")
         return value
 
     def scale(self, name: str, channels: int) -> Scale:
         sign = self.tensors.get(f"{name}.sign")
         terms = sign.shape[1] if sign is not None and sign.ndim == 2 else 1
         if not 1 <= terms <= TERMS_MAX:
-            raise ValueError(f"{name} has {terms} terms; 1 to {TERMS_MAX} exist")
+            raise UserError(f"{name} has {terms} terms; 1 to {TERMS_MAX} exist")
         return Scale(
             self.limited(f"{name}.sign", _SCALE["sign"], (channels, terms), -1, 1),
             self.limited(f"{name}.shift", _SCALE["shift"], (channels, terms), 0, SHIFT_MAX),
@@ -268,7 +269,7 @@ class _Reader:
         else:
             weights = self.take(f"{name}.weights", np.int16, shape)
         if np.any(weights % 2 == 0) or np.abs(weights).max() >= 1 << planes:
-            raise ValueError(f"{name}.weights must be odd and below 2**{planes}")
+            raise UserError(f"{name}.weights must be odd and below 2**{planes}")
         return SumLayer(weights, self.limited(f"{name}.bias", np.int64, (shape[0],), *value_range(BIAS_BITS)), planes)
 
     def activation(self, name: str, channels: int) -> Activation:
@@ -283,14 +284,14 @@ class _Reader:
 def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> IntegerNetwork:
     """The inverse of `to_tensors`. ValueError names the first thing that is missing, misshapen, foreign or illegal."""
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        raise ValueError(f"not an {FORMAT} of version {VERSION}")
+        raise UserError(f"not an {FORMAT} of version {VERSION}")
     for key in ("structure", "source"):
         if not isinstance(metadata[key], dict):
-            raise ValueError(f"metadata {key} is no object")
+            raise UserError(f"metadata {key} is no object")
     try:
         structure = Structure.from_dict(metadata["structure"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"metadata structure: {error}") from None
+        raise UserError(f"metadata structure: {error}") from None
     reader = _Reader(tensors, metadata)
     stem_shape = (structure.stem.out_channels, *[structure.stem.kernel] * 2, structure.stem.in_channels)
     center = reader.take("pixel.center", np.uint8, (structure.stem.in_channels,))
@@ -317,7 +318,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
         blocks.append(BlockNumbers(threshold, weights, scale, activation, prelu, shortcut, shortcut_scale))
     head = reader.sum_layer("head", (structure.classes, 1, 1, structure.head_input[2]))
     if reader.tensors:
-        raise ValueError(f"tensor {min(reader.tensors)} does not belong to {structure.name}")
+        raise UserError(f"tensor {min(reader.tensors)} does not belong to {structure.name}")
     return IntegerNetwork(
         structure=structure,
         value_width=width,
@@ -341,22 +342,22 @@ def load_network(path: Path) -> IntegerNetwork:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(METADATA_KEY)
             if text is None:
-                raise ValueError("a safetensors file, but not a frozen network (python -m export freeze makes one)")
+                raise UserError("a safetensors file, but not a frozen network (abbnn freeze makes one)")
             for name in file.keys():  # noqa: SIM118 (not a dict)
                 try:
                     tensors[name] = file.get_tensor(name)
                 except (TypeError, AttributeError):
-                    raise ValueError(f"tensor {name} has a type that NumPy lacks") from None
+                    raise UserError(f"tensor {name} has a type that NumPy lacks") from None
         try:
             metadata = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"metadata is no JSON: {error}") from None
+            raise UserError(f"metadata is no JSON: {error}") from None
         if not isinstance(metadata, dict):
-            raise ValueError("metadata is no JSON object")
+            raise UserError("metadata is no JSON object")
         return from_tensors(tensors, metadata)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
     except KeyError as error:
-        raise ValueError(f"{path}: metadata lacks {error}") from None
+        raise UserError(f"{path}: metadata lacks {error}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None

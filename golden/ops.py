@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn.errors import UserError
+
 Integers = NDArray[np.integer[Any]]
 
 EXACT_FLOAT32 = 1 << 24
@@ -32,7 +34,7 @@ def integer_type(bits: int) -> type[np.signedinteger[Any]]:
 def float_type(bound: int) -> type[np.floating[Any]]:
     """The faster of float32 and float64 that holds every integer up to `bound` exactly; ValueError if neither does."""
     if bound >= EXACT_FLOAT64:
-        raise ValueError(f"sums up to {bound} are not exact in float64")
+        raise UserError(f"sums up to {bound} are not exact in float64")
     return np.float32 if bound < EXACT_FLOAT32 else np.float64
 
 

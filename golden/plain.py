@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.model import layer_names
-from golden.network import BlockNumbers, IntegerNetwork, Scale, SumLayer
-from golden.structure import Block, block_name
+from abbnn.golden.model import layer_names
+from abbnn.golden.network import BlockNumbers, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.structure import Block, block_name
 
 Vector = list[int]
 Map = list[list[Vector]]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.network import PIXEL_BITS, Activation, IntegerNetwork, Scale, SumLayer
-from golden.ops import Integers, qprelu, value_range
-from golden.structure import block_name
+from abbnn.errors import UserError
+from abbnn.golden.network import PIXEL_BITS, Activation, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.ops import Integers, qprelu, value_range
+from abbnn.golden.structure import block_name
 
 SCORE_WIDTH_MAX = 32
 EXACT_BITS = 62
@@ -97,7 +98,7 @@ def signed_bits(low: int, high: int) -> int:
 
 def _check_bits(where: str, bits: int) -> None:
     if bits > EXACT_BITS:
-        raise ValueError(f"{where} needs {bits} bits, {EXACT_BITS} are there")
+        raise UserError(f"{where} needs {bits} bits, {EXACT_BITS} are there")
 
 
 def _sum_range(where: str, layer: SumLayer, values: Interval, scale: Scale | None) -> SumRange:
@@ -217,5 +218,5 @@ def analyse(network: IntegerNetwork) -> Ranges:
     pool_bits = width + (positions - 1).bit_length() - network.pool_shift
     head = _sum_range("head", network.head, pool, None)
     if head.sum.bits > SCORE_WIDTH_MAX:
-        raise ValueError(f"scores need {head.sum.bits} bits, {SCORE_WIDTH_MAX} are there: lower the head's weight bits")
+        raise UserError(f"scores need {head.sum.bits} bits, {SCORE_WIDTH_MAX} are there: lower the head's weight bits")
     return Ranges(stem, stem_prelu, tuple(blocks), pool, pool_bits, head.sum, head.sum_bound, tuple(saturates))

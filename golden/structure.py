@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from abbnn.errors import UserError
+
 Shortcut = Literal["identity", "repeat", "pool", "pool-conv", "conv"]
 """What meets the scaled convolution in a block's adder.
 
@@ -95,20 +97,20 @@ class Structure:
         self._check_fields()
         channels, height, width = self.stem.out_channels, *self.stem_output
         if len(self.blocks) > BLOCKS_MAX:
-            raise ValueError(f"{self.name}: more than {BLOCKS_MAX} blocks")
+            raise UserError(f"{self.name}: more than {BLOCKS_MAX} blocks")
         for index, block in enumerate(self.blocks):
             where = f"{self.name}: {block_name(index)}"
             if (block.in_channels, block.height, block.width) != (channels, height, width):
-                raise ValueError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
+                raise UserError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
             _check_block(where, block)
             channels, height, width = block.out_channels, block.out_height, block.out_width
         if min(height, width, self.classes) < 1:
-            raise ValueError(f"{self.name}: nothing is left of the image before the head")
+            raise UserError(f"{self.name}: nothing is left of the image before the head")
 
     def _check_fields(self) -> None:
         """ValueError names the first field of a wrong type or value."""
         if self.family not in FAMILIES:
-            raise ValueError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
+            raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
         parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
         fields: dict[str, Any] = {key: getattr(self, key) for key in ("height", "width", "classes")}
         for part, values in parts.items():
@@ -120,10 +122,10 @@ class Structure:
             else:
                 legal = type(value) is int and value >= (0 if kind == "variance_steps" else 1)
             if not legal:
-                raise ValueError(f"{self.name}: {key} is {value!r}")
+                raise UserError(f"{self.name}: {key} is {value!r}")
         for key in ("stem.kernel", *(f"{name}.kernel" for name in parts if name != "stem")):
             if fields[key] % 2 == 0:
-                raise ValueError(f"{self.name}: {key} {fields[key]} is even")
+                raise UserError(f"{self.name}: {key} {fields[key]} is even")
 
     @property
     def stem_conv_output(self) -> tuple[int, int]:
@@ -143,6 +145,18 @@ class Structure:
             return *self.stem_output, self.stem.out_channels
         last = self.blocks[-1]
         return last.out_height, last.out_width, last.out_channels
+
+    @property
+    def binary_macs(self) -> int:
+        """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
+        return sum(
+            block.out_height
+            * block.out_width
+            * block.out_channels
+            * block.in_channels
+            * (block.kernel**2 + block.projects)
+            for block in self.blocks
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -177,16 +191,16 @@ _SHORTCUTS: dict[str, tuple[int, int | None]] = {
 def _check_block(where: str, block: Block) -> None:
     stride, widening = _SHORTCUTS[block.shortcut]
     if block.kernel not in (1, 3):
-        raise ValueError(f"{where} has a kernel of {block.kernel}; 1 and 3 exist")
+        raise UserError(f"{where} has a kernel of {block.kernel}; 1 and 3 exist")
     if block.stride != stride:
-        raise ValueError(f"{where} has stride {block.stride}; a shortcut of kind {block.shortcut} goes with {stride}")
+        raise UserError(f"{where} has stride {block.stride}; a shortcut of kind {block.shortcut} goes with {stride}")
     if widening is not None and block.out_channels != widening * block.in_channels:
-        raise ValueError(
+        raise UserError(
             f"{where} has {block.in_channels} to {block.out_channels} channels; a shortcut of kind {block.shortcut} "
             f"goes with {widening * block.in_channels}"
         )
     if block.height % stride or block.width % stride:
-        raise ValueError(f"{where} halves an odd map of {block.height}x{block.width}")
+        raise UserError(f"{where} halves an odd map of {block.height}x{block.width}")
 
 
 @dataclass(frozen=True)
@@ -243,9 +257,9 @@ def member(
     """
     kind = FAMILIES[family]
     if len(widths) != len(depths) or not widths:
-        raise ValueError(f"{name}: {len(widths)} widths for {len(depths)} depths")
+        raise UserError(f"{name}: {len(widths)} widths for {len(depths)} depths")
     if any(depth < 1 for depth in depths[1:]) or depths[0] < 0:
-        raise ValueError(f"{name}: depths {depths}: a stage has no block")
+        raise UserError(f"{name}: depths {depths}: a stage has no block")
     height, width = image if isinstance(image, tuple) else (image, image)
     stem_layer = Stem(3, widths[0], stem.kernel, stem.stride, not kind.biased, stem.max_pool)
     stem_only = Structure(name, family, height, width, stem_layer, (), classes)

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from export.folding import balance, read_folding
-from golden.images import read_images
-from golden.network import load_network
-from host.link import Device, Link, LinkError, Port, Result, open_port
-from host.registers import expanded, markdown
+from abbnn.errors import run
+from abbnn.export.folding import balance, read_folding
+from abbnn.golden.images import read_images
+from abbnn.golden.network import load_network
+from abbnn.host.link import Device, Link, Port, Result, open_port
+from abbnn.host.registers import expanded, markdown
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
@@ -117,7 +118,7 @@ def _status(arguments: argparse.Namespace, opener: Opener) -> None:
 
 
 def _load(arguments: argparse.Namespace, opener: Opener) -> None:
-    from export.load_image import load_image
+    from abbnn.export.load_image import load_image
 
     network = load_network(arguments.network)
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
@@ -141,7 +142,7 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m host", description=(__doc__ or "").strip())
+    parser = argparse.ArgumentParser(prog="abbnn host", description=(__doc__ or "").strip())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
@@ -193,12 +194,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, opener: Opener = open_port) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments, opener)
-    except (LinkError, ValueError, OSError) as error:
-        print(f"python -m host: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return run("abbnn host", lambda: arguments.run(arguments, opener))
 
 
 if __name__ == "__main__":

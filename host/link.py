@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from host.packet import DAMAGE, MAX_LENGTH, OVERHEAD, VERSION, Decoder, Identity, Packet, Reason, Type, encode
-from host.registers import (
+from abbnn.errors import UserError
+from abbnn.host.packet import DAMAGE, MAX_LENGTH, OVERHEAD, VERSION, Decoder, Identity, Packet, Reason, Type, encode
+from abbnn.host.registers import (
     IDENTITY,
     SOFT_RESET,
     STATUS_LOADING,
@@ -33,7 +34,7 @@ from host.registers import (
 COUNTERS = ("FRAMES", "SHORT_FRAMES", "LONG_FRAMES", "LOADS", "LOAD_ERRORS")
 
 
-class LinkError(Exception):
+class LinkError(UserError):
     """The device does not answer, or refuses; one line."""
 
 
@@ -325,9 +326,9 @@ class Device:
         that does not help; ValueError for images of another size. `progress` is told how many results have come.
         """
         if images.ndim != 4 or images.shape[1:] != (self.height, self.width, 3):
-            raise ValueError(f"images of shape {images.shape[1:]}, the core takes {(self.height, self.width, 3)}")
+            raise UserError(f"images of shape {images.shape[1:]}, the core takes {(self.height, self.width, 3)}")
         if not 1 <= flying <= 128:
-            raise ValueError(f"{flying} images under way; 1 to 128 work")
+            raise UserError(f"{flying} images under way; 1 to 128 work")
         return _Classification(self, images, flying, progress).run()
 
 

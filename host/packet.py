@@ -14,6 +14,8 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from abbnn.errors import UserError
+
 SYNC = b"\xab\x4e"
 HEADER_BYTES = 9
 OVERHEAD = HEADER_BYTES + 4
@@ -69,7 +71,7 @@ class Packet:
 def encode(kind: int, tag: int, payload: bytes = b"") -> bytes:
     """ValueError if the payload is longer than a length can say."""
     if len(payload) > MAX_LENGTH:
-        raise ValueError(f"a payload of {len(payload)} bytes; a packet has {MAX_LENGTH} at most")
+        raise UserError(f"a payload of {len(payload)} bytes; a packet has {MAX_LENGTH} at most")
     head = struct.pack("<BBI", kind, tag, len(payload))[:5]
     check = zlib.crc32(head)
     return SYNC + head + struct.pack("<H", check & 0xFFFF) + payload + struct.pack("<I", zlib.crc32(payload, check))
@@ -161,7 +163,7 @@ class Identity:
     def from_bytes(cls, payload: bytes) -> Identity:
         """ValueError if the length is wrong."""
         if len(payload) != struct.calcsize(cls.FORMAT):
-            raise ValueError(f"an identity of {len(payload)} bytes")
+            raise UserError(f"an identity of {len(payload)} bytes")
         return cls(*struct.unpack(cls.FORMAT, payload))
 
     def to_bytes(self) -> bytes:

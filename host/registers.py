@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from abbnn.errors import UserError
+
 IDENTITY = 0x4142_424E
 """What ID reads: "ABBN"."""
 VERSION_MAJOR, VERSION_MINOR = 1, 0
@@ -191,7 +193,7 @@ STALL_OFFSET = BY_NAME["STALL"].offset
 def expanded(stages: int) -> tuple[Register, ...]:
     """The table for a core of so many stages: STALL becomes STALL[0], STALL[1], ... Offsets ascend."""
     if not 1 <= stages <= MAX_STAGES:
-        raise ValueError(f"{stages} stages; a core has 1 to {MAX_STAGES}")
+        raise UserError(f"{stages} stages; a core has 1 to {MAX_STAGES}")
     table: list[Register] = []
     for one in REGISTERS:
         if not one.per_stage:
@@ -212,16 +214,16 @@ def find(name: str) -> Register:
             return register
         if register.per_stage and index is not None and int(index) < MAX_STAGES:
             return expanded(MAX_STAGES)[REGISTERS.index(register) + int(index)]
-    raise ValueError(f"no register {name!r}; there are {', '.join(BY_NAME)}, STALL with a stage's number: STALL[0]")
+    raise UserError(f"no register {name!r}; there are {', '.join(BY_NAME)}, STALL with a stage's number: STALL[0]")
 
 
 def markdown() -> str:
-    """docs/registers.md, whole: what `python -m host registers` prints."""
+    """docs/registers.md, whole: what `abbnn host registers` prints."""
     lines = [
         "# Registers",
         "",
         "Those of `abbnn_axi`, over AXI4-Lite: 32-bit data, 12-bit byte addresses, of which the lowest two bits are",
-        "ignored. Made by `python -m host registers` from `host/registers.py`.",
+        "ignored. Made by `abbnn host registers` from `host/registers.py`.",
         "",
         "| offset | name | access | reset | meaning |",
         "|---|---|---|---|---|",

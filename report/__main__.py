@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tqdm import tqdm
 
-from export.freeze import calibration_images
-from golden.files import replacing
-from golden.images import read_images
-from golden.network import load_network
-from golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
-from report import networks, operations, peers, scale
-from train.random_checkpoint import random_checkpoint
-from train.variant import Variant
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.freeze import calibration_images
+from abbnn.golden.files import replacing
+from abbnn.golden.images import read_images
+from abbnn.golden.network import load_network
+from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
+from abbnn.report import networks, operations, peers, scale
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.variant import Variant
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
+MODELS = paths.MODELS
 RANDOM_IMAGES = 32
 BENCH = Path(__file__).resolve().parent.parent / "build" / "reports" / "bench.json"
 PEERS_WIDTH = 200
@@ -38,7 +40,7 @@ def _natural(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="abbnn report", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "--images",
         type=Path,
         metavar="IMAGES",
-        help=f"as for python -m golden; with --random they may be left out: {RANDOM_IMAGES} images of noise",
+        help=f"as for abbnn golden; with --random they may be left out: {RANDOM_IMAGES} images of noise",
     )
     command.add_argument("--count", type=_natural, metavar="N", help="the first N images only")
     command.add_argument("--image", type=_natural, metavar="SIDE", help="pixels, where the checkpoint does not tell")
@@ -107,7 +109,7 @@ def _operations(arguments: argparse.Namespace) -> None:
     if arguments.file:
         for option in ("image", "classes"):
             if getattr(arguments, option):
-                raise ValueError(f"--{option}: {arguments.file} has its own")
+                raise UserError(f"--{option}: {arguments.file} has its own")
         network = load_network(arguments.file)
         structure, precision = network.structure, operations.Precision.of(network)
     else:
@@ -125,7 +127,7 @@ def _operations(arguments: argparse.Namespace) -> None:
 def _images(path: Path, structure: Structure, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     images, labels = read_images(path, structure.height, structure.width)
     if count is not None and count > len(images):
-        raise ValueError(f"{path}: {len(images)} images, not {count}")
+        raise UserError(f"{path}: {len(images)} images, not {count}")
     return images[:count], None if labels is None else labels[:count]
 
 
@@ -134,7 +136,7 @@ def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
     if arguments.random is not None:
         structure, variant = _declared(arguments), Variant()
         if arguments.random < 0:
-            raise ValueError(f"--random {arguments.random} is negative")
+            raise UserError(f"--random {arguments.random} is negative")
         tensors = random_checkpoint(structure, np.random.default_rng(arguments.random))
         if arguments.images:
             images = _images(arguments.images, structure, arguments.count)[0]
@@ -142,18 +144,18 @@ def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
             images = calibration_images(structure, arguments.count or RANDOM_IMAGES, arguments.random)
         labels = None
     else:
-        from train.checkpoint import load
+        from abbnn.train.checkpoint import load
 
         if arguments.classes:
-            raise ValueError(f"--classes: {arguments.checkpoint} has its own")
+            raise UserError(f"--classes: {arguments.checkpoint} has its own")
         if not arguments.images:
-            raise ValueError("a checkpoint wants --images")
+            raise UserError("a checkpoint wants --images")
         structure, variant, tensors, _ = load(arguments.checkpoint, arguments.network, arguments.image)
         images, labels = _images(arguments.images, structure, arguments.count)
     if labels is not None and labels.max() >= structure.classes:
-        raise ValueError(f"{arguments.images}: label {labels.max()}; {structure.name} has {structure.classes} classes")
+        raise UserError(f"{arguments.images}: label {labels.max()}; {structure.name} has {structure.classes} classes")
     if len(images) < 2:
-        raise ValueError("one image tells nothing of a correlation; 2 are needed at least")
+        raise UserError("one image tells nothing of a correlation; 2 are needed at least")
     logits = scale.float_logits(structure, variant, tensors, images)
     source = {
         "network": structure.to_dict(),
@@ -165,26 +167,26 @@ def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
 
 def _scale(arguments: argparse.Namespace) -> None:
     if arguments.out.exists() and not arguments.out.is_dir():
-        raise ValueError(f"{arguments.out}: not a folder")
+        raise UserError(f"{arguments.out}: not a folder")
     try:
         case, source = _case(arguments)
         with tqdm(total=scale.runs() * len(case.images), unit="img", disable=None) as progress:
             try:
                 rows = scale.sweep(case, progress.update)
             except ValueError as error:
-                raise ValueError(f"{arguments.checkpoint or arguments.network}: {error}") from None
+                raise UserError(f"{arguments.checkpoint or arguments.network}: {error}") from None
         written = scale.write(case, rows, source, arguments.out)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "matplotlib"):
             raise
-        raise ValueError(f"this report needs {error.name}: make setup-train") from None
+        raise UserError(f"this report needs {error.name}: make setup-train") from None
     _console().print(scale.table(case, rows))
     print(f"written: {', '.join(map(str, written))}")
 
 
 def _networks(arguments: argparse.Namespace) -> None:
     if not arguments.models.is_dir():
-        raise ValueError(f"{arguments.models}: no such folder")
+        raise UserError(f"{arguments.models}: no such folder")
     paths = sorted(arguments.models.glob("*.safetensors"))
     rows = networks.declared_rows([path.stem for path in paths])
     for path in paths:
@@ -193,7 +195,7 @@ def _networks(arguments: argparse.Namespace) -> None:
             structure = load_network(path).structure
             images, labels = _images(arguments.images, structure, None)
             if labels is None:
-                raise ValueError(f"{arguments.images}: no labels")
+                raise UserError(f"{arguments.images}: no labels")
         rows.append(networks.frozen_row(path, images, labels))
     print(networks.markdown(rows))
 
@@ -205,14 +207,8 @@ def _peers(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        {"operations": _operations, "scale": _scale, "networks": _networks, "peers": _peers}[arguments.command](
-            arguments
-        )
-    except (ValueError, OSError) as error:
-        print(f"python -m report {arguments.command}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command = {"operations": _operations, "scale": _scale, "networks": _networks, "peers": _peers}[arguments.command]
+    return run(f"abbnn report {arguments.command}", lambda: command(arguments))
 
 
 if __name__ == "__main__":

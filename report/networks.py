@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.model import scores
-from golden.network import IntegerNetwork, load_network
-from golden.ops import argmax
-from golden.structure import CIFAR_SIDE, DECLARATIONS, IMAGENET_SIDE, Structure, declared_network
-from report.operations import Precision, binary_macs, inner_layers, outer_layers, total, weight_bits
+from abbnn.golden.model import scores
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.ops import argmax
+from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, IMAGENET_SIDE, Structure, declared_network
+from abbnn.report.operations import Precision, inner_layers, outer_layers, total, weight_bits
 
 SHAPES = ((CIFAR_SIDE, 10), (IMAGENET_SIDE, 1000))
 """(side of the image, classes) of the declared networks' rows."""
@@ -32,7 +32,7 @@ FLOAT_TOP1 = "test_top1"
 
 def _cells(name: str, structure: Structure, precision: Precision, float_top1: str = "", top1: str = "") -> list[str]:
     rows = inner_layers(structure, precision) | outer_layers(structure, precision)
-    macs = binary_macs(structure)
+    macs = structure.binary_macs
     return [
         name,
         f"{structure.height}x{structure.width}",

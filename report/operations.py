@@ -17,9 +17,9 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
-from export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
-from golden.network import IntegerNetwork
-from golden.structure import Block, Structure, block_name
+from abbnn.export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Block, Structure, block_name
 
 Form = Literal["BN", "BN-Free", "A&B", "hardware"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -223,13 +223,6 @@ def removed(structure: Structure, precision: Precision) -> dict[str, int]:
     on_inputs = row["BN-Free"].multiplications - row["A&B"].multiplications
     difference = sum(block_output(block) - block_input(block) for block in structure.blocks)
     return {"beta on inputs": on_inputs, "beta on outputs": on_inputs + difference}
-
-
-def binary_macs(structure: Structure) -> int:
-    """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
-    return sum(
-        block_output(block) * block.in_channels * (block.kernel**2 + block.projects) for block in structure.blocks
-    )
 
 
 def stem_macs(structure: Structure) -> int:

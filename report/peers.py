@@ -14,6 +14,8 @@ from typing import Any
 
 from rich.table import Table
 
+from abbnn.errors import UserError
+
 PEERS = Path(__file__).with_name("peers.csv")
 
 
@@ -48,18 +50,18 @@ def read_peers(path: Path = PEERS) -> list[Row]:
         reader = csv.DictReader(file)
         expected = [field.name for field in fields(Row)]
         if reader.fieldnames != expected:
-            raise ValueError(f"{path}: columns {reader.fieldnames}, expected {expected}")
+            raise UserError(f"{path}: columns {reader.fieldnames}, expected {expected}")
         rows = []
         for record in reader:
             where = f"{path}, line {reader.line_num}"
             if None in record or None in record.values() or not record["source"] or not record["how"]:
-                raise ValueError(f"{where}: not a whole row with a source")
+                raise UserError(f"{where}: not a whole row with a source")
             try:
                 values: dict[str, Any] = record | {
                     name: float(record[name]) if record[name] else None for name in NUMBERS
                 }
             except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
+                raise UserError(f"{where}: {error}") from None
             rows.append(Row(**values))
     return rows
 
@@ -95,9 +97,9 @@ def bench_rows(path: Path) -> list[Row]:
                 )
             )
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; make bench writes it") from None
+        raise UserError(f"{path}: {error.strerror}; make bench writes it") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not what make bench writes ({error!r})") from None
+        raise UserError(f"{path}: not what make bench writes ({error!r})") from None
     return rows
 
 

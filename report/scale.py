@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from export.freeze import FreezeOptions, freeze
-from golden.files import replacing
-from golden.model import scores as golden_scores
-from golden.structure import Structure
-from train.variant import Variant
+from abbnn.export.freeze import FreezeOptions, freeze
+from abbnn.golden.files import replacing
+from abbnn.golden.model import scores as golden_scores
+from abbnn.golden.structure import Structure
+from abbnn.train.variant import Variant
 
 SWEEPS: dict[str, tuple[int, ...]] = {
     "terms": (1, 2, 3, 4),
@@ -80,8 +80,8 @@ def float_logits(
     structure: Structure, variant: Variant, tensors: dict[str, NDArray[Any]], images: NDArray[np.uint8]
 ) -> NDArray[Any]:
     """(N, classes) of the torch network; needs torch."""
-    from train.model import Network
-    from train.recipe import predict
+    from abbnn.train.model import Network
+    from abbnn.train.recipe import predict
 
     network = Network(structure, variant)
     network.load(tensors)

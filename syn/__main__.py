@@ -7,22 +7,23 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
 
-from export.folding import balance, check, read_folding
-from golden.files import replacing
-from golden.network import load_network
-from syn import area, bitstream, calibrate, gates, proof, table3
-from syn.cells import FAMILIES, OVERHEAD
-from syn.yosys import executable, version
-from tools import rtl
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.folding import balance, check, read_folding
+from abbnn.golden.files import replacing
+from abbnn.golden.network import load_network
+from abbnn.syn import area, bitstream, calibrate, gates, patch, proof, table3
+from abbnn.syn.cells import FAMILIES, OVERHEAD
+from abbnn.syn.yosys import executable, version
 
-REPORTS = rtl.ROOT / "build" / "reports"
+REPORTS = paths.BUILD / "reports"
 WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -42,7 +43,7 @@ def _clock(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m syn", description=__doc__)
+    parser = argparse.ArgumentParser(prog="abbnn", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what, description in (
         (
@@ -76,18 +77,19 @@ def _parser() -> argparse.ArgumentParser:
 
     for name, module, what in (
         ("bitstream", bitstream, "a network as the bitstream of a board, with a report"),
+        ("patch", patch, patch.HELP),
         ("proof", proof, "no multiplication, shown in independent ways"),
         ("table3", table3, "multipliers against shifts: the paper's Table 3, and whole layers"),
         ("gates", gates, "the mapped ECP5 netlist of a core as Verilog that simulates"),
     ):
-        command = commands.add_parser(name, help=what, description=module.__doc__)
+        command = commands.add_parser(name, help=what, description=getattr(module, "DESCRIPTION", module.__doc__))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
 
     command = commands.add_parser(
         "calibrate",
         help="synthesise the designs that the area model is fitted to and validated on",
-        description=f"Write {calibrate.FILE.relative_to(rtl.ROOT)}. What was synthesised before is taken from "
+        description=f"Write {calibrate.FILE.name}. What was synthesised before is taken from "
         "build/syn, so that an interrupted run goes on where it was.",
     )
     command.add_argument(
@@ -114,11 +116,11 @@ def _measure(arguments: argparse.Namespace) -> int:
         check(network, folding)
         designs = area.stage_designs(network, folding)
     except ValueError as error:
-        raise ValueError(f"{arguments.fold or arguments.network}: {error}") from None
+        raise UserError(f"{arguments.fold or arguments.network}: {error}") from None
     names = [each.stage for each in designs]
     for name in arguments.stage or ():
         if name not in names:
-            raise ValueError(f"--stage {name}: there are {', '.join(names)}")
+            raise UserError(f"--stage {name}: there are {', '.join(names)}")
     chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
     complete = len(chosen) == len(designs)
     with tqdm(total=len(chosen), unit="stage", disable=None) as progress:
@@ -141,7 +143,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         _say_area(report)
     print(f"{out}: written")
     for fault in report["faults"]:
-        print(f"python -m syn {arguments.command}: {fault}", file=sys.stderr)
+        print(f"abbnn {arguments.command}: {fault}", file=sys.stderr)
     return 1 if report["faults"] else 0
 
 
@@ -176,14 +178,14 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        if not getattr(arguments, "list", False):
+
+    def command() -> int:
+        if arguments.command != "patch" and not getattr(arguments, "list", False):
             executable()
-        run: Callable[[argparse.Namespace], int] = arguments.run
-        return run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"python -m syn {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        status: int = arguments.run(arguments)
+        return status
+
+    return run(f"abbnn {arguments.command}", command)
 
 
 if __name__ == "__main__":

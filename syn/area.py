@@ -12,20 +12,19 @@ from typing import Any, get_args
 
 from rich.table import Table
 
-from export.config import pipeline_config
-from export.folding import Folding
-from export.mem import header_text
-from export.schedule import timing
-from golden.files import replacing
-from golden.network import IntegerNetwork, network_hash
-from golden.ranges import analyse
-from report.operations import binary_macs
-from syn.cells import CARRY_ONLY, FAMILIES, OVERHEAD, Resources, Role, role_of
-from syn.memory import MemoryReport, memories
-from syn.yosys import CORE, Design, carry_only, core_files, own_cells, source_name, synthesise, version
-from tools import rtl
+from abbnn import paths
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import Folding
+from abbnn.export.mem import header_text
+from abbnn.export.schedule import timing
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.syn.cells import CARRY_ONLY, FAMILIES, OVERHEAD, Resources, Role, role_of
+from abbnn.syn.memory import MemoryReport, memories
+from abbnn.syn.yosys import CORE, Design, carry_only, core_files, own_cells, source_name, synthesise, version
 
-CACHE = rtl.ROOT / "build" / "syn"
+CACHE = paths.BUILD / "syn"
 CORE_STAGE = "core"
 """Guard, status FIFO, drop, output register and counters: what is around the stages."""
 CLOCK_MHZ = 200.0
@@ -231,7 +230,7 @@ class Efficiency:
 def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> Efficiency:
     interval = timing(network, folding).interval
     frames = clock_mhz * 1e6 / interval
-    gops = 2 * binary_macs(network.structure) * frames / 1e9
+    gops = 2 * network.structure.binary_macs * frames / 1e9
     return Efficiency(interval, clock_mhz, frames, gops, gops / (total.lut / 1000))
 
 

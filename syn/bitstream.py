@@ -2,7 +2,7 @@
 
 The boot ROM is synthesized, placed and routed with random words, the same ones in every build: so every chunk of it is
 a block RAM that can be told from all others by its contents, and so a bitstream depends on the network's layout only,
-but for the words that are put into these blocks afterwards. `python -m export patch` puts others there in the same way.
+but for the words that are put into these blocks afterwards. `abbnn patch` puts others there in the same way.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from export import patch
-from export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
-from export.config import StageConfig, pipeline_config
-from export.fit import fitted, with_headroom
-from export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
-from export.load_image import stage_image
-from export.mem import HEADER, header_text, layout_id
-from export.schedule import timing
-from export.solve import Budget, Infeasible, Solver
-from golden.files import replacing
-from golden.network import IntegerNetwork, load_network, network_hash
-from golden.ranges import analyse
-from syn import pnr, trellis, yosys
-from syn.boards import LPF, Board, board, read_boards, sources_hash
-from syn.outreg import use_output_registers
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.errors import UserError
+from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
+from abbnn.export.config import StageConfig, pipeline_config
+from abbnn.export.fit import fitted, with_headroom
+from abbnn.export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
+from abbnn.export.load_image import stage_image
+from abbnn.export.mem import HEADER, header_text, layout_id
+from abbnn.export.schedule import timing
+from abbnn.export.solve import Budget, Infeasible, Solver
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, load_network, network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.syn import patch, pnr, trellis, yosys
+from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
+from abbnn.syn.outreg import use_output_registers
 
-OUT = rtl.ROOT / "build" / "bitstream"
+OUT = paths.BUILD / "bitstream"
 FAMILY = "ecp5"
 BOOT_FILE = "boot"
 DEFINES = ("ABBNN_LUT4",)
@@ -230,7 +230,7 @@ class Build:
 def script(where: Board, files: Sequence[str], words: int, clock_mhz: int) -> list[str]:
     """Yosys' commands: modules are mapped one by one and flattened afterwards, so that cells keep their instances."""
     values: dict[str, int | str] = {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": words, "BOOT_FILE": BOOT_FILE}
-    read, elaborate = rtl.yosys_elaboration(where.top, values, files, includes=[Path(".")], defines=DEFINES)
+    read, elaborate = verilog.yosys_elaboration(where.top, values, files, includes=[Path(".")], defines=DEFINES)
     return [
         read,
         elaborate.replace(" -check", ""),  # synth_ecp5 checks when it has read the vendor's cells
@@ -281,7 +281,7 @@ def build(
     logs = {} if logs is None else logs
     clock = clock_mhz or where.clock_mhz
     if clock not in where.clocks_mhz:
-        raise ValueError(f"{where.name} has no clock of {clock} MHz; there are {', '.join(map(str, where.clocks_mhz))}")
+        raise UserError(f"{where.name} has no clock of {clock} MHz; there are {', '.join(map(str, where.clocks_mhz))}")
     tools = {"yosys": yosys.version()} | {name: trellis.version(name) for name in ("nextpnr-ecp5", "ecppack")}
     trellis.tool("ecpunpack")
     seconds: dict[str, float] = {}
@@ -302,7 +302,7 @@ def build(
         estimated = estimate(network, folding, where, boot=boot)
         device = Budget(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
-            raise ValueError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
+            raise UserError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
     with tempfile.TemporaryDirectory(prefix="abbnn-bitstream-") as temporary:
         folder = Path(temporary)
         random = random_image(-(-len(image) // trellis.CHUNK))
@@ -317,7 +317,7 @@ def build(
                 _keep(folder / "yosys.log", logs)
             cells = _output_registers(folder, where.top)
         if excess := _excess(cell_area(cells), device):
-            raise ValueError(f"{network.structure.name}, synthesized, does not fit {where.name}: {excess}")
+            raise UserError(f"{network.structure.name}, synthesized, does not fit {where.name}: {excess}")
         with step("nextpnr"):
             try:
                 result = pnr.place_and_route(
@@ -347,9 +347,9 @@ def build(
             bitstream = trellis.pack(config, metadata.pack)
             again = trellis.unpack(bitstream)
             if wrong := patch.differing_words(again, metadata, image):
-                raise ValueError(f"{wrong} words of the boot ROM read back otherwise from the bitstream")
+                raise UserError(f"{wrong} words of the boot ROM read back otherwise from the bitstream")
             if patch.read_metadata(bitstream) != metadata:
-                raise ValueError("the metadata read back otherwise from the bitstream")
+                raise UserError("the metadata read back otherwise from the bitstream")
     top = sources[where.sources[0].name].decode("utf-8")
     report = pnr.read_report(result, top)
     interval = timing(network, folding).interval
@@ -549,9 +549,9 @@ def run(options: argparse.Namespace) -> int:
     where = board(options.board)
     for path in [*where.sources, where.lpf]:
         if not path.is_file():
-            raise ValueError(f"{where.name}: {path} is missing")
+            raise UserError(f"{where.name}: {path} is missing")
     if options.headroom < 0:
-        raise ValueError(f"--headroom {options.headroom}: is negative")
+        raise UserError(f"--headroom {options.headroom}: is negative")
     network, boot = load_network(options.network), options.boot and where.boot
     yosys.executable()
     for name in trellis.INSTALL:
@@ -565,9 +565,9 @@ def run(options: argparse.Namespace) -> int:
             folding = choose_folding(network, where, boot=boot)
         check(network, folding)
     except Infeasible as error:
-        raise ValueError(f"{options.network}: {error}{_without_boot(network, where) if boot else ''}") from None
+        raise UserError(f"{options.network}: {error}{_without_boot(network, where) if boot else ''}") from None
     except ValueError as error:
-        raise ValueError(f"{options.fold or options.network}: {error}") from None
+        raise UserError(f"{options.fold or options.network}: {error}") from None
     name = f"{options.network.stem}-{where.name}"
     out = options.out or OUT / name
     console = Console() if sys.stdout.isatty() else Console(width=160)
@@ -603,7 +603,7 @@ def run(options: argparse.Namespace) -> int:
     for clock in result.report.clocks:
         if not clock.met:
             print(
-                f"python -m syn bitstream: {clock.name} reaches {clock.achieved:.2f} MHz of {clock.wanted:.2f}",
+                f"abbnn bitstream: {clock.name} reaches {clock.achieved:.2f} MHz of {clock.wanted:.2f}",
                 file=sys.stderr,
             )
     return 0 if result.met else 1

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.area import Area, Device, devices
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.errors import UserError
+from abbnn.export.area import Area, Device, devices
 
 BOARDS = Path(__file__).with_name("boards.json")
 LPF = "design.lpf"
@@ -50,11 +51,11 @@ class Board:
         texts = [path.read_text(encoding="utf-8") for path in self.sources]
         used = {
             found
-            for module in rtl.modules()
+            for module in verilog.modules()
             if any(re.search(rf"^\s*{module}\b", text, re.MULTILINE) for text in texts)
-            for found in rtl.reachable(module)
+            for found in verilog.reachable(module)
         }
-        return [*self.sources, *(rtl.RTL / f"{module}.v" for module in sorted(used))]
+        return [*self.sources, *(verilog.file(module) for module in sorted(used))]
 
     def texts(self) -> dict[str, bytes]:
         """All the Verilog by file name, in the order of `files`, and the pins as LPF."""
@@ -72,24 +73,24 @@ def sources_hash(texts: Mapping[str, bytes]) -> str:
 def _fraction(value: Any) -> float:
     number = float(value)
     if not 0 < number <= 1:
-        raise ValueError(f"fill {number:g} is not in (0, 1]")
+        raise UserError(f"fill {number:g} is not in (0, 1]")
     return number
 
 
 def _positive(value: Any) -> int:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"cycles {value!r} is no number from 1 on")
+        raise UserError(f"cycles {value!r} is no number from 1 on")
     return value
 
 
 def _board(name: str, entry: Mapping[str, Any], root: Path) -> Board:
     known = devices()
     if entry["device"] not in known:
-        raise ValueError(f"no device {entry['device']} in devices.json")
+        raise UserError(f"no device {entry['device']} in devices.json")
     if not isinstance(entry["top"], str):
-        raise ValueError(f"top {entry['top']} is no name")
+        raise UserError(f"top {entry['top']} is no name")
     if entry["clock_mhz"] not in entry["clocks_mhz"]:
-        raise ValueError(f"clock_mhz {entry['clock_mhz']} is none of clocks_mhz")
+        raise UserError(f"clock_mhz {entry['clock_mhz']} is none of clocks_mhz")
     return Board(
         name,
         known[entry["device"]],
@@ -107,14 +108,14 @@ def _board(name: str, entry: Mapping[str, Any], root: Path) -> Board:
     )
 
 
-def read_boards(path: Path = BOARDS, root: Path = rtl.ROOT) -> dict[str, Board]:
+def read_boards(path: Path = BOARDS, root: Path = paths.PACKAGE) -> dict[str, Board]:
     """All boards; their files lie below `root`. ValueError names the board and what is wrong with its entry."""
     result = {}
     for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
         try:
             result[name] = _board(name, entry, root)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {name}: {error!r}") from None
+            raise UserError(f"{path}: {name}: {error!r}") from None
     return result
 
 
@@ -122,5 +123,5 @@ def board(name: str) -> Board:
     """ValueError lists the boards that there are."""
     known = read_boards()
     if name not in known:
-        raise ValueError(f"no board {name}; there are {', '.join(sorted(known))}")
+        raise UserError(f"no board {name}; there are {', '.join(sorted(known))}")
     return known[name]

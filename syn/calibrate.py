@@ -11,17 +11,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from export.folding import balance
-from export.random_network import random_network
-from golden.files import replacing
-from golden.network import IntegerNetwork, load_network
-from golden.structure import declared_network
-from syn.area import CACHE, Measurement, StageDesign, measure, stage_designs
-from syn.cells import FAMILIES, Resources, owner
-from tools import rtl
+from abbnn import paths
+from abbnn.errors import UserError
+from abbnn.export.area import CALIBRATION
+from abbnn.export.folding import balance
+from abbnn.export.random_network import random_network
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.structure import declared_network
+from abbnn.syn.area import CACHE, Measurement, StageDesign, measure, stage_designs
+from abbnn.syn.cells import FAMILIES, Resources, owner
 
-FILE = rtl.ROOT / "export" / "calibration.json"
-MODELS = rtl.ROOT / "models"
+FILE = CALIBRATION
+MODELS = paths.MODELS
 SEED = 1
 """Of the random weights of networks that are not shipped."""
 
@@ -153,9 +155,9 @@ def kept(path: Path, families: Sequence[str], yosys: str) -> list[dict[str, Any]
         points = [point for point in data["points"] if point["family"] not in families]
         other = data["yosys"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a calibration file ({error!r})") from None
+        raise UserError(f"{path}: not a calibration file ({error!r})") from None
     if points and other != yosys:
-        raise ValueError(f"{path}: its other families are of Yosys {other}, not {yosys}: run all of them")
+        raise UserError(f"{path}: its other families are of Yosys {other}, not {yosys}: run all of them")
     return points
 
 

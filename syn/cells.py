@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from abbnn.errors import UserError
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -84,7 +86,7 @@ class Family:
         for pattern, resources in self.costs:
             if re.fullmatch(pattern, cell):
                 return resources
-        raise ValueError(f"{self.name}: no cost is known of cell {cell}")
+        raise UserError(f"{self.name}: no cost is known of cell {cell}")
 
     def resources(self, cells: Mapping[str, int]) -> Resources:
         return sum((self.cost(cell) * count for cell, count in cells.items()), Resources())
@@ -256,7 +258,7 @@ def owner(module: str) -> str:
     while name not in ROLES and "_" in name:
         name = name.rpartition("_")[0]
     if name not in ROLES:
-        raise ValueError(f"{module} has no role in syn/cells.py")
+        raise UserError(f"{module} has no role in syn/cells.py")
     return name
 
 

@@ -1,6 +1,6 @@
 """The mapped netlist of a whole core as Verilog, for the testbenches that run the source.
 
-    python -m syn gates NETWORK [--fold FOLD.json] --out FILE.v
+    abbnn gates NETWORK [--fold FOLD.json] --out FILE.v
 
 Yosys synthesises `abbnn_core` with a network's tables for the ECP5, module by module, and flattens the result.
 `verilog` writes it as one module `abbnn_core` with the same ports: every LUT as its expression, the flip-flops of one
@@ -20,27 +20,27 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.folding import Folding, balance, check, read_folding
-from export.mem import render, write
-from golden.files import replacing
-from golden.network import IntegerNetwork, load_network
-from syn.cells import FAMILIES
-from syn.outreg import use_output_registers
-from syn.yosys import CORE, executable, version
-from tools import rtl
+from abbnn import errors, paths, verilog
+from abbnn.errors import UserError
+from abbnn.export.folding import Folding, balance, check, read_folding
+from abbnn.export.mem import render, write
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.syn.cells import FAMILIES
+from abbnn.syn.outreg import use_output_registers
+from abbnn.syn.yosys import CORE, executable, version
 
 FAMILY = "ecp5"
 FORMAT = 2
 """Of what is kept of a run; another one makes older results unusable."""
-BUILD = rtl.ROOT / "build" / "gates"
-CELLS = rtl.ROOT / "tb" / "cells"
+BUILD = paths.BUILD / "gates"
+CELLS = paths.TB / "cells"
 """Models of the cells that Yosys has none of."""
 MEM_FOLDER = "mem"
 MODELS = ("LUT4", "LUT2", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "PFUMX", "L6MUX21")
@@ -67,7 +67,7 @@ def script(top: str, sources: Sequence[str]) -> list[str]:
     family = FAMILIES[FAMILY]
     defines = [*family.defines, f'ABBNN_MEM_DIR="{MEM_FOLDER}"']
     return [
-        *rtl.yosys_elaboration(top, {}, sources, includes=[Path(MEM_FOLDER)], defines=defines),
+        *verilog.yosys_elaboration(top, {}, sources, includes=[Path(MEM_FOLDER)], defines=defines),
         # Module by module: the report of a flat design would be of something else than what syn/area.py counts.
         f"{family.command} -top {top}",
         "flatten",
@@ -91,7 +91,7 @@ def run_yosys(top: str, sources: Sequence[str], folder: Path) -> dict[str, Any]:
     )
     if result.returncode:
         said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
-        raise ValueError(f"{top}: Yosys: {said[-1].strip()}")
+        raise UserError(f"{top}: Yosys: {said[-1].strip()}")
     module = json.loads((folder / "netlist.json").read_text())["modules"][top]
     cells = {
         name: {key: cell[key] for key in ("type", "parameters", "port_directions", "connections")}
@@ -106,7 +106,7 @@ def synthesise(network: IntegerNetwork, folding: Folding) -> dict[str, Any]:
     bitstream; kept in build/gates for the next time."""
     check(network, folding)
     files = render(network, folding)
-    sources = rtl.sources(CORE)
+    sources = verilog.sources(CORE)
     texts = [re.sub(r"//.*", "", Path(path).read_text()) for path in sources]
     key = json.dumps(
         [FORMAT, STREAMS.pattern, version(), script(CORE, [Path(path).name for path in sources]), texts, files]
@@ -259,7 +259,7 @@ Control = tuple[str, str, str]
 
 def _clock(name: str, cell: Module, parameter: str, pin: str) -> str:
     if text(cell["parameters"].get(parameter, pin)) != pin:
-        raise ValueError(f"{name}: an inverted clock is not modelled")
+        raise UserError(f"{name}: an inverted clock is not modelled")
     return _bit(cell["connections"][pin][0])
 
 
@@ -268,7 +268,7 @@ def _flip_flop(name: str, cell: Module) -> tuple[Control, str, str, str]:
     parameters, pins = cell["parameters"], cell["connections"]
     for parameter, usual in (("SRMODE", "LSR_OVER_CE"), ("LSRMODE", "LSR")):
         if text(parameters.get(parameter, usual)) != usual:
-            raise ValueError(f"{name}: a flip-flop with {parameter} {text(parameters[parameter])} is not modelled")
+            raise UserError(f"{name}: a flip-flop with {parameter} {text(parameters[parameter])} is not modelled")
     clock = _clock(name, cell, "CLKMUX", "CLK")
     control = (clock, _switched(cell, "LSRMUX", "LSR"), _switched(cell, "CEMUX", "CE"))
     value = "1'b1" if text(parameters.get("REGSET", "RESET")) == "SET" else "1'b0"
@@ -305,11 +305,11 @@ def stream_name(name: str) -> str:
     """
     found = STREAMS.fullmatch(name)
     if found is None:
-        raise ValueError(f"{name} is no stream that a netlist keeps")
+        raise UserError(f"{name} is no stream that a netlist keeps")
     return f"{found[1] or f'block{int(found[2]):02}'}_{found[3]}"
 
 
-def verilog(netlist: Module, *, name: str = CORE, instances: bool = False) -> str:
+def verilog_text(netlist: Module, *, name: str = CORE, instances: bool = False) -> str:
     """The netlist as one Verilog module; with `instances` every cell is one, else block RAMs alone.
 
     ValueError for a cell that nothing here knows.
@@ -335,7 +335,7 @@ def verilog(netlist: Module, *, name: str = CORE, instances: bool = False) -> st
         elif kind == "TRELLIS_DPR16X4":
             body += _lut_ram(index, cell_name, cell)
         else:
-            raise ValueError(f"{cell_name}: {kind} is no cell that can be simulated here")
+            raise UserError(f"{cell_name}: {kind} is no cell that can be simulated here")
     for (clock, reset, enable), members in clocked.items():
         branches = []
         if reset != "1'b0":
@@ -362,7 +362,7 @@ def verilog(netlist: Module, *, name: str = CORE, instances: bool = False) -> st
     )
     lines = [
         f"// {name} : mapped netlist, {sum(Counter(cell['type'] for cell in cells.values()).values())} cells, "
-        f"written by python -m syn gates with Yosys {version()}",
+        f"written by abbnn gates with Yosys {version()}",
         "`resetall",
         "`timescale 1ns / 1ps",
         "`default_nettype none",
@@ -421,7 +421,7 @@ def models() -> str:
     found = {cell: re.search(rf"^module {cell} *\(.*?^endmodule\n", whole, re.MULTILINE | re.DOTALL) for cell in MODELS}
     missing = [cell for cell, match in found.items() if match is None]
     if missing:
-        raise ValueError(f"{folder}: no model of {', '.join(missing)}")
+        raise UserError(f"{folder}: no model of {', '.join(missing)}")
     # What a path costs is no part of what a cell does, and Verilator says so for each.
     return "\n".join(
         re.sub(r"\bspecify\b.*?\bendspecify\b", "", match[0], flags=re.DOTALL) for match in found.values() if match
@@ -450,7 +450,7 @@ def flipped(netlist: Module, cell: str, parameter: str, bit: int) -> dict[str, A
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of `python -m syn gates`."""
+    """Of `abbnn gates`."""
     parser.add_argument("network", type=Path, metavar="FILE.safetensors")
     fold = parser.add_mutually_exclusive_group()
     fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
@@ -467,7 +467,7 @@ def run(arguments: argparse.Namespace) -> int:
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
     netlist = synthesise(network, folding)
     with replacing(arguments.out) as temporary:
-        temporary.write_text(verilog(netlist, instances=arguments.instances), encoding="ascii")
+        temporary.write_text(verilog_text(netlist, instances=arguments.instances), encoding="ascii")
     counts = Counter(cell["type"] for cell in netlist["cells"].values())
     total = sum(counts.values())
     print(f"{arguments.out}: {total:,} cells: {', '.join(f'{kind} {n:,}' for kind, n in sorted(counts.items()))}")
@@ -476,10 +476,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """0: written; 2: unusable input."""
-    parser = argparse.ArgumentParser(prog="python -m syn gates", description=__doc__)
+    parser = argparse.ArgumentParser(prog="abbnn gates", description=__doc__)
     add_arguments(parser)
-    try:
-        return run(parser.parse_args(argv))
-    except (ValueError, OSError) as error:
-        print(f"python -m syn gates: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    arguments = parser.parse_args(argv)
+    return errors.run("abbnn gates", lambda: run(arguments))

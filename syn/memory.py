@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syn.cells import FAMILIES
-from syn.yosys import Synthesis, own_cells, source_name
-from tools import rtl
+from abbnn import verilog
+from abbnn.errors import UserError
+from abbnn.syn.cells import FAMILIES
+from abbnn.syn.yosys import Synthesis, own_cells, source_name
 
 Net = int | str
 """A net of Yosys' JSON: a number, or a constant "0", "1", "x"."""
@@ -54,12 +55,12 @@ class Read:
 @functools.cache
 def reads(module: str) -> tuple[Read, ...]:
     """The initialised memories of a module of rtl/. ValueError if one is read in another way."""
-    text = (rtl.RTL / f"{module}.v").read_text()
+    text = verilog.file(module).read_text()
     result = []
     for parameter, memory in re.findall(r"\$readmemh\((\w+), (\w+)\)", text):
         found = list(re.finditer(rf"(\w+)\s*<=\s*{memory}\[(\w+)\];", text))
         if len(found) != 1:
-            raise ValueError(f"{module}: {memory} is not read by one register")
+            raise UserError(f"{module}: {memory} is not read by one register")
         word, address = found[0].groups()
         condition = re.findall(r"\bif \((.*)\) begin\n", text[: found[0].start()])[-1]
         enables = tuple(name for name in re.findall(r"\w+", condition) if name != "rst")
@@ -390,7 +391,7 @@ def memories(
         costs = {cell: description.cost(kind) for cell, kind in own_cells(synthesis.mapped, name).items()}
         left = {cell for cell, cost in costs.items() if cost.bram}
         filled = set()
-        for read in reads(module) if module in rtl.modules() else ():
+        for read in reads(module) if module in verilog.modules() else ():
             file = _file(mapped, read.parameter)
             if not file:
                 continue
@@ -419,7 +420,7 @@ def memories(
             used = sum(costs[each].bram for each in blocks)
             result.append(MemoryReport(module, memory, times, depth, width, where, used))
         if left:
-            raise ValueError(f"{module}: block RAM {sorted(left)[0]} belongs to no memory of it")
+            raise UserError(f"{module}: block RAM {sorted(left)[0]} belongs to no memory of it")
     return result
 
 

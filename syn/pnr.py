@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syn.trellis import run, tool
-from tools import rtl
+from abbnn import verilog
+from abbnn.syn.trellis import run, tool
 
 PHASES = {
     "Info: Packing IOs": "packing",
@@ -157,10 +157,9 @@ def module_of(instance: str, top: str) -> str:
     for part in instance.split("."):
         if part.endswith("_inst"):
             name = _children(text).get(part, "")
-            path = rtl.RTL / f"{name}.v"
-            if not path.is_file():
+            if name not in verilog.files():
                 return name
-            text = path.read_text(encoding="utf-8")
+            text = verilog.file(name).read_text(encoding="utf-8")
     return name
 
 

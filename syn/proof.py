@@ -1,6 +1,6 @@
 """`make proof`: that no multiplier is in the pipeline, in ways that do not depend on each other.
 
-    python -m syn proof [NETWORK ...] [--quick] [--fold FOLD.json] [--rtl FOLDER] [--jobs J] [--out FILE.json]
+    abbnn proof [NETWORK ...] [--quick] [--fold FOLD.json] [--rtl FOLDER] [--jobs J] [--out FILE.json]
 
 A syntax tree of every file (pyverilog), the elaborated netlist of `abbnn_core` with each network's header (Yosys), the
 same netlist behind a family's DSP inference, and the mapped netlists. docs/proof.md says what each proves and what not.
@@ -28,17 +28,18 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from export.folding import Folding, balance, check, read_folding
-from export.mem import render
-from golden.files import replacing
-from golden.network import FORMAT, IntegerNetwork, load_network
-from syn import area
-from syn.cells import FAMILIES
-from syn.yosys import CORE, Design, executable, source_name
-from tools import rtl
+from abbnn import errors, paths, verilog
+from abbnn.errors import UserError
+from abbnn.export.folding import Folding, balance, check, read_folding
+from abbnn.export.mem import render
+from abbnn.golden.files import replacing
+from abbnn.golden.network import FORMAT, IntegerNetwork, load_network
+from abbnn.syn import area
+from abbnn.syn.cells import FAMILIES
+from abbnn.syn.yosys import CORE, Design, executable, source_name
 
-MODELS = rtl.ROOT / "models"
-REPORT = rtl.ROOT / "build" / "reports" / "proof.json"
+MODELS = paths.MODELS
+REPORT = paths.BUILD / "reports" / "proof.json"
 
 MULTIPLIERS = ("mul", "div", "divfloor", "mod", "modfloor", "pow")
 """Yosys' cells that are a product, quotient, remainder or power whatever their parameters say."""
@@ -117,19 +118,25 @@ class Result:
 # ---- syntax tree ----------------------------------------------------------------------------------------------------
 
 
+def _verilog(folder: Path) -> list[Path]:
+    """The accelerator's files in `folder` and below, and what this package puts around it; none if there are none."""
+    accelerator = sorted(folder.rglob("*.v"))
+    return [*accelerator, *sorted(paths.SOC.rglob("*.v"))] if accelerator else []
+
+
 def syntax_tree(folder: Path, includes: Sequence[Path]) -> tuple[int, list[Find]]:
     """(files, operators that hardware would have to compute) of every *.v, in every form that an `ifdef selects.
 
     ValueError for a file that does not parse, or if there is none.
     """
-    files = sorted(folder.glob("*.v"))
+    files = _verilog(folder)
     if not files:
-        raise ValueError(f"{folder}: no Verilog files")
+        raise UserError(f"{folder}: no Verilog files")
     finds: dict[Find, None] = {}
     for path in files:
         forms = sorted(set(re.findall(r"^\s*`ifn?def\s+(ABBNN_\w+)", path.read_text(), re.MULTILINE)))
         for defines in ((), *((form,) for form in forms)):
-            for fault in rtl.multiplications(path, includes, defines):
+            for fault in verilog.multiplications(path, includes, defines):
                 where, _, operator = fault.rpartition(": ")
                 finds[Find(where, operator)] = None
     return len(files), list(finds)
@@ -171,7 +178,7 @@ def run_yosys(tool: str, script: Sequence[str], files: Mapping[str, str], output
         )
         if done.returncode:
             said = [line for line in done.stdout.splitlines() if line.strip()] or [f"status {done.returncode}"]
-            raise ValueError(f"Yosys {tool_version(tool)}: {said[-1].strip()}")
+            raise UserError(f"Yosys {tool_version(tool)}: {said[-1].strip()}")
         return {each: (folder / each).read_text() for each in outputs}
 
 
@@ -225,7 +232,7 @@ def products(cell: Cell) -> int:
     width, config = _constant(cell.parameters["CONFIG_WIDTH"]), _constant(cell.parameters["CONFIG"])
     size = config & 15
     if (width - 4) % (2 + 2 * size):
-        raise ValueError(f"{cell.source}: $macc with an unknown CONFIG")
+        raise UserError(f"{cell.source}: $macc with an unknown CONFIG")
     operands = range(4, width, 2 + 2 * size)
     return sum((config >> (at + 2 + size)) & ((1 << size) - 1) != 0 for at in operands)
 
@@ -267,9 +274,9 @@ def judge(stat: str, dump: str, family: str | None) -> tuple[Counter[str], list[
                 finds.append(Find(source_name(name), f"{kind}: unknown cell"))
     for kind, count in seen.items():  # both commands must have seen the same
         if kinds[kind] != count:
-            raise ValueError(f"Yosys counts {kinds[kind]} {kind} and shows {count}")
+            raise UserError(f"Yosys counts {kinds[kind]} {kind} and shows {count}")
     if not kinds:
-        raise ValueError("the netlist is empty")
+        raise UserError("the netlist is empty")
     return kinds, finds
 
 
@@ -291,30 +298,30 @@ class Subject:
 
     @functools.cached_property
     def memories(self) -> dict[str, str]:
-        """Header and tables, as `python -m export mem` writes them."""
+        """Header and tables, as `abbnn mem` writes them."""
         return render(self.network, self.folding)
 
     @functools.cached_property
     def files(self) -> dict[str, str]:
-        sources = {path.name: path.read_text() for path in sorted(self.folder.glob("*.v"))}
+        sources = {path.name: path.read_text() for path in _verilog(self.folder)}
         return {**sources, **self.memories}
 
-    def elaboration(self, defines: Sequence[str], parameters: rtl.Parameters) -> list[str]:
+    def elaboration(self, defines: Sequence[str], parameters: verilog.Parameters) -> list[str]:
         sources = [name for name in self.files if name.endswith(".v")]
-        return rtl.yosys_elaboration(CORE, parameters, sources, includes=[Path(".")], defines=defines)
+        return verilog.yosys_elaboration(CORE, parameters, sources, includes=[Path(".")], defines=defines)
 
     @property
-    def forms(self) -> list[rtl.Parameters]:
+    def forms(self) -> list[verilog.Parameters]:
         """Parameters of the core: as it is, and loadable if it can be."""
         loadable = re.search(r"^\s*parameter\s+integer\s+LOADABLE\b", self.files[f"{CORE}.v"], re.MULTILINE)
         return [{}, {"LOADABLE": 1}] if loadable else [{}]
 
 
-def form_name(defines: Sequence[str], parameters: rtl.Parameters) -> str:
+def form_name(defines: Sequence[str], parameters: verilog.Parameters) -> str:
     return " ".join([*defines, *(f"{name}={value}" for name, value in parameters.items())]) or "defaults"
 
 
-def elaborated(subject: Subject, defines: Sequence[str], parameters: rtl.Parameters) -> Result:
+def elaborated(subject: Subject, defines: Sequence[str], parameters: verilog.Parameters) -> Result:
     """No multiplying cell in the whole core: as elaborated, before anything is optimised (a product with a power of
     two is a shift later, and what drives nothing is gone), behind proc, and behind alumacc."""
     start = time.monotonic()
@@ -364,7 +371,7 @@ def seeing_tool(family: str) -> tuple[str, str]:
     return executable(), ""
 
 
-def inferred(subject: Subject, family: str, parameters: rtl.Parameters) -> Result:
+def inferred(subject: Subject, family: str, parameters: verilog.Parameters) -> Result:
     """No DSP, no multiplying cell and no unknown cell in the whole core behind the family's DSP inference.
 
     Later steps map memories, carries, flip-flops and LUTs: none creates a DSP, and no cell is left to make one of.
@@ -403,10 +410,11 @@ def inferred(subject: Subject, family: str, parameters: rtl.Parameters) -> Resul
 class Located(Design):
     """A design whose files are those of another folder."""
 
-    folder: Path = rtl.RTL
+    folder: Path = verilog.RTL
 
     def sources(self) -> list[Path]:
-        return [self.folder / path.name for path in super().sources()]
+        own = {path.name: path for path in _verilog(self.folder)}
+        return [own[path.name] for path in super().sources()]
 
 
 def mapped(
@@ -551,7 +559,7 @@ def to_json(results: Sequence[Result], folder: Path, quick: bool) -> dict[str, o
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog="python -m syn proof", description="Prove in independent ways that no multiplier is in the pipeline."
+        prog="abbnn proof", description="Prove in independent ways that no multiplier is in the pipeline."
     )
     add_arguments(result)
     return result
@@ -565,7 +573,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--quick", action="store_true", help="without LUT mapping: everything up to and with DSP inference (CI)"
     )
-    command.add_argument("--rtl", type=Path, default=rtl.RTL, metavar="FOLDER", help="Verilog sources; default rtl/")
+    command.add_argument("--rtl", type=Path, default=verilog.RTL, metavar="FOLDER", help="default: the shipped rtl/")
     command.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="default %(default)s")
     command.add_argument(
         "--out", type=Path, default=REPORT, metavar="FILE.json", help="default build/reports/proof.json"
@@ -574,28 +582,29 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
     """ValueError for a file that is no network, or a folding that does not fit it."""
-    paths = arguments.networks or [path for path in sorted(MODELS.glob("*.safetensors")) if is_frozen(path)]
-    if not paths:
-        raise ValueError(f"{MODELS}: no frozen network")
-    if arguments.fold and len(paths) != 1:
-        raise ValueError("--fold: needs one network")
-    if not (arguments.rtl / f"{CORE}.v").is_file():
-        raise ValueError(f"--rtl {arguments.rtl}: has no {CORE}.v")
+    networks = arguments.networks or [path for path in sorted(MODELS.glob("*.safetensors")) if is_frozen(path)]
+    if not networks:
+        raise UserError(f"{MODELS}: no frozen network")
+    if arguments.fold and len(networks) != 1:
+        raise UserError("--fold: needs one network")
+    if not any(path.stem == CORE for path in _verilog(arguments.rtl)):
+        raise UserError(f"--rtl {arguments.rtl}: has no {CORE}.v")
     result = []
-    for path in paths:
+    for path in networks:
         network = load_network(path)
         try:
             folding = read_folding(arguments.fold) if arguments.fold else balance(network)
             check(network, folding)
         except ValueError as error:
-            raise ValueError(f"{arguments.fold or path}: {error}") from None
+            raise UserError(f"{arguments.fold or path}: {error}") from None
         result.append(Subject(path.stem, network, folding, arguments.rtl.resolve()))
     return result
 
 
 def run(arguments: argparse.Namespace) -> int:
+    executable()
     if arguments.jobs < 1:
-        raise ValueError(f"--jobs {arguments.jobs}: is not positive")
+        raise UserError(f"--jobs {arguments.jobs}: is not positive")
     subjects = subjects_of(arguments)
     with tqdm(total=steps(subjects, arguments.quick), unit="run", disable=None) as progress:
         results = prove(subjects, quick=arguments.quick, jobs=arguments.jobs, done=progress.update)
@@ -608,18 +617,13 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.out}: written")
     for each in results:
         for find in each.finds:
-            print(f"python -m syn proof: {each.network}, {each.way}, {each.form}: {find}", file=sys.stderr)
+            print(f"abbnn proof: {each.network}, {each.way}, {each.form}: {find}", file=sys.stderr)
     return 1 if any(each.finds for each in results) else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    try:
-        executable()
-        return run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"python -m syn proof: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    return errors.run("abbnn proof", lambda: run(arguments))
 
 
 if __name__ == "__main__":

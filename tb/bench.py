@@ -21,9 +21,11 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.rtl import ROOT, quoted, sources
+from abbnn import paths
+from abbnn.errors import UserError
+from abbnn.verilog import quoted, sources
 
-BUILD = ROOT / "build" / "tb"
+BUILD = paths.BUILD / "tb"
 CASE_FILE = "case.npz"
 HEADERS = "ABBNN_HEADERS"
 """Environment variable inside the simulator: the sha256 of each header that the design was built with, as JSON."""
@@ -85,7 +87,7 @@ def simulate(
 
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
-        raise ValueError(f"SIM={sim}: icarus and verilator are supported")
+        raise UserError(f"SIM={sim}: icarus and verilator are supported")
     parameters = dict(parameters or {})
     defines = [*defines] + ([] if structural else simulation_defines(sim))
     files = [str(path) for path in verilog] if verilog else sources(toplevel)
@@ -95,7 +97,9 @@ def simulate(
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     waves = os.environ.get("WAVES", "0") != "0"
-    key = json.dumps([sim, toplevel, parameters, defines, waves, *(Path(f).read_text() for f in [*files, *headers])])
+    key = json.dumps(
+        [sim, toplevel, parameters, defines, waves, *(Path(path).read_text() for path in [*files, *map(str, headers)])]
+    )
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if work_dir is None:
         run_key = json.dumps([testcase, seed(), dict(tables or {})]) + repr(case)
@@ -115,7 +119,7 @@ def simulate(
         "parameters": {name: quoted(value) for name, value in parameters.items()},
         "sim_build": str(build),
         "work_dir": str(work_dir),
-        "python_search": [str(ROOT / "tb"), str(ROOT), str(ROOT / "tests")],
+        "python_search": [str(paths.TB), *paths.search_path()],
         "testcase": testcase,
         "seed": seed(),
         "extra_env": {**environment, HEADERS: json.dumps(digests)},
@@ -191,7 +195,7 @@ class Bench:
         self.dut = dut
         self.random = random.Random(cocotb.RANDOM_SEED)
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
-        cocotb.start_soon(Clock(dut.clk, CLOCK_NS, unit="ns").start())
+        Clock(dut.clk, CLOCK_NS, unit="ns").start()
         self.sources = {
             p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
         }

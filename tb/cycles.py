@@ -1,20 +1,24 @@
 """cocotb tests of modules with a fixed latency: the cycle of every beat. streams.py says what is expected."""
 
+from typing import Any
+
 import cocotb
 import numpy as np
-from bench import assert_equal
 from cocotb.triggers import ClockCycles
-from streams import StreamBench
+from numpy.typing import NDArray
+
+from abbnn.tb.bench import assert_equal
+from abbnn.tb.streams import StreamBench
 
 
-def paced(earliest):
+def paced(earliest: NDArray[Any]) -> NDArray[Any]:
     """Every beat as early as given, and at least one cycle after the one before it."""
     index = np.arange(len(earliest))
     return np.maximum.accumulate(earliest - index) + index
 
 
 @cocotb.test()
-async def every_beat_in_its_cycle(dut):
+async def every_beat_in_its_cycle(dut: Any) -> None:
     """Latency and throughput over back-to-back frames, from the first cycle after the reset on."""
     bench = StreamBench(dut)
     await bench.reset(cycles=1)
@@ -33,7 +37,7 @@ async def every_beat_in_its_cycle(dut):
 
 
 @cocotb.test()
-async def stalled_output(dut):
+async def stalled_output(dut: Any) -> None:
     """tvalid comes up without tready, and exactly as many beats are accepted as the module holds."""
     bench = StreamBench(dut)
     await bench.reset()

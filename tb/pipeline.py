@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import BUILD, simulate
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.folding import Folding, balance
-from export.layout import unpack
-from export.mem import read_manifest, write
-from export.schedule import timing
-from golden.model import Layers, batches, forward, layer_names
-from golden.network import IntegerNetwork, network_hash
-from golden.ranges import analyse
+from abbnn.export.folding import Folding, balance
+from abbnn.export.layout import unpack
+from abbnn.export.mem import read_manifest, write
+from abbnn.export.schedule import timing
+from abbnn.golden.model import Layers, batches, forward, layer_names
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.tb.bench import BUILD, simulate
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
@@ -238,7 +238,7 @@ class LayerMonitor:
         assert beats, f"layer {self.layer}: its stream never moved"
         assert len(beats) % per_image == 0, f"layer {self.layer}: {len(beats)} beats are no whole images of {per_image}"
         width = len(self.monitor.bus.tdata) // self.lanes
-        return unpack(beats, self.lanes, width, signed=True).reshape(-1, *self.shape)
+        return unpack(beats, self.lanes, width, signed=True).astype(np.int64).reshape(-1, *self.shape)
 
 
 def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:

@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tb")]
-
-from bench import default_simulator  # noqa: E402
-from pipeline import Report, default_run_folder, logged, run_core  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-from export.folding import read_folding  # noqa: E402
-from golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized  # noqa: E402
-from golden.network import load_network  # noqa: E402
-from golden.structure import Structure  # noqa: E402
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.folding import read_folding
+from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.network import load_network
+from abbnn.golden.structure import Structure
+from abbnn.tb.bench import default_simulator
+from abbnn.tb.pipeline import Report, default_run_folder, logged, run_core
 
 
 def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -38,9 +36,9 @@ def tables(report: Report) -> list[Table]:
     images = Table(title=f"{report.network} on {report.simulator}", caption="cycles: first pixel in to class out")
     for column in ("image", "label", "predicted", "cycles"):
         images.add_column(column, justify="right")
-    for index, row in enumerate(report.images):
-        label = str(row["label"]) if row["label"] >= 0 else "-"
-        images.add_row(str(index), label, str(row["predicted"]), str(row["left"] - row["entered"]))
+    for index, result in enumerate(report.images):
+        label = str(result["label"]) if result["label"] >= 0 else "-"
+        images.add_row(str(index), label, str(result["predicted"]), str(result["left"] - result["entered"]))
     layers = Table()
     layers.add_column("layer")
     for column in ("values compared", "mismatches"):
@@ -63,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     first, count = arguments.first, arguments.images
     if not (first >= 0 and 1 <= count <= len(images) - first):
         source = arguments.data or SHIPPED_IMAGES
-        raise ValueError(f"FIRST={first} IMAGES={count}: {source} has images 0 to {len(images) - 1}")
+        raise UserError(f"FIRST={first} IMAGES={count}: {source} has images 0 to {len(images) - 1}")
     images, labels = images[first : first + count], None if labels is None else labels[first : first + count]
     folding = None if arguments.fold is None else read_folding(arguments.fold)
     folder = default_run_folder(f"sim-{structure.name}", default_simulator())
@@ -99,10 +97,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tb.sim", description=__doc__)
-    parser.add_argument(
-        "--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors"
-    )
+    parser = argparse.ArgumentParser(prog="abbnn sim", description=__doc__)
+    parser.add_argument("--network", type=Path, default=paths.MODELS / "tiny.safetensors", metavar="FILE.safetensors")
     parser.add_argument(
         "--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s"
     )
@@ -114,11 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         "--data", type=Path, metavar="IMAGES", help="of the network's size; default: the shipped ones, resized"
     )
     arguments = parser.parse_args(argv)
-    try:
-        return _run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"make sim: {error}", file=sys.stderr)
-        return 2
+    return run("abbnn sim", lambda: _run(arguments))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from bench import CLOCK_NS, assert_equal
 from cocotb.utils import get_sim_time
 from numpy.typing import NDArray
-from streams import Stream, StreamBench, run_streams
+
+from abbnn.tb.bench import CLOCK_NS, assert_equal
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 
 def run_stage(
@@ -47,7 +48,7 @@ def run_stage(
 
 
 @cocotb.test()
-async def keeps_its_interval(dut):
+async def keeps_its_interval(dut: Any) -> None:
     """With input always there and output always taken, frames follow each other at exactly the formula's interval."""
     bench = StreamBench(dut)
     await bench.reset()

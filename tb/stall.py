@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import tools.rtl
+import abbnn.verilog
+from abbnn.errors import UserError
 
 SOURCE = Path(__file__).resolve().parent / "stall.v"
 REPORT_FILE = "stalls.json"
@@ -52,7 +53,7 @@ def wrapped(text: str) -> str:
     own = [stream for stream in _STREAM.findall(header[2]) if re.search(rf"assign {stream}_tvalid\b", text)]
     for stream in _STREAM.findall(header[2]):
         if stream not in own and not re.search(rf"\.\w+\({stream}_tvalid\)", text):
-            raise ValueError(f"{name}: what makes the stream {stream}?")
+            raise UserError(f"{name}: what makes the stream {stream}?")
     if not own:
         return text
     handshakes = [f"{stream}_{end}" for stream in own for end in ("tvalid", "tready")]
@@ -86,19 +87,19 @@ def stalled_rtl(folder: Path, changes: Mapping[str, tuple[str, str]] | None = No
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SOURCE.name).write_text(SOURCE.read_text())
-    for path in sorted(tools.rtl.RTL.glob("*.v")):
+    for path in sorted(abbnn.verilog.RTL.rglob("*.v")):
         text = path.read_text()
         old, replacement = (changes or {}).get(path.stem, ("", ""))
         if old and text.count(old) != 1:
-            raise ValueError(f"{path.name}: {text.count(old)} times {old!r}")
+            raise UserError(f"{path.name}: {text.count(old)} times {old!r}")
         (folder / path.name).write_text(wrapped(text.replace(old, replacement) if old else text))
-    rtl, tools.rtl.RTL = tools.rtl.RTL, folder
-    tools.rtl.reachable.cache_clear()
+    rtl, abbnn.verilog.RTL = abbnn.verilog.RTL, folder
+    abbnn.verilog.reachable.cache_clear()
     try:
         yield
     finally:
-        tools.rtl.RTL = rtl
-        tools.rtl.reachable.cache_clear()
+        abbnn.verilog.RTL = rtl
+        abbnn.verilog.reachable.cache_clear()
 
 
 # ---- inside the simulator ---------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
 from cocotb.triggers import ClockCycles
 from numpy.typing import ArrayLike, NDArray
 
-from export.layout import pack, unpack, unpack_bits
+from abbnn.export.layout import pack, unpack, unpack_bits
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
 
 ALONE = 0.6
 """Share of the cycles in which one of several streams is stalled while the others are not."""
@@ -144,11 +144,11 @@ class StreamBench(Bench):
 
 
 @cocotb.test()
-async def frames(dut):
+async def frames(dut: Any) -> None:
     """All frames back to back under every pattern of stalls; each of several streams is also stalled alone."""
     bench = StreamBench(dut)
     await bench.reset()
-    patterns = [(bench.stall, stalls) for stalls in bench.case["stalls"]]
+    patterns: list[tuple[Any, Any]] = [(bench.stall, stalls) for stalls in bench.case["stalls"]]
     for side in (bench.sources, bench.sinks):
         patterns += [(bench.stall_alone, (prefix,)) for prefix in side if len(side) > 1]
     for stall, pattern in patterns:
@@ -159,7 +159,7 @@ async def frames(dut):
 
 
 @cocotb.test()
-async def reset_in_mid_frame(dut):
+async def reset_in_mid_frame(dut: Any) -> None:
     """What was under way is gone, and the next frame is right."""
     bench = StreamBench(dut)
     await bench.reset()

@@ -4,9 +4,9 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
-from streams import Stream, StreamBench, run_streams
 
-from golden import ops
+from abbnn.golden import ops
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 1
 FRAMES = 3

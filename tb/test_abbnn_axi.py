@@ -6,25 +6,25 @@ import random
 import cocotb
 import numpy as np
 import pytest
-from bench import BUILD, STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
-from pipeline import MEM_FOLDER, golden_layers
 from random_network import random_images, random_network
 from test_abbnn_axil_registers import AxiLite
 from test_abbnn_core import pixel_beats
 
-from export.config import pipeline_config
-from export.folding import balance
-from export.layout import unpack
-from export.load_image import load_image
-from export.mem import layout_id, write
-from export.schedule import timing
-from golden.network import network_hash
-from golden.ranges import analyse
-from golden.structure import member
-from host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import balance
+from abbnn.export.layout import unpack
+from abbnn.export.load_image import load_image
+from abbnn.export.mem import layout_id, write
+from abbnn.export.schedule import timing
+from abbnn.golden.network import network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import member
+from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
+from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
 
 CLOCK_NS = 10
 BAD_PARAMETERS = [

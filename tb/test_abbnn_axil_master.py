@@ -2,10 +2,11 @@
 
 import cocotb
 import pytest
-from bench import CLOCK_NS, pauses, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteRam
+
+from abbnn.tb.bench import CLOCK_NS, pauses, simulate
 
 BAD_PARAMETERS = [("abbnn_axil_master", {"ADDRESS_WIDTH": 0}, "ADDRESS_WIDTH_must_be_at_least_1")]
 

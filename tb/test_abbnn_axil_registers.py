@@ -3,11 +3,20 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
-from host.registers import ADDRESS_BITS, BY_NAME, IRQ_LOAD_DONE, REGISTERS, STALL_OFFSET, Access, Register, expanded
+from abbnn.host.registers import (
+    ADDRESS_BITS,
+    BY_NAME,
+    IRQ_LOAD_DONE,
+    REGISTERS,
+    STALL_OFFSET,
+    Access,
+    Register,
+    expanded,
+)
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
 
 LATENCY_READ, LATENCY_WRITE = 3, 2
 """Cycles from an address taken to its data; from the later of address and data taken to the response."""

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import pytest
 from random_network import random_images, random_network
-from stage import run_stage
 
-from export.config import block_config
-from export.folding import Fold, check, cycles, stages
-from golden.model import forward
-from golden.ranges import analyse
-from golden.structure import Block, Stem, Structure
+from abbnn.export.config import block_config
+from abbnn.export.folding import Fold, check, cycles, stages
+from abbnn.golden.model import forward
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import Block, Stem, Structure
+from abbnn.tb.stage import run_stage
 
 
 class Case(NamedTuple):

@@ -3,11 +3,11 @@
 import cocotb
 import pytest
 from cocotb.triggers import ClockCycles
-from serial_port import run
 from test_ulx3s_85f import Board, simulate_board
 
-from host.link import Refused
-from host.packet import Reason
+from abbnn.host.link import Refused
+from abbnn.host.packet import Reason
+from abbnn.tb.serial_port import run
 
 BAD_PARAMETERS = [("abbnn_board", {"CLOCK_HZ": 19, "BAUD": 2}, "CLOCK_HZ_must_be_at_least_20")]
 

@@ -3,8 +3,9 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge
+
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
 
 CHUNK = 512
 CYCLES_A_WORD = 5

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from streams import Stream, run_streams
 
-from export.layout import mem_text
-from export.tables import compare_table
-from golden import ops
+from abbnn.export.layout import mem_text
+from abbnn.export.tables import compare_table
+from abbnn.golden import ops
+from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 2
 FRAMES = 3

@@ -11,26 +11,26 @@ from typing import NamedTuple
 import cocotb
 import numpy as np
 import pytest
-import sim
-from bench import BUILD, Bench, assert_equal, built_headers, default_simulator, load_case, simulate
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotb.utils import get_sim_time
-from pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core, simulate_core
 from random_network import random_images, random_network
-from stall import Stalls, stalled_rtl
 
-from export.folding import balance, deepened
-from export.layout import unpack
-from export.mem import read_manifest, write
-from export.schedule import timing
-from golden.images import read_images, resized
-from golden.model import forward, layer_names
-from golden.network import load_network, save_network
-from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
+from abbnn import paths
+from abbnn.export.folding import balance, deepened
+from abbnn.export.layout import unpack
+from abbnn.export.mem import read_manifest, write
+from abbnn.export.schedule import timing
+from abbnn.golden.images import read_images, resized
+from abbnn.golden.model import forward, layer_names
+from abbnn.golden.network import load_network, save_network
+from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
+from abbnn.tb import sim
+from abbnn.tb.bench import BUILD, Bench, assert_equal, built_headers, default_simulator, load_case, simulate
+from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core, simulate_core
+from abbnn.tb.stall import Stalls, stalled_rtl
 
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models" / "tiny.safetensors"
-IMAGES = ROOT / "models" / "cifar10_test100.npz"
+MODEL = paths.MODELS / "tiny.safetensors"
+IMAGES = paths.MODELS / "cifar10_test100.npz"
 BAD_PARAMETERS = [("abbnn_core", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1")]
 SLOWER = 20
 """How much longer than PATIENCE a result may take while every stream inside stalls."""

@@ -5,8 +5,9 @@ import zlib
 import cocotb
 import numpy as np
 import pytest
-from bench import assert_equal, load_case, simulate
 from cocotb.triggers import Timer
+
+from abbnn.tb.bench import assert_equal, load_case, simulate
 
 BAD_PARAMETERS = [("abbnn_crc32", {"WIDTH": 0}, "WIDTH_must_be_at_least_1")]
 

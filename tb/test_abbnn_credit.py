@@ -5,9 +5,10 @@ from collections import deque
 
 import cocotb
 import pytest
-from bench import load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
+
+from abbnn.tb.bench import load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_credit", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),

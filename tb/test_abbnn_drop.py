@@ -3,8 +3,9 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles
+
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
 
 BAD_PARAMETERS = [("abbnn_drop", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 

@@ -4,7 +4,8 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
-from streams import Stream, StreamBench, run_streams
+
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
 REGISTERS = 2

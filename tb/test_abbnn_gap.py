@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from streams import Stream, run_streams
 
-from golden import ops
+from abbnn.golden import ops
+from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 3
 FRAMES = 3

@@ -3,9 +3,10 @@
 import random
 
 import cocotb
-from bench import simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
+
+from abbnn.tb.bench import simulate
 
 CYCLES = 4000
 

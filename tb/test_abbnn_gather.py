@@ -2,8 +2,9 @@
 
 import cocotb
 import pytest
-from bench import STALLS, Bench, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
+
+from abbnn.tb.bench import STALLS, Bench, load_case, simulate
 
 BAD_PARAMETERS = [("abbnn_gather", {"BYTES": 1}, "BYTES_must_be_at_least_2")]
 

@@ -3,8 +3,9 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import STALLS, Bench, assert_equal, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, with_timeout
+
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
 
 LATENCY = 1
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from random_network import random_images, random_network
-from stage import run_stage
 
-from export.config import head_config
-from export.folding import Fold, cycles, stages
-from golden.model import forward
-from golden.ranges import analyse
-from golden.structure import member
+from abbnn.export.config import head_config
+from abbnn.export.folding import Fold, cycles, stages
+from abbnn.golden.model import forward
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import member
+from abbnn.tb.stage import run_stage
 
 # (image side, classes, lanes in, fold)
 CASES = [

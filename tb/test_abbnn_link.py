@@ -6,11 +6,11 @@ from collections import deque
 import cocotb
 import numpy as np
 import pytest
-from bench import Bench, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteRam
 
-from host.packet import Decoder, Identity, Packet, Reason, Type, encode
+from abbnn.host.packet import Decoder, Identity, Packet, Reason, Type, encode
+from abbnn.tb.bench import Bench, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_link", {"PIXELS": 0}, "PIXELS_must_be_at_least_1"),

@@ -4,10 +4,10 @@ import struct
 
 import cocotb
 import pytest
-from bench import STALLS, Bench, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
-from host.packet import Decoder, Packet, Type
+from abbnn.host.packet import Decoder, Packet, Type
+from abbnn.tb.bench import STALLS, Bench, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_link_tx", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),

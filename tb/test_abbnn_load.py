@@ -4,10 +4,10 @@ import zlib
 
 import cocotb
 import numpy as np
-from bench import Bench, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge
 
-from export.load_image import MAGIC, to_bytes
+from abbnn.export.load_image import MAGIC, to_bytes
+from abbnn.tb.bench import Bench, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_load", {"DRAIN": 0}, "DRAIN_must_be_1_to_255"),

@@ -4,9 +4,10 @@ import random
 
 import cocotb
 import pytest
-from bench import load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
+
+from abbnn.tb.bench import load_case, simulate
 
 SIZES = ("WIDTH", "DEPTH", "ADDRESS_WIDTH", "MEMORY", "STYLE")
 GOOD_PARAMETERS = [(1, 1, 1, 0, 0), (32, 2, 1, 4095, 1), (75, 5, 3, 0x123, 2)]

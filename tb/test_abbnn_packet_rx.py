@@ -2,10 +2,10 @@
 
 import cocotb
 import pytest
-from bench import Bench, load_case, simulate
 from cocotb.triggers import ClockCycles, FallingEdge
 
-from host.packet import encode
+from abbnn.host.packet import encode
+from abbnn.tb.bench import Bench, load_case, simulate
 
 BAD_PARAMETERS = [("abbnn_packet_rx", {"GAP_CYCLES": 0}, "GAP_CYCLES_must_be_at_least_1")]
 

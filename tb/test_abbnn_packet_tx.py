@@ -1,10 +1,10 @@
 """abbnn_packet_tx: the bytes of packets are those of host.packet.encode."""
 
 import cocotb
-from bench import STALLS, Bench, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
-from host.packet import encode
+from abbnn.host.packet import encode
+from abbnn.tb.bench import STALLS, Bench, simulate
 
 
 async def header(dut, kind, tag, length, delay):

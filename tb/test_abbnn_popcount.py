@@ -8,12 +8,12 @@ import shutil
 import cocotb
 import numpy as np
 import pytest
-from bench import CLOCK_NS, assert_equal, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from export.layout import pack
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.export.layout import pack
+from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_popcount", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
@@ -105,11 +105,11 @@ def prove(module, width):
     if shutil.which("yosys") is None:
         pytest.skip("yosys is not installed")
     parameters = {"WIDTH": width, "LATENCY": 1}
-    path = rtl.ROOT / "build" / "tb" / "popcount_reference.v"
+    path = paths.BUILD / "tb" / "popcount_reference.v"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(REFERENCE)
     script = [
-        f"read_verilog -defer {' '.join(rtl.sources(module))}",
+        f"read_verilog -defer {' '.join(verilog.sources(module))}",
         f"hierarchy -check -top {module} -chparam WIDTH {width} -chparam LATENCY 1",
         "proc; flatten; opt -full; rename -top gate; design -stash gate",
         f"read_verilog -defer {path}",
@@ -118,7 +118,7 @@ def prove(module, width):
         "miter -equiv -flatten gold gate miter; hierarchy -top miter",
         "sat -verify -set in_enable 1 -seq 2 -prove-skip 1 -prove trigger 0 miter",
     ]
-    status, said = rtl.run(["yosys", "-p", "; ".join(script)])
+    status, said = verilog.run(["yosys", "-p", "; ".join(script)])
     assert status == 0, f"{module} {parameters}: {said[-2000:]}"
     assert "SUCCESS!" in said, f"{module} {parameters}: yosys proved nothing: {said[-2000:]}"
 

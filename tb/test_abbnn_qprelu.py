@@ -5,11 +5,11 @@ The fields are random over their whole width and the exponents over all that the
 
 import numpy as np
 import pytest
-from streams import Stream, run_streams
 
-from export.layout import mem_text
-from export.tables import qprelu_table
-from golden import ops
+from abbnn.export.layout import mem_text
+from abbnn.export.tables import qprelu_table
+from abbnn.golden import ops
+from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 5
 """A deep one has one more."""

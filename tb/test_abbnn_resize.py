@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from streams import Stream, run_streams
+
+from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
 """From the last input beat that an output beat needs; equal lane counts are wires (0)."""

@@ -1,12 +1,12 @@
 """abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and of picked pixels, several foldings."""
 
 import pytest
-from stage import run_stage
 from test_abbnn_block import Case, example
 
-from export.config import block_config
-from export.folding import Fold, cycles, stages
-from golden.ranges import analyse
+from abbnn.export.config import block_config
+from abbnn.export.folding import Fold, cycles, stages
+from abbnn.golden.ranges import analyse
+from abbnn.tb.stage import run_stage
 
 # (shortcut, lanes in, fold, options of the frozen network)
 CASES = [

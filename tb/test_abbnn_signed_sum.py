@@ -3,11 +3,11 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import CLOCK_NS, assert_equal, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from export.layout import pack, unpack
+from abbnn.export.layout import pack, unpack
+from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_signed_sum", {"PE": 0}, "PE_must_be_at_least_1"),

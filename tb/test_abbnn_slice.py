@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from streams import Stream, run_streams
+
+from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
 """With registers."""

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from random_network import random_images, random_network
-from stage import run_stage
 
-from export.config import stem_config
-from export.folding import Fold, cycles, stages
-from golden.model import forward
-from golden.ranges import analyse
-from golden.structure import Stem, Structure
+from abbnn.export.config import stem_config
+from abbnn.export.folding import Fold, cycles, stages
+from abbnn.golden.model import forward
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import Stem, Structure
+from abbnn.tb.stage import run_stage
 
 
 class Case(NamedTuple):

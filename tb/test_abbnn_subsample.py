@@ -3,9 +3,10 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import assert_equal
 from cocotb.triggers import ClockCycles
-from streams import Stream, StreamBench, run_streams
+
+from abbnn.tb.bench import assert_equal
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 0
 FRAMES = 3

@@ -3,11 +3,11 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import CLOCK_NS, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-from export.layout import mem_text, pack
+from abbnn.export.layout import mem_text, pack
+from abbnn.tb.bench import CLOCK_NS, load_case, simulate
 
 LAPS = 3
 """How often a test goes round the table."""

@@ -2,9 +2,10 @@
 
 import cocotb
 import pytest
-from bench import CLOCK_NS, Bench, load_case, simulate
 from cocotb.triggers import FallingEdge, Timer
 from cocotb.utils import get_sim_steps
+
+from abbnn.tb.bench import CLOCK_NS, Bench, load_case, simulate
 
 BAD_PARAMETERS = [
     ("abbnn_uart_rx", {"BAUD": 0}, "BAUD_must_be_at_least_1"),

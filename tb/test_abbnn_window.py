@@ -3,11 +3,11 @@
 import cocotb
 import numpy as np
 import pytest
-from bench import assert_equal
 from cocotb.triggers import ClockCycles
-from streams import Stream, StreamBench, run_streams
 
-from golden import ops
+from abbnn.golden import ops
+from abbnn.tb.bench import assert_equal
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
 """Edges from the last input beat that a column step reads to its output beat."""

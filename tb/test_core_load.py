@@ -6,19 +6,19 @@ import zlib
 import cocotb
 import numpy as np
 import pytest
-from bench import BUILD, assert_equal, default_simulator, simulate
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from pipeline import MEM_FOLDER
 from random_network import random_images
 from test_abbnn_core import CoreBench, member_case, pixel_beats
 
-from export.config import pipeline_config
-from export.load_image import load_image, to_bytes
-from export.mem import layout_id, write
-from export.schedule import timing
-from golden.model import forward
-from golden.network import network_hash
-from golden.ranges import analyse
+from abbnn.export.config import pipeline_config
+from abbnn.export.load_image import load_image, to_bytes
+from abbnn.export.mem import layout_id, write
+from abbnn.export.schedule import timing
+from abbnn.golden.model import forward
+from abbnn.golden.network import network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.tb.bench import BUILD, assert_equal, default_simulator, simulate
+from abbnn.tb.pipeline import MEM_FOLDER
 
 LAYOUT_WORD, NETWORK_WORD, DATA_WORD = 1, 2, 6
 FRAMES = 12

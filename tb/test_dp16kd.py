@@ -12,9 +12,9 @@ import shutil
 import subprocess
 
 import pytest
-from bench import BUILD, seed, verilator_environment
 
-from syn import gates
+from abbnn.syn import gates
+from abbnn.tb.bench import BUILD, seed, verilator_environment
 
 CYCLES = 2000
 
@@ -277,7 +277,7 @@ def verdict(said):
 @pytest.fixture(scope="module")
 def prepared():
     result, folder = netlist()
-    (folder / "memories_gates.v").write_text(gates.verilog(result, name="memories_gates"))
+    (folder / "memories_gates.v").write_text(gates.verilog_text(result, name="memories_gates"))
     (folder / "testbench.v").write_text(bench(design()[1]))
     return result, folder
 

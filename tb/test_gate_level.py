@@ -8,18 +8,18 @@ import os
 from dataclasses import replace
 
 import pytest
-from bench import BUILD, default_simulator
-from pipeline import Report, run_core
 from random_network import random_network
 from test_abbnn_core import IMAGES, MODEL
 
-from export.folding import balance, deepened
-from export.schedule import timing
-from golden.images import read_images, resized
-from golden.model import layer_names
-from golden.network import load_network
-from golden.structure import STRIDED_STEM, member
-from syn import gates
+from abbnn.export.folding import balance, deepened
+from abbnn.export.schedule import timing
+from abbnn.golden.images import read_images, resized
+from abbnn.golden.model import layer_names
+from abbnn.golden.network import load_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn import gates
+from abbnn.tb.bench import BUILD, default_simulator
+from abbnn.tb.pipeline import Report, run_core
 
 FULL = os.environ.get("GATES") == "full"
 
@@ -42,7 +42,7 @@ def files(netlist, name, instances=False):
     """What `simulate` builds, written into a folder of this process."""
     folder = BUILD / f"gates-{name}-{default_simulator()}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "netlist.v").write_text(gates.verilog(netlist, instances=instances))
+    (folder / "netlist.v").write_text(gates.verilog_text(netlist, instances=instances))
     (folder / "netlist.vlt").write_text(gates.watched(netlist))
     written = [folder / "netlist.v", folder / "netlist.vlt", *gates.cell_files()]
     if instances:

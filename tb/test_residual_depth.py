@@ -6,14 +6,14 @@ from pathlib import Path
 
 import cocotb
 import pytest
-from stall import Stalls, stalled_rtl
-from streams import Stream, StreamBench, run_streams
 from test_abbnn_block import Case, example
 
-from export.config import block_config
-from export.folding import Fold
-from golden.ranges import analyse
-from tools.rtl import RTL
+from abbnn import verilog
+from abbnn.export.config import block_config
+from abbnn.export.folding import Fold
+from abbnn.golden.ranges import analyse
+from abbnn.tb.stall import Stalls, stalled_rtl
+from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 # One beat a pixel or several; rows longer than what the registers of a path hold.
 CASES = {
@@ -97,8 +97,8 @@ def test_residual_depth_too_small_is_found(name, tmp_path, caplog):
 def test_stalled_rtl_refuses_a_stream_without_a_producer(tmp_path, monkeypatch):
     """A module whose output stream comes from an expression in a port list would have no valve."""
     (tmp_path / "abbnn_skid.v").write_text(
-        (RTL / "abbnn_skid.v").read_text().replace("assign m_axis_tvalid = valid_reg;", "")
+        verilog.file("abbnn_skid").read_text().replace("assign m_axis_tvalid = valid_reg;", "")
     )
-    monkeypatch.setattr("tools.rtl.RTL", tmp_path)
+    monkeypatch.setattr("abbnn.verilog.RTL", tmp_path)
     with pytest.raises(ValueError, match="abbnn_skid: what makes the stream m_axis"), stalled_rtl(tmp_path / "out"):
         pass

@@ -11,28 +11,28 @@ from pathlib import Path
 import cocotb
 import numpy as np
 import pytest
-from bench import BUILD, load_case, simulate
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
-from pipeline import MEM_FOLDER, golden_layers
 from random_network import random_images, random_network
-from serial_port import SerialPort, run
 
-from export.config import pipeline_config
-from export.folding import balance
-from export.load_image import load_image
-from export.mem import layout_id, write
-from golden.network import network_hash
-from golden.ranges import analyse
-from golden.structure import member
-from host import __main__ as command
-from host.link import Device, Link, Refused
-from host.packet import OVERHEAD, VERSION, Reason, Type, encode
-from host.registers import IDENTITY
-from syn import boards
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import balance
+from abbnn.export.load_image import load_image
+from abbnn.export.mem import layout_id, write
+from abbnn.golden.network import network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import member
+from abbnn.host import __main__ as command
+from abbnn.host.link import Device, Link, Refused
+from abbnn.host.packet import OVERHEAD, VERSION, Reason, Type, encode
+from abbnn.host.registers import IDENTITY
+from abbnn.syn import boards
+from abbnn.tb.bench import BUILD, load_case, simulate
+from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
+from abbnn.tb.serial_port import SerialPort, run
 
-PLL = rtl.ROOT / "tb" / "ehxplll.v"
+PLL = paths.TB / "ehxplll.v"
 TOPS = {
     "abbnn_board": {"to": "uart_rxd", "from": "uart_txd", "baud": 12_500_000},
     "ulx3s_85f": {"to": "ftdi_txd", "from": "ftdi_rxd", "baud": 3_000_000},
@@ -148,7 +148,7 @@ async def classify(dut):
 
 @cocotb.test()
 async def commands(dut):
-    """`python -m host classify` and `status`, as typed."""
+    """`abbnn host classify` and `status`, as typed."""
     board = Board(dut)
     await Timer(2, "us")
     images, labels = board.images[:3], board.scores[:3].argmax(axis=1)
@@ -327,11 +327,11 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
     parameters = {"GAP_CYCLES": GAP_CYCLES}
     if top == "abbnn_board":
         parameters |= {"CLOCK_HZ": 1_000_000 * clock_mhz, "BAUD": baud}
-        verilog = rtl.sources(top)
+        verilog = verilog.sources(top)
     else:
         parameters |= {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": len(words), "BOOT_FILE": "boot"}
         parameters |= {} if baud == TOPS[top]["baud"] else {"BAUD": baud}
-        verilog = [*rtl.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
+        verilog = [*verilog.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
     simulate(
         top,
         module,

@@ -1,7 +1,7 @@
 """`make volume`: whole data sets through abbnn_core on Verilator; the class and all scores of every image compared.
 
-    python -m tb.volume [--network FILE.safetensors] [--images IMAGES] [--shard K/N] [--jobs J] [--stall SEED] ...
-    python -m tb.volume --summary DIR ...       (the shards of one run, together)
+    abbnn volume [--network FILE.safetensors] [--images IMAGES] [--shard K/N] [--jobs J] [--stall SEED] ...
+    abbnn volume --summary DIR ...       (the shards of one run, together)
 
 tb/volume.cpp drives the verilated core, so no Python runs per cycle. Its build depends on the Verilog, the exported
 header and that file, but not on the weights: they are read when a simulation starts. Results are kept, a line an
@@ -38,26 +38,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tb")]
-
-from bench import simulation_defines, verilator_environment  # noqa: E402
-from pipeline import MEM_FOLDER, PATIENCE  # noqa: E402
-from sim import shipped_images  # noqa: E402
-
-from export.folding import Folding, balance, check, read_folding, to_json  # noqa: E402
-from export.mem import HEADER, read_manifest, write  # noqa: E402
-from export.schedule import timing  # noqa: E402
-from golden.images import SHIPPED_IMAGES, read_images  # noqa: E402
-from golden.model import Model  # noqa: E402
-from golden.network import IntegerNetwork, load_network, network_hash  # noqa: E402
-from syn.gates import cell_files, synthesise  # noqa: E402
-from syn.gates import verilog as netlist_verilog  # noqa: E402
-from tools.rtl import sources  # noqa: E402
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.folding import Folding, balance, check, read_folding, to_json
+from abbnn.export.mem import HEADER, read_manifest, write
+from abbnn.export.schedule import timing
+from abbnn.golden.images import SHIPPED_IMAGES, read_images
+from abbnn.golden.model import Model
+from abbnn.golden.network import IntegerNetwork, load_network, network_hash
+from abbnn.syn.gates import cell_files, synthesise, verilog_text
+from abbnn.tb.bench import simulation_defines, verilator_environment
+from abbnn.tb.pipeline import MEM_FOLDER, PATIENCE
+from abbnn.tb.sim import shipped_images
+from abbnn.verilog import sources
 
 TOP = "abbnn_core"
-DRIVER = ROOT / "tb" / "volume.cpp"
-BUILD = ROOT / "build" / "volume"
+DRIVER = paths.TB / "volume.cpp"
+BUILD = paths.BUILD / "volume"
 RESULTS = "results.jsonl"
 FOLDING = "folding.json"
 NETLIST = "netlist.v"
@@ -101,10 +98,10 @@ def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
     try:
         environment = {**os.environ, **verilator_environment()}
     except ModuleNotFoundError:
-        raise ValueError("verilator is not installed: make setup") from None
+        raise UserError("verilator is not installed: make setup") from None
     for tool in ("verilator_bin", "make", "c++"):
         if shutil.which(tool, path=environment["PATH"]) is None:
-            raise ValueError(f"{tool} is not installed")
+            raise UserError(f"{tool} is not installed")
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
     options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE_NETLIST if verilog else MAKE)]
     files = [str(path) for path in verilog] if verilog else sources(TOP)
@@ -113,7 +110,7 @@ def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
     if program.exists():
         return program
     BUILD.mkdir(parents=True, exist_ok=True)
-    print(f"building {program.relative_to(ROOT)} (minutes for a large network)", flush=True)
+    print(f"building {program} (minutes for a large network)", flush=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix=f".{program.name}-") as name:
         folder = Path(name)
         (folder / HEADER).write_text(header)
@@ -149,7 +146,7 @@ class Shard:
         """
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError(f"--shard {text}: K/N with K from 1 to N, such as 1/4")
+            raise UserError(f"--shard {text}: K/N with K from 1 to N, such as 1/4")
         return Shard(int(match[1]), int(match[2]))
 
     def range(self, images: int) -> range:
@@ -226,26 +223,26 @@ class Store:
         try:
             whole = path.read_bytes().decode()
         except FileNotFoundError:
-            raise ValueError(f"{path}: missing") from None
+            raise UserError(f"{path}: missing") from None
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: not a text file") from None
+            raise UserError(f"{path}: not a text file") from None
         text = whole[: whole.rfind("\n") + 1].splitlines()
         try:
             entries = [json.loads(line) for line in text]
             identity = entries[0]
             if (identity["format"], identity["version"]) != (FORMAT, VERSION):
-                raise ValueError("another format or version")
+                raise UserError("another format or version")
             part = Shard.parse(identity["shard"]).range(identity["images"])
             lines = {entry["image"]: entry for entry in entries[1:]}
             for entry in lines.values():
                 if not all(type(entry[key]) is int for key in ("class", "wrong", "cycles")):
-                    raise ValueError(f"image {entry['image']} has no result")
+                    raise UserError(f"image {entry['image']} has no result")
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-            raise ValueError(f"{path}: not the results of a run ({error!r})") from None
+            raise UserError(f"{path}: not the results of a run ({error!r})") from None
         stray = [image for image in lines if image not in part]
         if stray or len(lines) != len(entries) - 1:
             culprit = f"image {stray[0]} is not in shard {identity['shard']}" if stray else "an image twice"
-            raise ValueError(f"{path}: {culprit}")
+            raise UserError(f"{path}: {culprit}")
         return Store(folder, identity, lines)
 
     @staticmethod
@@ -258,7 +255,7 @@ class Store:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(f"{path}: in use by another run") from None
+                raise UserError(f"{path}: in use by another run") from None
             lock.seek(0)
             whole = lock.read()
             lock.truncate(whole.rfind(b"\n") + 1)
@@ -268,7 +265,7 @@ class Store:
             store = Store.read(folder)
             for key in {**store.identity, **identity}:
                 if store.identity.get(key) != identity.get(key):
-                    raise ValueError(f"{path}: of a run with another {key}; delete {folder} or take another --out")
+                    raise UserError(f"{path}: of a run with another {key}; delete {folder} or take another --out")
             with path.open("a", encoding="ascii") as store.file:
                 yield store
 
@@ -466,13 +463,13 @@ def report(stores: Sequence[Store], *, whole: bool) -> bool:
     for store in stores:
         for key in identity:
             if key != "shard" and store.identity.get(key) != identity[key]:
-                raise ValueError(f"{store.folder}: of a run with another {key} than {stores[0].folder}")
+                raise UserError(f"{store.folder}: of a run with another {key} than {stores[0].folder}")
     shards = [Shard.parse(store.identity["shard"]) for store in stores]
     if len({shard.count for shard in shards}) > 1:
-        raise ValueError(f"shards {', '.join(map(str, shards))}: not parts of one whole")
+        raise UserError(f"shards {', '.join(map(str, shards))}: not parts of one whole")
     twice = [str(shard) for shard, times in Counter(shards).items() if times > 1]
     if twice:
-        raise ValueError(f"shard {twice[0]}: given twice")
+        raise UserError(f"shard {twice[0]}: given twice")
     lines = [store.lines[image] for store in stores for image in sorted(store.lines)]
     lines.sort(key=lambda line: int(line["image"]))
     images, classes = identity["images"], identity["classes"]
@@ -520,19 +517,17 @@ def report(stores: Sequence[Store], *, whole: bool) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tb.volume",
+        prog="abbnn volume",
         description="Whole data sets through the verilated core; class and scores compared with the golden model.",
     )
+    parser.add_argument("--network", type=Path, default=paths.MODELS / "tiny.safetensors", metavar="FILE.safetensors")
     parser.add_argument(
-        "--network", type=Path, default=ROOT / "models" / "tiny.safetensors", metavar="FILE.safetensors"
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="IMAGES", help="what python -m golden takes; default: the shipped 100, resized"
+        "--images", type=Path, metavar="IMAGES", help="what abbnn golden takes; default: the shipped 100, resized"
     )
     parser.add_argument("--limit", type=int, metavar="M", help="the first M images only")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
-    choice.add_argument("--cycles", type=int, metavar="N", help="as in python -m export mem")
+    choice.add_argument("--cycles", type=int, metavar="N", help="as in abbnn mem")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="simulators; default %(default)s")
     parser.add_argument("--gates", action="store_true", help="the netlist that Yosys maps the core to, on ECP5's cells")
@@ -557,14 +552,14 @@ def _prepared(arguments: argparse.Namespace) -> Run:
     if arguments.limit is not None:
         if not 1 <= arguments.limit <= len(images):
             source = arguments.images or SHIPPED_IMAGES
-            raise ValueError(f"--limit {arguments.limit}: {source} has 1 to {len(images)} images")
+            raise UserError(f"--limit {arguments.limit}: {source} has 1 to {len(images)} images")
         images, labels = images[: arguments.limit], None if labels is None else labels[: arguments.limit]
     if labels is not None and labels.max() >= structure.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise ValueError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
+        raise UserError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
     folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
     check(network, folding)
-    netlist = netlist_verilog(synthesise(network, folding)) if arguments.gates else None
+    netlist = verilog_text(synthesise(network, folding)) if arguments.gates else None
     return Run(network, folding, images, labels, arguments.stall, netlist)
 
 
@@ -572,13 +567,13 @@ def _run(arguments: argparse.Namespace) -> bool:
     if arguments.summary:
         return report([Store.read(folder) for folder in arguments.summary], whole=True)
     if arguments.jobs < 1:
-        raise ValueError(f"--jobs {arguments.jobs}: at least 1 works")
+        raise UserError(f"--jobs {arguments.jobs}: at least 1 works")
     if arguments.stall is not None and not 0 <= arguments.stall < 2**31:
-        raise ValueError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
+        raise UserError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
     shard = Shard.parse(arguments.shard)
     run = _prepared(arguments)
     if shard.count > len(run.images):
-        raise ValueError(f"--shard {shard}: there are {len(run.images)} images")
+        raise UserError(f"--shard {shard}: there are {len(run.images)} images")
     identity = run.identity(shard)
     folder = arguments.out
     if folder is None:
@@ -613,18 +608,17 @@ def _run(arguments: argparse.Namespace) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: all compared and equal; 1: a mismatch, or the simulation failed; 2: unusable input; 130: interrupted."""
+    """0: all compared and equal; 1: a mismatch, or the simulation failed; else as `errors.run` says."""
     arguments = _parser().parse_args(argv)
-    try:
-        return 0 if _run(arguments) else 1
-    except Fault as fault:
-        print(f"python -m tb.volume: {fault}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"python -m tb.volume: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+
+    def command() -> int:
+        try:
+            return 0 if _run(arguments) else 1
+        except Fault as fault:
+            print(f"abbnn volume: {fault}", file=sys.stderr)
+            return 1
+
+    return run("abbnn volume", command)
 
 
 if __name__ == "__main__":

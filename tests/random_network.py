@@ -14,11 +14,11 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-import export.random_network
-from export.freeze import FreezeOptions
-from golden.network import IntegerNetwork
-from golden.structure import Activation, Block, Shortcut, Stem, Structure
-from train.variant import Scales
+import abbnn.export.random_network
+from abbnn.export.freeze import FreezeOptions
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import Activation, Block, Shortcut, Stem, Structure
+from abbnn.train.variant import Scales
 
 
 def random_structure(seed: int) -> Structure:
@@ -61,7 +61,7 @@ def random_network(
     **options: Any,
 ) -> IntegerNetwork:
     """A frozen `random_checkpoint`. `options` are those of FreezeOptions; fraction bits are 9 unless they say other."""
-    return export.random_network.random_network(
+    return abbnn.export.random_network.random_network(
         structure, seed, spread=spread, scales=scales, options=FreezeOptions(**{"fraction_bits": 9} | options)
     )
 

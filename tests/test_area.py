@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_network import random_network
 
-from export.area import (
+from abbnn.export.area import (
     CALIBRATION,
     FAMILIES,
     Area,
@@ -27,10 +27,10 @@ from export.area import (
     table_luts,
     validate,
 )
-from export.config import pipeline_config
-from export.folding import balance
-from golden.ranges import analyse
-from golden.structure import STRIDED_STEM, member
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import balance
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import STRIDED_STEM, member
 
 POINTS = read_calibration()
 CALIBRATED = sorted({point["family"] for point in POINTS})

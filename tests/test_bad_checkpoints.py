@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="reading a checkpoint needs torch")
 
-from export.__main__ import main as export_main  # noqa: E402
-from golden.structure import CIFAR_STEM, member  # noqa: E402
-from train.command import main as train_main  # noqa: E402
-from train.random_checkpoint import random_checkpoint  # noqa: E402
-from train.tensors import to_official  # noqa: E402
+from abbnn.export.__main__ import main as export_main  # noqa: E402
+from abbnn.golden.structure import CIFAR_STEM, member  # noqa: E402
+from abbnn.train.command import main as train_main  # noqa: E402
+from abbnn.train.random_checkpoint import random_checkpoint  # noqa: E402
+from abbnn.train.tensors import to_official  # noqa: E402
 
 NARROW = {
     "reactnet18": member("reactnet18", (4, 6), (1, 2), image=8, stem=CIFAR_STEM),

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from export.folding import balance
-from export.random_network import random_network
-from export.schedule import timing
-from golden.network import save_network
-from golden.structure import member
-from report.peers import bench_rows
-from tools import bench
+from abbnn.export.folding import balance
+from abbnn.export.random_network import random_network
+from abbnn.export.schedule import timing
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import member
+from abbnn.report import bench
+from abbnn.report.peers import bench_rows
 
 NETWORK = random_network(member("narrow", (4, 6), (1, 1), image=8), 1)
 EXPECTED = timing(NETWORK, balance(NETWORK))
@@ -51,7 +51,6 @@ def test_entry(design) -> None:
 
 def test_command(design, monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr(bench, "DESIGNS", (design,))
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
     monkeypatch.setattr(bench, "REPORT", tmp_path / "build" / "bench.json")
     monkeypatch.setattr(bench.yosys, "executable", lambda: "yosys")
     assert bench.main([]) == 0

@@ -18,16 +18,15 @@ import numpy as np
 import pytest
 from random_network import random_network
 
-from export import patch
-from export.area import Area
-from export.folding import Fold, balance, cycles, deepened, stages, to_json
-from export.load_image import load_image
-from golden.network import load_network, network_hash, save_network
-from golden.structure import STRIDED_STEM, member
-from syn import bitstream, pnr, trellis, yosys
-from syn.boards import Board, read_boards
-from syn.outreg import use_output_registers
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.export.area import Area
+from abbnn.export.folding import Fold, balance, cycles, deepened, stages, to_json
+from abbnn.export.load_image import load_image
+from abbnn.golden.network import load_network, network_hash, save_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn import bitstream, patch, pnr, trellis, yosys
+from abbnn.syn.boards import Board, read_boards
+from abbnn.syn.outreg import use_output_registers
 
 TOP = """
 module small_board #(parameter integer CLOCK_MHZ = 25, parameter integer BOOT_WORDS = 1, parameter BOOT_FILE = "") (
@@ -91,7 +90,7 @@ def small_board(folder: Path, mhz: int = 25) -> Board:
 
 @functools.cache
 def built() -> bitstream.Build:
-    folder = rtl.ROOT / "build" / "tests" / "small_board"
+    folder = paths.BUILD / "tests" / "small_board"
     folder.mkdir(parents=True, exist_ok=True)
     return bitstream.build(NETWORK, FOLDING, small_board(folder))
 
@@ -147,7 +146,7 @@ def test_the_same_bytes_elsewhere(tmp_path) -> None:
     cache = {name: os.environ[name] for name in ("PATH",)} | {"XDG_CACHE_HOME": str(Path.home() / ".cache")}
     environment = {
         **cache,
-        "PYTHONPATH": os.pathsep.join(map(str, (rtl.ROOT, rtl.ROOT / "tests"))),
+        "PYTHONPATH": os.pathsep.join(paths.search_path()),
         "TMPDIR": str(tmp_path / "tmp"),
         "HOME": str(tmp_path / "home"),
         "USER": "somebody",
@@ -164,7 +163,7 @@ def test_the_same_bytes_elsewhere(tmp_path) -> None:
 @needs_tools
 def test_weights_do_not_move_anything() -> None:
     """A network of the same layout and other weights is placed and routed the same."""
-    result = bitstream.build(flipped(NETWORK), FOLDING, small_board(rtl.ROOT / "build" / "tests" / "small_board"))
+    result = bitstream.build(flipped(NETWORK), FOLDING, small_board(paths.BUILD / "tests" / "small_board"))
     assert result.bitstream != built().bitstream
     assert patch._skeleton(result.config) == patch._skeleton(built().config)
 
@@ -305,7 +304,7 @@ def test_a_folding_is_found_or_refused(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", sorted(read_boards()))
 def test_tiny_fits_every_board(name) -> None:
-    tiny = load_network(rtl.ROOT / "models" / "tiny.safetensors")
+    tiny = load_network(paths.MODELS / "tiny.safetensors")
     where = read_boards()[name]
     folding = bitstream.choose_folding(tiny, where, boot=where.boot)
     assert max(cycles(stage, folding[stage.name]) for stage in stages(tiny)) >= where.cycles
@@ -321,8 +320,8 @@ def test_the_boot_rom_is_as_large_as_estimated(words, tmp_path) -> None:
     for index, chunk in enumerate(bitstream.random_image(-(-words // trellis.CHUNK))):
         (tmp_path / f"boot.{index:03d}.mem").write_text("".join(f"{word:08x}\n" for word in chunk.tolist()))
     values = {"WORDS": words, "FILE": "boot"}
-    source = str(rtl.RTL / "abbnn_boot.v")
-    read, elaborate = rtl.yosys_elaboration("abbnn_boot", values, [source], defines=bitstream.DEFINES)
+    source = str(verilog.file("abbnn_boot"))
+    read, elaborate = verilog.yosys_elaboration("abbnn_boot", values, [source], defines=bitstream.DEFINES)
     commands = [read, elaborate.replace(" -check", ""), "synth_ecp5 -nowidelut -top abbnn_boot", "write_json boot.json"]
     subprocess.run([yosys.executable(), "-q", "-p", "; ".join(commands)], cwd=tmp_path, check=True)
     module = json.loads((tmp_path / "boot.json").read_text())["modules"]["abbnn_boot"]
@@ -335,7 +334,7 @@ def test_the_boot_rom_is_as_large_as_estimated(words, tmp_path) -> None:
 
 
 def test_tables_of_lut_ram_are_those_of_the_rtl() -> None:
-    (words,) = re.findall(r"localparam integer LUT_WORDS = (\d+);", (rtl.RTL / "abbnn_table.v").read_text())
+    (words,) = re.findall(r"localparam integer LUT_WORDS = (\d+);", verilog.file("abbnn_table").read_text())
     assert int(words) == bitstream.LUT_TABLE
 
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from export.area import devices
-from syn.boards import BOARDS, board, read_boards, sources_hash
-from tools import rtl
+from abbnn import verilog
+from abbnn.export.area import devices
+from abbnn.syn.boards import BOARDS, board, read_boards, sources_hash
 
 NAMES = sorted(read_boards())
 
@@ -52,7 +52,7 @@ def test_the_hash_is_that_of_all_sources(tmp_path) -> None:
     (tmp_path / "top.v").write_text("module top;\nabbnn_boot boot_inst ();\nendmodule\n")
     (tmp_path / "top.lpf").write_text("# pins\n")
     mine = read_boards(tmp_path / "boards.json", tmp_path)["mine"]
-    assert mine.files() == [tmp_path / "top.v", rtl.RTL / "abbnn_boot.v"]
+    assert mine.files() == [tmp_path / "top.v", verilog.file("abbnn_boot")]
     hashes = [sources_hash(mine.texts())]
     for file, text in (("top.lpf", "# other pins\n"), ("top.v", "module top;\nendmodule\n")):
         (tmp_path / file).write_text(text)

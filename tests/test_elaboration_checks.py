@@ -10,14 +10,16 @@ import shutil
 
 import pytest
 
-from tools import rtl
+from abbnn import paths, verilog
 from tools.lint import header_files, rtl_checks
 
 TOOLS = [
-    pytest.param(rtl.icarus, id="icarus"),
-    pytest.param(rtl.verilator, id="verilator"),
+    pytest.param(verilog.icarus, id="icarus"),
+    pytest.param(verilog.verilator, id="verilator"),
     pytest.param(
-        rtl.yosys, id="yosys", marks=pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed")
+        verilog.yosys,
+        id="yosys",
+        marks=pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed"),
     ),
 ]
 
@@ -25,8 +27,8 @@ TOOLS = [
 def bad_parameters():
     """All entries of all testbenches."""
     found = []
-    for path in sorted((rtl.ROOT / "tb").glob("test_*.py")):
-        found += getattr(importlib.import_module(f"tb.{path.stem}"), "BAD_PARAMETERS", [])
+    for path in sorted((paths.TB).glob("test_*.py")):
+        found += getattr(importlib.import_module(f"abbnn.tb.{path.stem}"), "BAD_PARAMETERS", [])
     return found
 
 
@@ -42,15 +44,15 @@ def entry_id(entry):
 @pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS, ids=map(entry_id, BAD_PARAMETERS))
 def test_refused(command, module, parameters, message):
     includes, defines = header_files(module)
-    status, said = rtl.run(command(module, parameters, includes=includes, defines=defines))
+    status, said = verilog.run(command(module, parameters, includes=includes, defines=defines))
     assert status != 0, f"{module} accepts {parameters}"
     assert message in said, f"{module} with {parameters} fails, but not with {message}:\n{said}"
 
 
-@pytest.mark.parametrize("module", [module for module in rtl.modules() if rtl.has_parameters(module)])
+@pytest.mark.parametrize("module", [module for module in verilog.modules() if verilog.has_parameters(module)])
 def test_every_check_has_an_entry(module):
     """No check of a module goes untried, and a module with parameters has at least one."""
-    text = (rtl.RTL / f"{module}.v").read_text()
+    text = verilog.file(module).read_text()
     checks = set(re.findall(r"^\s*(\w+)\s+param_error\b", text, re.MULTILINE))
     assert checks, f"{module} has parameters, and checks none of them"
     tried = {message for entry, _, message in BAD_PARAMETERS if entry == module}
@@ -83,7 +85,7 @@ def test_lint_finds_planted_faults(tmp_path, monkeypatch, fault):
         " output wire [7:0] out);\nreg [7:0] state;\nassign out = state;\n"
         f"{unused}{body}\nendmodule\n`resetall\n"
     )
-    monkeypatch.setattr(rtl, "RTL", tmp_path)
+    monkeypatch.setattr(verilog, "RTL", tmp_path)
     monkeypatch.setattr("tools.lint.CORNERS", {"planted": []})
     with_yosys = shutil.which("yosys") is not None
     checks, faults = rtl_checks(["planted"], with_yosys=with_yosys)

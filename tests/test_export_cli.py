@@ -1,4 +1,4 @@
-"""`python -m export`: what it writes, and bad input as one line, exit code 2 and nothing written."""
+"""`abbnn`: what it writes, and bad input as one line, exit code 2 and nothing written."""
 
 import json
 import subprocess
@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from export.__main__ import main
-from export.folding import Fold, balance, cycles, stages, to_json
-from export.freeze import FreezeOptions, freeze, peak, scale_terms
-from export.mem import MANIFEST, read_manifest
-from golden.images import SHIPPED_IMAGES, read_images
-from golden.model import scores
-from golden.network import load_network, network_hash, save_network, serialize
-from golden.structure import DECLARATIONS, RESNET_STEM, STRIDED_STEM, Declaration, member
-from train.random_checkpoint import random_checkpoint
-from train.tensors import to_official
-from train.variant import Variant
+from abbnn import paths
+from abbnn.export.__main__ import main
+from abbnn.export.folding import Fold, balance, cycles, stages, to_json
+from abbnn.export.freeze import FreezeOptions, freeze, peak, scale_terms
+from abbnn.export.mem import MANIFEST, read_manifest
+from abbnn.golden.images import SHIPPED_IMAGES, read_images
+from abbnn.golden.model import scores
+from abbnn.golden.network import load_network, network_hash, save_network, serialize
+from abbnn.golden.structure import DECLARATIONS, RESNET_STEM, STRIDED_STEM, Declaration, member
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.tensors import to_official
+from abbnn.train.variant import Variant
 
-ROOT = Path(__file__).parent.parent
 SMALL = member("small", (4, 6), (1, 1), image=8, stem=STRIDED_STEM, classes=3)
 
 
@@ -50,7 +50,7 @@ def refused(capsys, folder: Path, arguments, culprit: str) -> None:
     assert written.out == ""
     assert written.err.endswith("\n")
     assert written.err.count("\n") == 1
-    assert written.err.startswith(f"python -m export {arguments[0]}: ")
+    assert written.err.startswith(f"abbnn {arguments[0]}: ")
     assert culprit in written.err
     assert snapshot(folder) == before
 
@@ -83,11 +83,13 @@ def test_mem_with_a_folding_and_with_a_target(network_file, tmp_path) -> None:
 
 def test_mem_as_a_process(network_file, tmp_path) -> None:
     out = tmp_path / "mem"
-    words = [sys.executable, "-m", "export", "mem"]
-    good = subprocess.run([*words, network_file, "--out", out], cwd=ROOT, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "abbnn", "mem"]
+    good = subprocess.run(
+        [*words, network_file, "--out", out], cwd=paths.CHECKOUT, capture_output=True, text=True, check=False
+    )
     assert (good.returncode, good.stderr) == (0, "")
     read_manifest(out)
-    bad = subprocess.run([*words, out, "--out", out], cwd=ROOT, capture_output=True, text=True, check=False)
+    bad = subprocess.run([*words, out, "--out", out], cwd=paths.CHECKOUT, capture_output=True, text=True, check=False)
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr.count("\n") == 1
     assert str(out) in bad.stderr
@@ -156,11 +158,15 @@ def test_an_older_export_is_replaced(network_file, tmp_path) -> None:
 
 
 def test_freezing_without_torch_says_what_to_do(tmp_path) -> None:
-    code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['torch'] = None; from abbnn.export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
     words = ["freeze", "model.pt", "--network", "tiny", "--out", tmp_path / "n.safetensors"]
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=paths.CHECKOUT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "python -m export freeze: freezing a checkpoint needs torch: make setup-train\n"
+    assert done.stderr == "abbnn freeze: freezing a checkpoint needs torch: make setup-train\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,7 +185,7 @@ def tensors_of(structure=SMALL):
 @pytest.fixture
 def ours(torch, tmp_path):
     """Writes a float checkpoint as training does."""
-    from train.checkpoint import save
+    from abbnn.train.checkpoint import save
 
     def write(metadata=None, structure=SMALL):
         path = tmp_path / "model.pt"

@@ -5,13 +5,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from export.freeze import FreezeOptions, freeze  # noqa: E402
-from golden.model import forward  # noqa: E402
-from golden.structure import CIFAR_STEM, RESNET_STEM, STRIDED_STEM, member  # noqa: E402
-from train import checkpoint  # noqa: E402
-from train.data import ArrayImages, DataSet  # noqa: E402
-from train.model import Network  # noqa: E402
-from train.recipe import TrainOptions, predict, train  # noqa: E402
+from abbnn.export.freeze import FreezeOptions, freeze  # noqa: E402
+from abbnn.golden.model import forward  # noqa: E402
+from abbnn.golden.structure import CIFAR_STEM, RESNET_STEM, STRIDED_STEM, member  # noqa: E402
+from abbnn.train import checkpoint  # noqa: E402
+from abbnn.train.data import ArrayImages, DataSet  # noqa: E402
+from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.recipe import TrainOptions, predict, train  # noqa: E402
 
 MEMBERS = [
     member("reactnet18", (8, 16), (2, 2), classes=100, stem=CIFAR_STEM),

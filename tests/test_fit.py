@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from random_network import random_network
 
-from export.config import pipeline_config
-from export.fit import fitted, with_headroom
-from export.folding import balance
-from export.layout import unpack
-from export.mem import layout_id
-from export.tables import read_qprelu_table, read_scale_table
-from golden.ranges import analyse
-from golden.structure import RESNET_STEM, STRIDED_STEM, member
+from abbnn.export.config import pipeline_config
+from abbnn.export.fit import fitted, with_headroom
+from abbnn.export.folding import balance
+from abbnn.export.layout import unpack
+from abbnn.export.mem import layout_id
+from abbnn.export.tables import read_qprelu_table, read_scale_table
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, member
 
 
 def configs_of(network):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from random_network import random_network
 
-from export.folding import (
+from abbnn.export.folding import (
     Fold,
     Stage,
     balance,
@@ -21,8 +21,8 @@ from export.folding import (
     to_json,
     window_column_steps,
 )
-from golden.network import IntegerNetwork
-from golden.structure import CIFAR_STEM, NETWORKS, RESNET_STEM, STRIDED_STEM, member
+from abbnn.golden.network import IntegerNetwork
+from abbnn.golden.structure import CIFAR_STEM, NETWORKS, RESNET_STEM, STRIDED_STEM, member
 
 SMALL = member("small", (4, 6), (2, 2), image=8, stem=STRIDED_STEM, classes=3)
 

@@ -4,7 +4,6 @@ import itertools
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import random_images
 
-from export.freeze import (
+from abbnn import paths
+from abbnn.export.freeze import (
     FRACTION_BITS_CHOSEN_MAX,
     PRECISION_BITS,
     FreezeOptions,
@@ -29,16 +29,15 @@ from export.freeze import (
     threshold_overflows,
     weight_exponent,
 )
-from golden import ops
-from golden.images import read_images
-from golden.model import forward
-from golden.network import Scale, load_network, save_network
-from golden.ranges import analyse
-from golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, block_name, member
-from train.random_checkpoint import random_checkpoint
-from train.variant import Variant
+from abbnn.golden import ops
+from abbnn.golden.images import read_images
+from abbnn.golden.model import forward
+from abbnn.golden.network import Scale, load_network, save_network
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, block_name, member
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.variant import Variant
 
-ROOT = Path(__file__).resolve().parent.parent
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)
 SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
 NARROW = [
@@ -504,14 +503,14 @@ def test_scores_follow_the_float_network(family, stem) -> None:
     0.975 to 0.996 were measured here; with one term a scale, or four fraction bits, most of these networks fall below.
     """
     torch = pytest.importorskip("torch", reason="the float network needs torch")
-    from train.model import Network
-    from train.recipe import predict
+    from abbnn.train.model import Network
+    from abbnn.train.recipe import predict
 
     kind = FAMILIES[family]
     depths = (0, 2, 2) if kind.paired else (2, 2, 2)
     form = CIFAR_STEM if stem == "cifar" else kind.imagenet_stem
     structure = member("x", (16, 32, 64), depths, family=family, stem=form)
-    images, _ = read_images(ROOT / "models" / "cifar10_test100.npz")
+    images, _ = read_images(paths.MODELS / "cifar10_test100.npz")
     images = images[:30]
     tensors = random_tensors(structure, 1, spread=1.0)
     model = Network(structure, Variant())
@@ -650,7 +649,7 @@ def test_the_source_says_what_was_chosen() -> None:
 def test_freezing_needs_no_torch() -> None:
     """golden and export work where torch is not installed."""
     code = "import sys; sys.modules['torch'] = None; import export.freeze, export.mem, golden.model, golden.plain"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.CHECKOUT)
 
 
 def test_normalisation_is_the_checkpoints() -> None:

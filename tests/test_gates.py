@@ -8,10 +8,10 @@ import subprocess
 import pytest
 from random_network import random_network
 
-from export.folding import balance
-from golden.network import save_network
-from golden.structure import STRIDED_STEM, member
-from syn import gates
+from abbnn.export.folding import balance
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn import gates
 
 SEED = 1
 INPUTS = 12
@@ -83,8 +83,8 @@ def random_netlist(seed, cells=150):
 def test_expressions_equal_yosys_models(seed, tmp_path):
     """Random netlists, both ways: every output in every cycle, both clock phases."""
     netlist, outputs = random_netlist(seed)
-    (tmp_path / "a.v").write_text(gates.verilog(netlist, name="a"))
-    (tmp_path / "b.v").write_text(gates.verilog(netlist, name="b", instances=True))
+    (tmp_path / "a.v").write_text(gates.verilog_text(netlist, name="a"))
+    (tmp_path / "b.v").write_text(gates.verilog_text(netlist, name="b", instances=True))
     (tmp_path / "models.v").write_text(gates.models())
     (tmp_path / "testbench.v").write_text(f"""
 module testbench;
@@ -147,14 +147,14 @@ def test_what_is_not_modelled_is_refused(kind, parameter, value):
     name = next(name for name, cell in netlist["cells"].items() if cell["type"] == kind)
     netlist["cells"][name]["parameters"][parameter] = value
     with pytest.raises(ValueError, match=rf"^{name}: "):
-        gates.verilog(netlist)
+        gates.verilog_text(netlist)
 
 
 def test_an_unknown_cell_is_refused():
     netlist, _ = random_netlist(SEED)
     netlist["cells"]["cell3"]["type"] = "MULT18X18D"
     with pytest.raises(ValueError, match=r"^cell3: MULT18X18D "):
-        gates.verilog(netlist)
+        gates.verilog_text(netlist)
 
 
 def test_flipped_changes_one_bit():
@@ -173,11 +173,11 @@ def test_command_line(tmp_path, capsys):
     assert gates.main([str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "net.v")]) == 0
     assert " cells: CCU2C " in capsys.readouterr().out
     netlist = gates.synthesise(network, balance(network))
-    assert (tmp_path / "net.v").read_text() == gates.verilog(netlist)
+    assert (tmp_path / "net.v").read_text() == gates.verilog_text(netlist)
     streams = {gates.stream_name(name) for name in netlist["netnames"]}
     assert {"stem_m_axis_tdata", "block00_conv_tvalid", "block00_residual_tready", "head_pool_tdata"} <= streams
     assert gates.main([str(tmp_path / "no.safetensors"), "--out", str(tmp_path / "no.v")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("python -m syn gates: ")
+    assert said.startswith("abbnn gates: ")
     assert said.count("\n") == 1
     assert not (tmp_path / "no.v").exists()

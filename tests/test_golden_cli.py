@@ -1,4 +1,4 @@
-"""`python -m golden`: scores and layers equal the model's, bad input gives one line, exit code 2 and no file."""
+"""`abbnn golden`: scores and layers equal the model's, bad input gives one line, exit code 2 and no file."""
 
 import io
 import re
@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from golden import __main__ as cli
-from golden.__main__ import Outcome, evaluate, main
-from golden.model import Model, forward, layer_names
-from golden.network import save_network
-from golden.structure import STRIDED_STEM, member
+from abbnn import paths
+from abbnn.golden import __main__ as cli
+from abbnn.golden.__main__ import Outcome, evaluate, main
+from abbnn.golden.model import Model, forward, layer_names
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import STRIDED_STEM, member
 
 STRUCTURE = member("cli", (4, 8), (1, 1), classes=5, image=8)
 COUNT = 75
 """More than two batches, and no whole number of them."""
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,18 @@ def test_values_at_the_end_of_their_range_are_counted(tmp_path, capsys):
 
 def test_as_a_program(files, network, tmp_path):
     """In a process of its own, where BLAS has one thread and the command has two."""
-    command = [sys.executable, "-m", "golden", *map(str, files), "--out", str(tmp_path / "scores.npy"), "--jobs", "2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "abbnn",
+        "golden",
+        *map(str, files),
+        "--out",
+        str(tmp_path / "scores.npy"),
+        "--jobs",
+        "2",
+    ]
+    done = subprocess.run(command, cwd=paths.CHECKOUT, capture_output=True, text=True, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), forward(network, np.load(files[1]))["scores"])
     assert re.search(r"^\d+\.\d images/s with --jobs 2$", done.stdout, re.MULTILINE)
     assert done.stderr == ""  # no progress bar where nobody looks
@@ -99,7 +109,7 @@ def test_as_a_program(files, network, tmp_path):
 
 def test_importing_the_command_changes_no_environment():
     code = "import os; before = dict(os.environ); import golden.__main__; assert dict(os.environ) == before"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=paths.CHECKOUT, check=True)
 
 
 def test_progress_bar(files, tmp_path, monkeypatch):

@@ -33,13 +33,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import random_images, random_network, random_structure
 
-from export.folding import stages
-from export.freeze import PRECISION_BITS, FreezeOptions, freeze
-from golden import ops, plain
-from golden.model import BATCH_IMAGES, Model, batches, forward, layer_names, saturating_layers, saturation_counts
-from golden.network import Scale
-from golden.ranges import analyse
-from golden.structure import (
+from abbnn.export.folding import stages
+from abbnn.export.freeze import PRECISION_BITS, FreezeOptions, freeze
+from abbnn.golden import ops, plain
+from abbnn.golden.model import BATCH_IMAGES, Model, batches, forward, layer_names, saturating_layers, saturation_counts
+from abbnn.golden.network import Scale
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import (
     RESNET_STEM,
     STRIDED_STEM,
     Activation,
@@ -48,8 +48,8 @@ from golden.structure import (
     Structure,
     member,
 )
-from train.random_checkpoint import random_checkpoint
-from train.variant import Variant
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.variant import Variant
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
 

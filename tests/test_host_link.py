@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from device_model import WINDOW, DeviceModel, packet
 
-from host import __main__ as command
-from host.link import Device, Link, LinkError, Refused
-from host.packet import Reason
+from abbnn.host import __main__ as command
+from abbnn.host.link import Device, Link, LinkError, Refused
+from abbnn.host.packet import Reason
 
 HEIGHT, WIDTH, CLASSES = 6, 8, 3
 
@@ -275,7 +275,7 @@ def test_status_command(capsys):
 
 
 def test_registers_command(capsys):
-    from host.registers import markdown
+    from abbnn.host.registers import markdown
 
     assert command.main(["registers"]) == 0
     assert capsys.readouterr().out == markdown()
@@ -285,10 +285,10 @@ def test_registers_command(capsys):
 def test_load_command(tmp_path, capsys):
     from random_network import random_network
 
-    from export.folding import balance
-    from export.load_image import load_image
-    from golden.network import save_network
-    from golden.structure import member
+    from abbnn.export.folding import balance
+    from abbnn.export.load_image import load_image
+    from abbnn.golden.network import save_network
+    from abbnn.golden.structure import member
 
     network = random_network(member("small", (4,), (1,), image=8, classes=3), 1)
     save_network(network, tmp_path / "net.safetensors")
@@ -324,7 +324,7 @@ def test_errors_are_one_line(tmp_path, capsys):
 def test_no_such_port(capsys):
     assert command.main(["status", "--port", "/dev/there-is-none"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("python -m host: /dev/there-is-none: ")
+    assert said.startswith("abbnn host: /dev/there-is-none: ")
     assert said.count("\n") == 1
 
 
@@ -333,4 +333,4 @@ def test_pyserial_missing(monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "serial", None)
     assert command.main(["status", "--port", "/dev/ttyUSB0"]) == 2
-    assert capsys.readouterr().err == "python -m host: pyserial is not installed: pip install pyserial\n"
+    assert capsys.readouterr().err == "abbnn host: pyserial is not installed: pip install pyserial\n"

@@ -8,7 +8,7 @@ from device_model import packet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.packet import OVERHEAD, Decoder, Identity, Packet, Type, encode
+from abbnn.host.packet import OVERHEAD, Decoder, Identity, Packet, Type, encode
 
 packets = st.builds(Packet, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=80))
 

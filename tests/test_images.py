@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from golden.images import SHIPPED_IMAGES, image_size, read_images
+from abbnn.golden.images import SHIPPED_IMAGES, image_size, read_images
 from tools.pick_images import main as pick_images
 from tools.pick_images import pick
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export import layout
-from export.layout import mem_text, pack, pack_fields, pack_wide, read_mem, unpack, unpack_bits, unpack_wide
+from abbnn.export import layout
+from abbnn.export.layout import mem_text, pack, pack_fields, pack_wide, read_mem, unpack, unpack_bits, unpack_wide
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=60)
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from export.config import pipeline_config
-from export.folding import Fold, balance, cycles, stages
-from export.layout import read_mem, unpack
-from export.mem import FORMAT, HEADER, MANIFEST, layout_id, read_manifest, render, write
-from export.tables import (
+from abbnn import verilog
+from abbnn.export.config import pipeline_config
+from abbnn.export.folding import Fold, balance, cycles, stages
+from abbnn.export.layout import read_mem, unpack
+from abbnn.export.mem import FORMAT, HEADER, MANIFEST, layout_id, read_manifest, render, write
+from abbnn.export.tables import (
     fan_in_order,
     read_compare_table,
     read_qprelu_table,
@@ -24,10 +25,10 @@ from export.tables import (
     read_xnor_array_weights,
     xnor_array_tables,
 )
-from golden.model import forward
-from golden.network import Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer, network_hash
-from golden.ranges import Ranges, analyse
-from golden.structure import (
+from abbnn.golden.model import forward
+from abbnn.golden.network import Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer, network_hash
+from abbnn.golden.ranges import Ranges, analyse
+from abbnn.golden.structure import (
     CIFAR_STEM,
     DECLARATIONS,
     RESNET_STEM,
@@ -40,8 +41,7 @@ from golden.structure import (
     declared_network,
     member,
 )
-from golden.structure import Activation as ActivationKind
-from tools import rtl
+from abbnn.golden.structure import Activation as ActivationKind
 
 CASES = {
     "pow2": (member("pow2", (4, 6), (2, 2), image=8, stem=STRIDED_STEM, classes=3), {}),
@@ -447,7 +447,7 @@ def test_no_hardware_for_a_strided_1x1_convolution() -> None:
 
 @pytest.mark.parametrize(
     ("classes", "image", "tool"),
-    [pytest.param(100, 32, rtl.icarus, id="32"), pytest.param(1000, 224, rtl.verilator, id="224")],
+    [pytest.param(100, 32, verilog.icarus, id="32"), pytest.param(1000, 224, verilog.verilator, id="224")],
 )
 @pytest.mark.parametrize("name", [name for name in DECLARATIONS if name not in ("tiny", "small")])
 def test_every_network_elaborates(name, classes, image, tool, tmp_path) -> None:
@@ -469,7 +469,7 @@ def test_every_network_elaborates(name, classes, image, tool, tmp_path) -> None:
     assert h["BLOCKS"] == len(full.blocks)
     height, width, channels = full.head_input
     assert (h["HEAD_POSITIONS"], h["HEAD_CHANNELS"]) == (height * width, channels // 8)
-    assert rtl.run(tool("abbnn_core", {}, includes=[tmp_path], defines=[f'ABBNN_MEM_DIR="{tmp_path}"'])) == (0, "")
+    assert verilog.run(tool("abbnn_core", {}, includes=[tmp_path], defines=[f'ABBNN_MEM_DIR="{tmp_path}"'])) == (0, "")
 
 
 def test_manifest_says_what_is_there(small, folder) -> None:

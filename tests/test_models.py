@@ -1,22 +1,21 @@
 """The shipped files belong together: freezing a checkpoint gives the frozen network, byte for byte."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from golden.images import read_images
-from golden.model import forward
-from golden.network import load_network
+from abbnn import paths
+from abbnn.golden.images import read_images
+from abbnn.golden.model import forward
+from abbnn.golden.network import load_network
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
+MODELS = paths.MODELS
 NAMES = ("tiny", "small")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_frozen_network_is_the_checkpoints(name, tmp_path):
     pytest.importorskip("torch", reason="reading a checkpoint needs torch")
-    from export.__main__ import main
+    from abbnn.export.__main__ import main
 
     out = tmp_path / f"{name}.safetensors"
     assert main(["freeze", str(MODELS / f"{name}.pt"), "--network", name, "--out", str(out)]) == 0

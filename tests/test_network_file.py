@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from random_network import random_network, random_structure
 from safetensors.numpy import save, save_file
 
-from golden.network import (
+from abbnn.golden.network import (
     METADATA_KEY,
     IntegerNetwork,
     load_network,
@@ -23,7 +23,7 @@ from golden.network import (
     serialize,
     to_tensors,
 )
-from golden.structure import RESNET_STEM, STRIDED_STEM, StemForm, member
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, StemForm, member
 
 SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
 PRELUS = member("prelus", (3, 5), (1, 2), family="xnornet", image=32, stem=RESNET_STEM, classes=4)

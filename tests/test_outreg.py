@@ -5,7 +5,7 @@ That the netlist still computes the same is shown at gate level: tb/test_gate_le
 
 import pytest
 
-from syn.outreg import use_output_registers
+from abbnn.syn.outreg import use_output_registers
 
 CLOCK, ENABLE, DATA, REGISTERED = 2, 3, 100, 200
 

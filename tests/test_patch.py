@@ -12,14 +12,13 @@ import pytest
 from random_network import random_network
 from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_tools, small_board
 
-from export import patch
-from export.config import pipeline_config
-from export.load_image import load_image
-from golden.network import network_hash, save_network
-from golden.ranges import analyse
-from golden.structure import STRIDED_STEM, member
-from syn import bitstream, trellis
-from tools import rtl
+from abbnn import paths
+from abbnn.export.config import pipeline_config
+from abbnn.export.load_image import load_image
+from abbnn.golden.network import network_hash, save_network
+from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn import bitstream, patch, trellis
 
 OTHER = flipped(NETWORK)
 
@@ -106,7 +105,7 @@ def test_patching_is_building(files) -> None:
     """The same bytes as a build from the start, there and back."""
     run(files / "old.bit", files / "other.safetensors", "--out", files / "new.bit")
     new = (files / "new.bit").read_bytes()
-    fresh = bitstream.build(OTHER, FOLDING, small_board(rtl.ROOT / "build" / "tests" / "small_board"))
+    fresh = bitstream.build(OTHER, FOLDING, small_board(paths.BUILD / "tests" / "small_board"))
     assert new == fresh.bitstream != built().bitstream
     run(files / "new.bit", files / "old.safetensors", "--out", files / "new.bit")
     assert (files / "new.bit").read_bytes() == built().bitstream
@@ -132,7 +131,7 @@ def test_files_that_are_no_bitstream_of_ours(files) -> None:
     (files / "empty.bit").write_bytes(b"")
     refused(files, "empty.bit", "old.safetensors", "empty.bit: not an ECP5 bitstream")
     (files / "foreign.bit").write_bytes(with_header(None))
-    refused(files, "foreign.bit", "old.safetensors", "foreign.bit: a bitstream, but not one of python -m syn bitstream")
+    refused(files, "foreign.bit", "old.safetensors", "foreign.bit: a bitstream, but not one of abbnn bitstream")
     refused(files, "gone.bit", "old.safetensors", "No such file")
     refused(files, "old.bit", "gone.safetensors", "gone.safetensors")
     (files / "bad.safetensors").write_text("nothing")

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from random_network import random_network
 
-import syn.yosys
-from export.folding import balance
-from golden.network import save_network
-from golden.structure import STRIDED_STEM, member
-from syn import proof
-from syn.cells import FAMILIES
-from syn.proof import Cell, Find, Subject
-from syn.yosys import executable
-from tools import rtl
+import abbnn.syn.yosys
+from abbnn import paths, verilog
+from abbnn.export.folding import balance
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn import proof
+from abbnn.syn.cells import FAMILIES
+from abbnn.syn.proof import Cell, Find, Subject
+from abbnn.syn.yosys import executable
 
 try:
     executable()
@@ -28,7 +28,7 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=syn.yosys.INSTALL)
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
 
 NETWORK = random_network(member("small", (4, 6), (1, 1), image=8, stem=STRIDED_STEM, classes=3), 1)
 
@@ -57,8 +57,8 @@ endfunction
 
 def planted(folder: Path, statement: str) -> int:
     """Copy rtl/ to `folder` with the statement planted; its line."""
-    shutil.copytree(rtl.RTL, folder)
-    path = folder / f"{MODULE}.v"
+    shutil.copytree(verilog.RTL, folder)
+    path = folder / "nn" / f"{MODULE}.v"
     text = path.read_text()
     assert text.count(TAKES) == 1
     used = FUNCTIONS if "planted(" in statement or "hidden(" in statement else ""
@@ -75,7 +75,7 @@ def subject(folder: Path) -> Subject:
 def includes(tmp_path_factory) -> list[Path]:
     """Folder with the header of the network."""
     folder = tmp_path_factory.mktemp("header")
-    for name, text in subject(rtl.RTL).memories.items():
+    for name, text in subject(verilog.RTL).memories.items():
         (folder / name).write_text(text)
     return [folder]
 
@@ -84,8 +84,8 @@ def includes(tmp_path_factory) -> list[Path]:
 
 
 def test_syntax_tree_finds_nothing_in_rtl(includes) -> None:
-    files, finds = proof.syntax_tree(rtl.RTL, includes)
-    assert files == len(list(rtl.RTL.glob("*.v")))
+    files, finds = proof.syntax_tree(verilog.RTL, includes)
+    assert files == len(verilog.modules())
     assert finds == []
 
 
@@ -93,7 +93,7 @@ def test_syntax_tree_finds_nothing_in_rtl(includes) -> None:
 def test_syntax_tree_finds_what_is_planted(tmp_path, includes, name) -> None:
     statement, operator, _ = PLANTS[name]
     line = planted(tmp_path / "rtl", statement)
-    path = tmp_path / "rtl" / f"{MODULE}.v"
+    path = tmp_path / "rtl" / "nn" / f"{MODULE}.v"
     _, finds = proof.syntax_tree(tmp_path / "rtl", includes)
     if "function" in name:
         which = "planted = x" if name == "function" else "hidden = x"
@@ -103,8 +103,8 @@ def test_syntax_tree_finds_what_is_planted(tmp_path, includes, name) -> None:
 
 def test_syntax_tree_reads_every_form(tmp_path, includes) -> None:
     """What only one `ifdef selects is looked at."""
-    shutil.copytree(rtl.RTL, tmp_path / "rtl")
-    path = tmp_path / "rtl" / "abbnn_skid.v"
+    shutil.copytree(verilog.RTL, tmp_path / "rtl")
+    path = tmp_path / "rtl" / "stream" / "abbnn_skid.v"
     hidden = "`ifdef ABBNN_LUT4\nwire [1:0] p = m_axis_tdata * s_axis_tdata;\n`endif"
     path.write_text(path.read_text().replace("\nendmodule", f"\n{hidden}\nendmodule"))
     _, finds = proof.syntax_tree(tmp_path / "rtl", includes)
@@ -122,8 +122,8 @@ def test_a_folder_without_verilog_is_an_error(tmp_path) -> None:
 @needs_yosys
 @pytest.mark.parametrize("defines", [(), ("ABBNN_LUT4",)])
 def test_elaborated_netlist_of_rtl_holds_none(defines) -> None:
-    for parameters in subject(rtl.RTL).forms:
-        result = proof.elaborated(subject(rtl.RTL), defines, parameters)
+    for parameters in subject(verilog.RTL).forms:
+        result = proof.elaborated(subject(verilog.RTL), defines, parameters)
         assert result.finds == ()
         assert result.looked_at > 1000
         assert not set(result.inventory or ()) & {f"${cell}" for cell in proof.MULTIPLIERS}
@@ -166,7 +166,7 @@ def test_mapped_netlist_shows_what_is_planted(tmp_path, family) -> None:
     where = subject(tmp_path / "rtl")
     result = proof.mapped(where, family, 1, tmp_path / "cache", stages=["block00"])
     assert [find.where for find in result.finds] == [f"block00: {MODULE}"]
-    clean = proof.mapped(subject(rtl.RTL), family, 1, tmp_path / "cache", stages=["block00"])
+    clean = proof.mapped(subject(verilog.RTL), family, 1, tmp_path / "cache", stages=["block00"])
     assert clean.finds == ()
 
 
@@ -202,7 +202,7 @@ def test_no_step_behind_the_cut_is_about_dsps(family) -> None:
 @needs_yosys
 def test_a_check_that_sees_nothing_is_a_fault(monkeypatch) -> None:
     monkeypatch.setattr(proof, "seeing_tool", lambda family: (executable(), ""))
-    result = proof.inferred(subject(rtl.RTL), "xc7", {})
+    result = proof.inferred(subject(verilog.RTL), "xc7", {})
     assert result.blind
     assert any("sees nothing" in find.what for find in result.finds)
 
@@ -271,4 +271,4 @@ def test_bad_arguments_are_one_line(capsys, arguments, message) -> None:
 def test_shipped_networks_are_the_default() -> None:
     subjects = proof.subjects_of(proof.parser().parse_args([]))
     assert [each.name for each in subjects] == ["small", "tiny"]
-    assert not proof.is_frozen(rtl.ROOT / "models" / "tiny.pt")
+    assert not proof.is_frozen(paths.MODELS / "tiny.pt")

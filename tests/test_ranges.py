@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_network import random_images, random_network, random_structure
 
-from golden import ranges as ranges_module
-from golden.model import forward, saturation_counts
-from golden.network import Activation, IntegerNetwork, Scale, SumLayer
-from golden.ops import value_range
-from golden.ranges import BlockRange, Interval, SumRange, analyse, signed_bits
-from golden.structure import RESNET_STEM, STRIDED_STEM, Stem, StemForm, Structure, member
+from abbnn.golden import ranges as ranges_module
+from abbnn.golden.model import forward, saturation_counts
+from abbnn.golden.network import Activation, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.ops import value_range
+from abbnn.golden.ranges import BlockRange, Interval, SumRange, analyse, signed_bits
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, Stem, StemForm, Structure, member
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=25)
 

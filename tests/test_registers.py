@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from host.registers import (
+from abbnn import paths, verilog
+from abbnn.host.registers import (
     ADDRESS_BITS,
     BY_NAME,
     IRQ_FRAME_ERROR,
@@ -24,13 +25,12 @@ from host.registers import (
     find,
     markdown,
 )
-from tools import rtl
 
-PAGE = rtl.ROOT / "docs" / "registers.md"
+PAGE = paths.CHECKOUT / "docs" / "registers.md"
 
 
 def test_the_page_is_the_table():
-    assert PAGE.read_text() == markdown(), "docs/registers.md: run python -m host registers > docs/registers.md"
+    assert PAGE.read_text() == markdown(), "docs/registers.md: run abbnn host registers > docs/registers.md"
 
 
 @pytest.mark.parametrize("stages", [1, 2, 20, MAX_STAGES])
@@ -106,7 +106,7 @@ def test_find():
 
 def test_the_rtl_has_these_constants():
     """Identity and version stand in the RTL a second time: this needs no simulator to see a difference."""
-    text = (rtl.RTL / "abbnn_axil_registers.v").read_text()
+    text = verilog.file("abbnn_axil_registers").read_text()
     for name in ("ID", "VERSION"):
         found = re.search(rf"localparam \[31:0\] {name}\s*= 32'h([0-9a-f]{{8}});", text)
         assert found, name

@@ -1,4 +1,4 @@
-"""`python -m report networks`: the README's table, computed or measured."""
+"""`abbnn report networks`: the README's table, computed or measured."""
 
 import re
 from dataclasses import replace
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from golden.model import forward
-from golden.network import save_network
-from golden.structure import DECLARATIONS, member
-from report.__main__ import main
+from abbnn.golden.model import forward
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import DECLARATIONS, member
+from abbnn.report.__main__ import main
 
 STRUCTURE = member("small", (4, 6), (1, 1), image=8)
 

@@ -1,18 +1,17 @@
-"""Counts of operations against formulas written out by hand, the paper's totals, and `python -m report operations`."""
+"""Counts of operations against formulas written out by hand, the paper's totals, and `abbnn report operations`."""
 
 import json
 
 import pytest
 from random_network import random_network
 
-from golden.network import save_network
-from golden.structure import DECLARATIONS, RESNET_STEM, declared_network, member
-from report.__main__ import main
-from report.operations import (
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import DECLARATIONS, RESNET_STEM, declared_network, member
+from abbnn.report.__main__ import main
+from abbnn.report.operations import (
     FORMS,
     Count,
     Precision,
-    binary_macs,
     inner_layers,
     outer_layers,
     removed,
@@ -148,7 +147,7 @@ def test_the_papers_totals() -> None:
 
 def test_size_of_reactnet18_on_cifar() -> None:
     structure = declared_network("reactnet18")
-    assert f"{binary_macs(structure) / 1e6:.1f}" == "553.6"
+    assert f"{structure.binary_macs / 1e6:.1f}" == "553.6"
     assert f"{stem_macs(structure) / 1e6:.2f}" == "1.77"
     assert f"{weight_bits(structure) / 1e6:.2f}" == "11.16"
     rows = inner_layers(structure, PLAIN) | outer_layers(structure, PLAIN)
@@ -156,7 +155,7 @@ def test_size_of_reactnet18_on_cifar() -> None:
     assert rows["stem.conv"]["A&B"].multiplications == stem_macs(structure)
     # Shortcuts: 1x1 from 64, 128 and 256 channels, as additions.
     shortcuts = 64 * 128 * 256 + 128 * 256 * 64 + 256 * 512 * 16
-    assert total(rows)["A&B"].binary == binary_macs(structure) - shortcuts
+    assert total(rows)["A&B"].binary == structure.binary_macs - shortcuts
 
 
 def test_command(tmp_path, capsys) -> None:
@@ -191,7 +190,7 @@ def refused(capsys, arguments, culprit) -> None:
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert said.err.startswith(f"python -m report {arguments[0]}: ")
+    assert said.err.startswith(f"abbnn report {arguments[0]}: ")
     assert culprit in said.err
 
 

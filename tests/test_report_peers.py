@@ -1,11 +1,11 @@
-"""`python -m report peers`: the published accelerators, each with its source, beside what was measured here."""
+"""`abbnn report peers`: the published accelerators, each with its source, beside what was measured here."""
 
 import json
 
 import pytest
 
-from report.__main__ import main
-from report.peers import PEERS, bench_rows, read_peers
+from abbnn.report.__main__ import main
+from abbnn.report.peers import PEERS, bench_rows, read_peers
 
 DESIGN = {
     "network": "wide",

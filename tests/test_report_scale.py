@@ -1,4 +1,4 @@
-"""`python -m report scale`: each row is a frozen network's, the files hold the table, bad input is one line."""
+"""`abbnn report scale`: each row is a frozen network's, the files hold the table, bad input is one line."""
 
 import csv
 import json
@@ -13,14 +13,14 @@ pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
 from random_network import random_images
 from rich.console import Console
 
-from export.freeze import FreezeOptions, freeze
-from golden.model import forward
-from golden.structure import DECLARATIONS, Declaration, declared_network
-from report import scale
-from report.__main__ import main
-from train.checkpoint import save
-from train.random_checkpoint import random_checkpoint
-from train.variant import Variant
+from abbnn.export.freeze import FreezeOptions, freeze
+from abbnn.golden.model import forward
+from abbnn.golden.structure import DECLARATIONS, Declaration, declared_network
+from abbnn.report import scale
+from abbnn.report.__main__ import main
+from abbnn.train.checkpoint import save
+from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.variant import Variant
 
 SEED = 5
 
@@ -154,14 +154,14 @@ def test_bad_input(files, capsys, arguments, culprit) -> None:
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1, said.err
-    assert said.err.startswith("python -m report scale: ")
+    assert said.err.startswith("abbnn report scale: ")
     assert culprit in said.err
     assert sorted(files.iterdir()) == before
 
 
 def test_out_that_is_a_file(files, capsys) -> None:
     assert main(["scale", "mini.pt", "--network", "mini", "--images", "images.npz", "--out", "file"]) == 2
-    assert capsys.readouterr().err.startswith("python -m report scale: file: ")
+    assert capsys.readouterr().err.startswith("abbnn report scale: file: ")
 
 
 @pytest.mark.parametrize("arguments", [["--out", "out"], ["mini.pt", "--random", "1", "--out", "out"], ["mini.pt"]])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tools import rtl
+from abbnn import paths, verilog
 from tools.lint import core_files
 
 HEADER = re.compile(
@@ -16,7 +16,7 @@ HEADER = re.compile(
     r"`timescale 1ns / 1ps\n"
     r"`default_nettype none\n"
 )
-FILES = sorted(rtl.RTL.iterdir())
+FILES = list(verilog.files().values())
 
 
 def includes_of(path):
@@ -39,23 +39,23 @@ def test_frame(path):
         assert line.isascii(), f"{path.name}:{number}: not ASCII"
 
 
-@pytest.mark.parametrize("module", rtl.modules())
+@pytest.mark.parametrize("module", verilog.modules())
 def test_has_a_testbench_and_a_description(module):
-    assert (rtl.ROOT / "tb" / f"test_{module}.py").is_file()
-    pages = [page.name for page in (rtl.ROOT / "docs").rglob("*.md") if f"`{module}`" in page.read_text()]
+    assert (paths.TB / f"test_{module}.py").is_file()
+    pages = [page.name for page in (paths.CHECKOUT / "docs").rglob("*.md") if f"`{module}`" in page.read_text()]
     assert pages, f"no page of docs/ is about {module}"
 
 
-@pytest.mark.parametrize("module", rtl.modules())
+@pytest.mark.parametrize("module", verilog.modules())
 def test_no_multiplication(module):
-    path = rtl.RTL / f"{module}.v"
-    assert rtl.multiplications(path, includes_of(path)) == []
+    path = verilog.file(module)
+    assert verilog.multiplications(path, includes_of(path)) == []
 
 
-@pytest.mark.parametrize("module", rtl.modules())
+@pytest.mark.parametrize("module", verilog.modules())
 def test_generate_blocks_are_named(module):
-    path = rtl.RTL / f"{module}.v"
-    assert rtl.unnamed_generate_blocks(path, includes_of(path)) == []
+    path = verilog.file(module)
+    assert verilog.unnamed_generate_blocks(path, includes_of(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ def test_generate_blocks_are_named(module):
     ],
 )
 def test_planted_multiplication_is_found(tmp_path, statement, operator):
-    text = (rtl.RTL / "abbnn_skid.v").read_text()
+    text = verilog.file("abbnn_skid").read_text()
     path = tmp_path / "abbnn_skid.v"
     path.write_text(text.replace("\nendmodule", f"\n{statement}\nendmodule"))
     line = text[: text.index("\nendmodule")].count("\n") + 2
-    assert rtl.multiplications(path) == [f"{path}:{line}: {operator}"]
+    assert verilog.multiplications(path) == [f"{path}:{line}: {operator}"]
 
 
 def test_lines_are_counted_through_an_include(tmp_path):
     (tmp_path / "config.vh").write_text("localparam A = 1;  // one\nlocalparam B = 2;\n")
     path = tmp_path / "top.v"
     path.write_text('module top (input wire a);\n`include "config.vh"\n\nwire b = A * B;\nwire c = a * B;\nendmodule\n')
-    assert rtl.multiplications(path, [tmp_path]) == [f"{path}:5: *"]
+    assert verilog.multiplications(path, [tmp_path]) == [f"{path}:5: *"]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_lines_are_counted_through_an_include(tmp_path):
 )
 def test_constants_may_be_multiplied(tmp_path, statement):
     path = tmp_path / "abbnn_skid.v"
-    text = (rtl.RTL / "abbnn_skid.v").read_text()
+    text = verilog.file("abbnn_skid").read_text()
     path.write_text(text.replace("\nendmodule", f"\n{statement}\nendmodule"))
-    assert rtl.multiplications(path) == []
+    assert verilog.multiplications(path) == []
 
 
 @pytest.mark.parametrize(
@@ -117,17 +117,17 @@ def test_constants_may_be_multiplied(tmp_path, statement):
 )
 def test_planted_unnamed_generate_block_is_found(tmp_path, statement):
     path = tmp_path / "abbnn_skid.v"
-    text = (rtl.RTL / "abbnn_skid.v").read_text()
+    text = verilog.file("abbnn_skid").read_text()
     path.write_text(text.replace("\nendmodule", f"\n{statement}\nendmodule"))
     line = text[: text.index("\nendmodule")].count("\n") + 2
-    assert rtl.unnamed_generate_blocks(path) == [f"{path}:{line}: generate block without a name gen_..."]
+    assert verilog.unnamed_generate_blocks(path) == [f"{path}:{line}: generate block without a name gen_..."]
 
 
 def test_parse_error_names_the_file(tmp_path):
     path = tmp_path / "broken.v"
     path.write_text("module broken (input wire a);\nassign = a;\nendmodule\n")
     with pytest.raises(ValueError, match=r"broken\.v: pyverilog: .*line:2"):
-        rtl.parse(path)
+        verilog.parse(path)
     with pytest.raises(ValueError, match=r"gone\.v"):
-        rtl.parse(tmp_path / "gone.v")
-    assert rtl.parse(rtl.RTL / "abbnn_skid.v") is not None
+        verilog.parse(tmp_path / "gone.v")
+    assert verilog.parse(verilog.file("abbnn_skid")) is not None

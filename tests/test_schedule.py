@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from random_network import random_network
 
-from export import schedule
-from export.folding import balance
-from golden.structure import CIFAR_STEM, Block, StemForm, member
+from abbnn.export import schedule
+from abbnn.export.folding import balance
+from abbnn.golden.structure import CIFAR_STEM, Block, StemForm, member
 
 TB = Path(__file__).resolve().parent.parent / "tb"
 

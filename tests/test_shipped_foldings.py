@@ -2,18 +2,17 @@
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from export.folding import check, read_folding
-from export.mem import write
-from export.random_network import random_network
-from export.schedule import timing, utilisation
-from golden.structure import declared_network
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.export.folding import check, read_folding
+from abbnn.export.mem import write
+from abbnn.export.random_network import random_network
+from abbnn.export.schedule import timing, utilisation
+from abbnn.golden.structure import declared_network
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
+MODELS = paths.MODELS
 GOALS = {"reactnet18": (16_600, 100_000, 36_864), "reactnet18-low-cost": (131_072, 500_000, 36_864 // 8)}
 """Most cycles between frames, most cycles from first pixel to class, most XNOR lanes."""
 
@@ -41,6 +40,6 @@ def test_shipped_folding(network, name, tmp_path) -> None:
     assert sum(binary) <= lanes
     assert json.loads(path.read_text())["estimate"]["cycles"] == expected.interval
     write(network, folding, tmp_path / "mem")
-    command = rtl.verilator("abbnn_core", {}, includes=[tmp_path / "mem"], defines=[rtl.COUNTONES])
+    command = verilog.verilator("abbnn_core", {}, includes=[tmp_path / "mem"], defines=[verilog.COUNTONES])
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -1,4 +1,4 @@
-"""`python -m export fold`: foldings are legal, fit, reach their goal, and are the cheapest there are."""
+"""`abbnn fold`: foldings are legal, fit, reach their goal, and are the cheapest there are."""
 
 import itertools
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from random_network import random_network, random_structure
 
-from export.__main__ import main
-from export.area import FAMILIES, Area, NetworkArea, area_model, devices, total
-from export.folding import Fold, check, cycles, divisors, floors, read_folding, stages
-from export.schedule import timing
-from export.solve import DEFAULT_FILL, Budget, Infeasible, Solver, budget, rate, solve
-from golden.network import IntegerNetwork, save_network
-from golden.structure import CIFAR_STEM, NETWORKS, STRIDED_STEM, member
+from abbnn.export.__main__ import main
+from abbnn.export.area import FAMILIES, Area, NetworkArea, area_model, devices, total
+from abbnn.export.folding import Fold, check, cycles, divisors, floors, read_folding, stages
+from abbnn.export.schedule import timing
+from abbnn.export.solve import DEFAULT_FILL, Budget, Infeasible, Solver, budget, rate, solve
+from abbnn.golden.network import IntegerNetwork, save_network
+from abbnn.golden.structure import CIFAR_STEM, NETWORKS, STRIDED_STEM, member
 
 PLENTY = Budget(1e9, 1e9, 1e5)
 DEVICES = devices()
@@ -388,7 +388,7 @@ def test_bad_requests(network_file, tmp_path, capsys, words, culprit) -> None:
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.count("\n") == 1
-    assert written.err.startswith("python -m export fold: ")
+    assert written.err.startswith("abbnn fold: ")
     assert culprit in written.err
     assert not out.exists()
 

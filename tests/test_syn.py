@@ -15,22 +15,21 @@ import numpy as np
 import pytest
 from random_network import random_network
 
-import syn.area
-import syn.yosys
-from export.area import read_calibration
-from export.folding import balance
-from export.layout import mem_text, pack
-from export.schedule import timing
-from golden.network import save_network
-from golden.structure import STRIDED_STEM, member
-from report.operations import binary_macs
-from syn.__main__ import main
-from syn.area import Measurement, Module, StageArea, faults, measure, measure_all, memory_summary, stage_designs
-from syn.calibrate import SOURCES, Plan, kept, plan, run, write
-from syn.cells import FAMILIES, ROLES, Resources, owner, role_of
-from syn.memory import UNDEFINED, MemoryReport, UnreadableError, _lookup, _whole, memories, reads
-from syn.yosys import CORE, Design, Synthesis, carry_only, executable, own_cells, source_name, synthesise
-from tools import rtl
+import abbnn.syn.area
+import abbnn.syn.yosys
+from abbnn import paths, verilog
+from abbnn.export.area import read_calibration
+from abbnn.export.folding import balance
+from abbnn.export.layout import mem_text, pack
+from abbnn.export.schedule import timing
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.syn.__main__ import main
+from abbnn.syn.area import Measurement, Module, StageArea, faults, measure, measure_all, memory_summary, stage_designs
+from abbnn.syn.calibrate import SOURCES, Plan, kept, plan, run, write
+from abbnn.syn.cells import FAMILIES, ROLES, Resources, owner, role_of
+from abbnn.syn.memory import UNDEFINED, MemoryReport, UnreadableError, _lookup, _whole, memories, reads
+from abbnn.syn.yosys import CORE, Design, Synthesis, carry_only, executable, own_cells, source_name, synthesise
 
 try:
     executable()
@@ -38,7 +37,7 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=syn.yosys.INSTALL)
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
 
 SEED = 7
 NETWORK = random_network(member("small", (4, 6), (1, 1), image=8, stem=STRIDED_STEM, classes=3), 1)
@@ -72,9 +71,9 @@ def test_a_cell_without_a_price_is_an_error(family, cell) -> None:
 
 
 def test_every_module_has_a_role() -> None:
-    for module in rtl.modules():
+    for module in verilog.modules():
         assert role_of(module)
-    assert set(ROLES) <= set(rtl.modules())
+    assert set(ROLES) <= set(verilog.modules())
     assert owner("abbnn_popcount_lut6") == "abbnn_popcount"
     assert role_of("abbnn_popcount_lut6") == "array"
     with pytest.raises(ValueError, match="abbnn_unknown has no role"):
@@ -85,9 +84,9 @@ def test_every_module_has_a_role() -> None:
 
 
 def test_every_initialised_memory_of_the_sources_is_found() -> None:
-    found = {module: [read.parameter for read in reads(module)] for module in rtl.modules()}
+    found = {module: [read.parameter for read in reads(module)] for module in verilog.modules()}
     for module, parameters in found.items():
-        assert len(parameters) == (rtl.RTL / f"{module}.v").read_text().count("$readmemh(")
+        assert len(parameters) == verilog.file(module).read_text().count("$readmemh(")
     assert found["abbnn_xnor_array"] == ["WEIGHT_FILE", "CORRECTION_FILE"]
     assert found["abbnn_table"] == ["TABLE_FILE"]
 
@@ -125,7 +124,7 @@ def array_design(weight_words: int, width: int, **parameters: int) -> tuple[Desi
 def deep(request) -> tuple[str, Synthesis, dict[str, tuple[list[int], int]]]:
     """Weights of 512 x 72 bits, on two families."""
     if not INSTALLED:
-        pytest.skip(syn.yosys.INSTALL)
+        pytest.skip(abbnn.syn.yosys.INSTALL)
     design, contents = array_design(512, 72)
     return request.param, synthesise(design, request.param), contents
 
@@ -275,7 +274,7 @@ def test_results_are_kept_until_something_changes(tmp_path, monkeypatch) -> None
     assert first.total.lut > 0
     assert first.total.dsp == 0
     assert first.modules["abbnn_head"].count == 1
-    monkeypatch.setattr(syn.area, "synthesise", lambda *_: pytest.fail("synthesised again"))
+    monkeypatch.setattr(abbnn.syn.area, "synthesise", lambda *_: pytest.fail("synthesised again"))
     assert measure(head, "ecp5", cache=tmp_path) == first
     name = next(iter(head.design.files))
     changed = replace(head.design, files={**head.design.files, name: head.design.files[name].replace("0", "1")})
@@ -295,7 +294,7 @@ def test_a_cut_off_result_is_measured_again(tmp_path, monkeypatch) -> None:
         asked.append(family)
         return Synthesis({}, {"abbnn_head": {"cells": {"a": {"type": "LUT4"}}, "netnames": {}}}, "abbnn_head")
 
-    monkeypatch.setattr(syn.area, "synthesise", fake)
+    monkeypatch.setattr(abbnn.syn.area, "synthesise", fake)
     assert measure(head, "ecp5", cache=tmp_path).total == Resources(lut=1)
     assert measure(head, "ecp5", cache=tmp_path).total == Resources(lut=1)
     assert asked == ["ecp5"]
@@ -312,7 +311,7 @@ def test_stages_of_equal_parameters_are_measured_once(monkeypatch) -> None:
         asked.append(stage.stage)
         return fake_measure(stage, family)
 
-    monkeypatch.setattr(syn.area, "measure", counting)
+    monkeypatch.setattr(abbnn.syn.area, "measure", counting)
     stem, block, *_ = small_designs()
     twin = replace(block, stage="twin", design=replace(block.design, files={}))
     other = replace(block, stage="other", parameters={**block.parameters, "PE": 2})
@@ -367,9 +366,9 @@ def file(tmp_path) -> Path:
 
 
 def test_area_report(file, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(syn.area, "measure", fake_measure)
-    monkeypatch.setattr("syn.__main__.executable", lambda: "yosys")
-    monkeypatch.setattr("syn.area.version", lambda: "0.0")
+    monkeypatch.setattr(abbnn.syn.area, "measure", fake_measure)
+    monkeypatch.setattr("abbnn.syn.__main__.executable", lambda: "yosys")
+    monkeypatch.setattr("abbnn.syn.area.version", lambda: "0.0")
     out = file.parent / "area.json"
     assert main(["area", str(file), "--family", "xc7", "--clock", "100", "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -392,7 +391,7 @@ def test_area_report(file, monkeypatch, capsys) -> None:
     assert report["efficiency"]["interval"] == interval
     # Blocks of 4 to 4 channels on 4x4 pixels, of 4 to 6 on 2x2 with a shortcut of binary weights.
     macs = 16 * 9 * 4 * 4 + 4 * (9 + 1) * 4 * 6
-    assert binary_macs(NETWORK.structure) == macs
+    assert NETWORK.structure.binary_macs == macs
     assert report["efficiency"]["gops"] == pytest.approx(2 * macs * 100e6 / interval / 1e9)
     assert "GOPS/kLUT" in said
     assert "one by one" in said
@@ -407,9 +406,9 @@ def test_a_dsp_is_an_error(file, monkeypatch, capsys) -> None:
     def with_dsp(stage, family, *, cache):
         return Measurement(family, {stage.design.top: Module(1, {"DSP48E1": 1, "LUT2": 1})}, [])
 
-    monkeypatch.setattr(syn.area, "measure", with_dsp)
-    monkeypatch.setattr("syn.__main__.executable", lambda: "yosys")
-    monkeypatch.setattr("syn.area.version", lambda: "0.0")
+    monkeypatch.setattr(abbnn.syn.area, "measure", with_dsp)
+    monkeypatch.setattr("abbnn.syn.__main__.executable", lambda: "yosys")
+    monkeypatch.setattr("abbnn.syn.area.version", lambda: "0.0")
     assert main(["area", str(file), "--stage", "stem", "--out", str(file.parent / "area.json")]) == 1
     assert "stem: 1 DSP cells" in capsys.readouterr().err
 
@@ -424,7 +423,7 @@ def test_a_dsp_is_an_error(file, monkeypatch, capsys) -> None:
     ],
 )
 def test_bad_input(file, monkeypatch, capsys, arguments, culprit) -> None:
-    monkeypatch.setattr("syn.__main__.executable", lambda: "yosys")
+    monkeypatch.setattr("abbnn.syn.__main__.executable", lambda: "yosys")
     monkeypatch.chdir(file.parent)
     assert main(["area", *arguments, "--out", "area.json"]) == 2
     said = capsys.readouterr()
@@ -436,14 +435,14 @@ def test_bad_input(file, monkeypatch, capsys, arguments, culprit) -> None:
 
 def test_without_yosys_it_says_what_to_install(file, monkeypatch, capsys) -> None:
     executable.cache_clear()
-    monkeypatch.setattr(syn.yosys.shutil, "which", lambda name: None)
+    monkeypatch.setattr(abbnn.syn.yosys.shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "executable", str(file))
     try:
         assert main(["area", str(file)]) == 2
     finally:
         executable.cache_clear()
     said = capsys.readouterr()
-    assert said.err == f"python -m syn area: {syn.yosys.INSTALL}\n"
+    assert said.err == f"abbnn area: {abbnn.syn.yosys.INSTALL}\n"
 
 
 @needs_yosys
@@ -455,7 +454,7 @@ def test_what_yosys_refuses_is_told_in_a_line() -> None:
 
 def test_the_command_is_a_module() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "syn", "--help"], cwd=rtl.ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "abbnn", "--help"], cwd=paths.CHECKOUT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0
     assert "calibrate" in result.stdout
@@ -490,7 +489,7 @@ def test_points_are_what_the_area_model_reads(tmp_path, monkeypatch) -> None:
         }
         return Measurement(family, modules, [])
 
-    monkeypatch.setattr("syn.calibrate.measure", parted)
+    monkeypatch.setattr("abbnn.syn.calibrate.measure", parted)
     block = small_designs()[1]
     plans = [Plan("small/1", use, "xc7", block) for use in ("fit", "validation")]
     points = run(plans, jobs=2)

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-import syn.yosys
-from golden.network import load_network
-from syn import table3
-from syn.cells import FAMILIES, Resources
-from syn.table3 import MODELS, Row, Unit, all_units, cells, faults, lines, markdown, measure_all, units
-from syn.yosys import executable, version
-from tools import rtl
+import abbnn.syn.yosys
+from abbnn import paths, verilog
+from abbnn.golden.network import load_network
+from abbnn.syn import table3
+from abbnn.syn.cells import FAMILIES, Resources
+from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, lines, markdown, measure_all, units
+from abbnn.syn.yosys import executable, version
 
 try:
     executable()
@@ -19,8 +19,8 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=syn.yosys.INSTALL)
-PAGE = rtl.ROOT / "docs" / "table3.md"
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
+PAGE = paths.CHECKOUT / "docs" / "table3.md"
 SEED = 3
 
 
@@ -119,12 +119,12 @@ def test_only_the_designs_to_compare_with_multiply() -> None:
         assert len(paths) == 1
         text = paths[0].read_text()
         used = {unit.top, *re.findall(r"^\s*((?:table3|abbnn)_\w+) #\(", text, re.MULTILINE)}
-        found = [fault for path in table3.sources(unit) if path.stem in used for fault in rtl.multiplications(path)]
+        found = [fault for path in table3.sources(unit) if path.stem in used for fault in verilog.multiplications(path)]
         assert bool(found) == unit.multiplies, unit.name
 
 
 def test_nothing_in_rtl_uses_them() -> None:
-    assert not [path for path in rtl.RTL.glob("*.v") if "table3" in path.read_text()]
+    assert not [path for path in verilog.files().values() if "table3" in path.read_text()]
 
 
 def test_widths_and_tables_are_those_of_the_network() -> None:

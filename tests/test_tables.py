@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.tables import (
+from abbnn.export.tables import (
     border_taps,
     compare_table,
     fan_in_order,
@@ -20,7 +20,7 @@ from export.tables import (
     weight_planes,
     xnor_array_tables,
 )
-from golden import ops
+from abbnn.golden import ops
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)

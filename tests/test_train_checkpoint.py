@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from golden.structure import RESNET_STEM, STRIDED_STEM, member  # noqa: E402
-from train import checkpoint  # noqa: E402
-from train.tensors import canonical_shapes, official_shapes, to_official  # noqa: E402
-from train.variant import Variant  # noqa: E402
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, member  # noqa: E402
+from abbnn.train import checkpoint  # noqa: E402
+from abbnn.train.tensors import canonical_shapes, official_shapes, to_official  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
 TINY = member("tiny", (4, 6), (1, 1), stem=STRIDED_STEM, classes=3)
 

@@ -12,16 +12,16 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from golden.structure import DECLARATIONS, STRIDED_STEM, Declaration, declared_network  # noqa: E402
-from train import checkpoint, data  # noqa: E402
-from train.command import main  # noqa: E402
-from train.model import Network  # noqa: E402
-from train.tensors import to_official  # noqa: E402
-from train.variant import Variant  # noqa: E402
+from abbnn import paths  # noqa: E402
+from abbnn.golden.structure import DECLARATIONS, STRIDED_STEM, Declaration, declared_network  # noqa: E402
+from abbnn.train import checkpoint, data  # noqa: E402
+from abbnn.train.command import main  # noqa: E402
+from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.tensors import to_official  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-TINY = ROOT / "models" / "tiny.pt"
-SHIPPED_IMAGES = ROOT / "models" / "cifar10_test100.npz"
+TINY = paths.MODELS / "tiny.pt"
+SHIPPED_IMAGES = paths.MODELS / "cifar10_test100.npz"
 COUNT = 12  # images in each of CIFAR's files
 
 
@@ -218,11 +218,21 @@ def test_torchrun_trains_on_folders_of_pictures(tmp_path: Path) -> None:
             for number in range(3):
                 pixels = random.integers(0, 256, (48, 40, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.JPEG")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "abbnn",
+        "train",
+    ]
     words = ["--network", "tiny", "--data", str(tmp_path), "--image", "32", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [*torchrun, *words, "--epochs", "2", "--epochs-qa", "1", "--batch-size", "4", "--workers", "1"],
-        cwd=ROOT,
+        cwd=paths.CHECKOUT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -9,9 +9,9 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from train import data  # noqa: E402
-from train.data import ArrayImages, Batch, LabelledImages, read  # noqa: E402
-from train.ranks import Ranks  # noqa: E402
+from abbnn.train import data  # noqa: E402
+from abbnn.train.data import ArrayImages, Batch, LabelledImages, read  # noqa: E402
+from abbnn.train.ranks import Ranks  # noqa: E402
 
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from torch.nn import functional  # noqa: E402
 
-from train.layers import (  # noqa: E402
+from abbnn.train.layers import (  # noqa: E402
     ScaledConv,
     biased_qprelu,
     biased_sign,

@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from golden.structure import NETWORKS, RESNET_STEM, STRIDED_STEM, declared_network, member  # noqa: E402
-from train.model import Network  # noqa: E402
-from train.tensors import canonical_shapes  # noqa: E402
-from train.variant import Variant  # noqa: E402
+from abbnn.golden.structure import NETWORKS, RESNET_STEM, STRIDED_STEM, declared_network, member  # noqa: E402
+from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.tensors import canonical_shapes  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 

@@ -1,4 +1,4 @@
-"""`python -m train evaluate` on checkpoints as the official code writes them, against plain torch arithmetic.
+"""`abbnn evaluate` on checkpoints as the official code writes them, against plain torch arithmetic.
 
 The arithmetic, the lists of keys and the table of betas stand here a second time, layer by layer and straight from the
 paper and its official code; nothing of them comes from the project.
@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="the float network needs torch")
 
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, conv2d, max_pool2d, prelu  # noqa: E402
 
-from golden.structure import declared_network  # noqa: E402
-from train.command import main  # noqa: E402
-from train.tensors import official_shapes  # noqa: E402
+from abbnn.golden.structure import declared_network  # noqa: E402
+from abbnn.train.command import main  # noqa: E402
+from abbnn.train.tensors import official_shapes  # noqa: E402
 
 ALPHA = 0.25
 MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).reshape(3, 1, 1)

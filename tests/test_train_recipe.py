@@ -12,12 +12,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from golden.structure import STRIDED_STEM, member  # noqa: E402
-from train import checkpoint  # noqa: E402
-from train.data import ArrayImages, DataSet  # noqa: E402
-from train.model import Network  # noqa: E402
-from train.ranks import Ranks  # noqa: E402
-from train.recipe import (  # noqa: E402
+from abbnn import paths  # noqa: E402
+from abbnn.golden.structure import STRIDED_STEM, member  # noqa: E402
+from abbnn.train import checkpoint  # noqa: E402
+from abbnn.train.data import ArrayImages, DataSet  # noqa: E402
+from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.ranks import Ranks  # noqa: E402
+from abbnn.train.recipe import (  # noqa: E402
     PRESETS,
     TrainOptions,
     accuracy,
@@ -30,11 +31,10 @@ from train.recipe import (  # noqa: E402
     top1,
     train,
 )
-from train.variant import Variant  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = member("small", (4, 6), (1, 1), stem=STRIDED_STEM)
 OPTIONS = TrainOptions(epochs_qa=2, epochs_qaw=2, batch_size=16, evaluate_every=1)
 
@@ -318,8 +318,8 @@ import sys
 from pathlib import Path
 import torch
 from test_train_recipe import OPTIONS, SMALL, STILL, UNEVEN
-from train.ranks import joined
-from train.recipe import Run
+from abbnn.train.ranks import joined
+from abbnn.train.recipe import Run
 
 with joined("cpu") as ranks:
     for name, options in (("still", STILL), ("moving", OPTIONS)):
@@ -333,12 +333,12 @@ with joined("cpu") as ranks:
 
 def test_two_processes_agree_and_learn_what_one_does(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(RANKS_SCRIPT)
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    search = os.pathsep.join([*paths.search_path(), os.environ.get("PYTHONPATH", "")])
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     two = tmp_path / "two"
     done = subprocess.run(
         [*torchrun, str(tmp_path / "script.py"), str(two)],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,

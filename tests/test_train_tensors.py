@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from golden.structure import (
+from abbnn.golden.structure import (
     CIFAR_STEM,
     DECLARATIONS,
     NETWORKS,
@@ -14,7 +14,7 @@ from golden.structure import (
     declared_network,
     member,
 )
-from train.tensors import (
+from abbnn.train.tensors import (
     Tensors,
     canonical_shapes,
     infer_structure,
@@ -23,7 +23,7 @@ from train.tensors import (
     to_canonical,
     to_official,
 )
-from train.variant import Variant
+from abbnn.train.variant import Variant
 
 NARROW = [
     member("reactnet18", (4, 6, 8), (2, 1, 3), image=16),

@@ -6,15 +6,15 @@ import subprocess
 
 import numpy as np
 import pytest
-import volume
-from pipeline import flip_bit
 from random_network import random_images, random_network
 
-from export.folding import balance, read_folding, to_json
-from export.mem import HEADER, render
-from golden.model import Model, forward
-from golden.network import save_network
-from golden.structure import STRIDED_STEM, member
+from abbnn.export.folding import balance, read_folding, to_json
+from abbnn.export.mem import HEADER, render
+from abbnn.golden.model import Model, forward
+from abbnn.golden.network import save_network
+from abbnn.golden.structure import STRIDED_STEM, member
+from abbnn.tb import volume
+from abbnn.tb.pipeline import flip_bit
 
 STRUCTURE = member("volume", (2,), (1,), classes=3, image=(8, 12), stem=STRIDED_STEM)
 NETWORK = random_network(STRUCTURE, seed=3, stem_planes=2)
@@ -33,14 +33,13 @@ def build_folder(tmp_path_factory):
 def data(tmp_path, build_folder, monkeypatch):
     """The folder with network and images that `run` works in."""
     monkeypatch.setattr(volume, "BUILD", build_folder)
-    monkeypatch.setattr(volume, "ROOT", build_folder)
     save_network(NETWORK, tmp_path / "net.safetensors")
     np.savez(tmp_path / "images.npz", images=IMAGES, labels=LABELS)
     return tmp_path
 
 
 def run(data, *options, out="out"):
-    """`python -m tb.volume` on the folder's network and images; its exit status."""
+    """`abbnn volume` on the folder's network and images; its exit status."""
     fixed = ["--network", data / "net.safetensors", "--images", data / "images.npz", "--out", data / out]
     return volume.main([str(word) for word in [*fixed, *options]])
 
@@ -364,7 +363,6 @@ def fake_core(build_folder):
     source.write_text(FAKE_CORE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(volume, "BUILD", build_folder)
-        patch.setattr(volume, "ROOT", build_folder)
         patch.setattr(volume, "sources", lambda top: [str(source)])
         return volume.build(volume.structure_header(render(NETWORK, FOLDING)[HEADER]))
 
@@ -542,7 +540,6 @@ def test_build_that_fails(data, monkeypatch, capsys):
     broken.write_text("module abbnn_core (; endmodule\n")
     monkeypatch.setattr(volume, "sources", lambda top: [str(broken)])
     monkeypatch.setattr(volume, "BUILD", data / "build")
-    monkeypatch.setattr(volume, "ROOT", data)
     assert run(data) == 1
     said = capsys.readouterr().err
     assert "abbnn_core cannot be built, see" in said

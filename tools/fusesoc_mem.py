@@ -1,7 +1,7 @@
 """FuseSoC generator: header and tables of one frozen network, and what the smoke bench needs.
 
 FuseSoC calls it with a YAML file and takes the core that it writes into the folder it runs in. Parameters of a
-`generate` section: `network` (a path below the core file's folder), `cycles` (see `python -m export mem`; default: its
+`generate` section: `network` (a path below the core file's folder), `cycles` (see `abbnn mem`; default: its
 own choice), `images` (how many of the shipped images the smoke bench gets; default 0: none).
 """
 
@@ -13,18 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from export.folding import balance  # noqa: E402
-from export.layout import mem_text  # noqa: E402
-from export.mem import HEADER, write  # noqa: E402
-from golden.images import SHIPPED_IMAGES, read_images, resized  # noqa: E402
-from golden.model import forward  # noqa: E402
-from golden.network import IntegerNetwork, load_network  # noqa: E402
-from golden.ranges import analyse  # noqa: E402
+from abbnn.errors import UserError
+from abbnn.export.folding import balance
+from abbnn.export.layout import mem_text
+from abbnn.export.mem import HEADER, write
+from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.model import forward
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.ranges import analyse
 
 PIXELS, RESULTS = "smoke_pixels.mem", "smoke_results.mem"
 """24 bits a pixel, red lowest, and 32 bits a beat of the results, for tb/smoke.v."""
@@ -45,7 +43,7 @@ def generate(request: dict[str, Any], out: Path) -> dict[str, Any]:
     options = request.get("parameters") or {}
     unknown = set(options) - {"network", "cycles", "images"}
     if unknown:
-        raise ValueError(f"no parameter {', '.join(sorted(unknown))}")
+        raise UserError(f"no parameter {', '.join(sorted(unknown))}")
     network = load_network(Path(request["files_root"]) / options["network"])
     write(network, balance(network, options.get("cycles")), out / "mem")
     tables = sorted(path.name for path in (out / "mem").glob("*.mem"))

@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tools import rtl
+from abbnn import paths, verilog
+from abbnn.errors import UserError
 from tools.lint_corners import CORNERS
 
-NETWORK = rtl.ROOT / "models" / "tiny.safetensors"
-BUILD = rtl.ROOT / "build" / "lint"
+NETWORK = paths.MODELS / "tiny.safetensors"
+BUILD = paths.BUILD / "lint"
 HEADER = "abbnn_config.vh"
 SHOWN_LINES = 20
 
@@ -45,24 +46,24 @@ def core_files() -> tuple[list[Path], list[str]]:
     Raises ValueError with one line if they cannot be made.
     """
     if not NETWORK.is_file():
-        raise ValueError(f"{HEADER}: {NETWORK.relative_to(rtl.ROOT)} is missing, so it cannot be made")
+        raise UserError(f"{HEADER}: {NETWORK} is missing, so it cannot be made")
     folder = BUILD / "mem"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    status, said = rtl.run([sys.executable, "-m", "export", "mem", str(NETWORK), "--out", str(folder)])
+    status, said = verilog.run([sys.executable, "-m", "abbnn", "mem", str(NETWORK), "--out", str(folder)])
     if status:
-        raise ValueError(f"{HEADER}: python -m export mem: {said}")
+        raise UserError(f"{HEADER}: abbnn mem: {said}")
     return [folder], [f'ABBNN_MEM_DIR="{folder}"']
 
 
 def header_files(module: str) -> tuple[list[Path], list[str]]:
     """`core_files` if the module or one below it includes the header, else nothing. Raises ValueError as those do."""
-    needed = any(f'`include "{HEADER}"' in Path(file).read_text() for file in rtl.sources(module))
+    needed = any(f'`include "{HEADER}"' in Path(file).read_text() for file in verilog.sources(module))
     return core_files() if needed else ([], [])
 
 
 def _tool_check(title: str, command: Sequence[str]) -> Check:
     def check() -> str:
-        status, said = rtl.run(command)
+        status, said = verilog.run(command)
         return said or (f"exit status {status}" if status else "")
 
     return Check(title, check)
@@ -71,7 +72,7 @@ def _tool_check(title: str, command: Sequence[str]) -> Check:
 def _parse_check(module: str, includes: Sequence[Path]) -> Check:
     def check() -> str:
         try:
-            rtl.parse(rtl.RTL / f"{module}.v", includes)
+            verilog.parse(verilog.file(module), includes)
         except ValueError as error:
             return str(error)
         return ""
@@ -79,20 +80,20 @@ def _parse_check(module: str, includes: Sequence[Path]) -> Check:
     return Check(f"{module}: pyverilog", check)
 
 
-def module_checks(module: str, corners: Sequence[rtl.Parameters], *, with_yosys: bool) -> list[Check]:
+def module_checks(module: str, corners: Sequence[verilog.Parameters], *, with_yosys: bool) -> list[Check]:
     """Every check of one module. Raises ValueError if its header cannot be made."""
     includes, defines = header_files(module)
     checks = [_parse_check(module, includes)]
-    text = (rtl.RTL / f"{module}.v").read_text()
+    text = verilog.file(module).read_text()
     forms = ["", *sorted(set(SIMULATION_FORM.findall(text)))]
     for parameters in [{}, *corners]:
         values = " ".join(f"{name}={value}" for name, value in parameters.items()) or "defaults"
         for form in forms:
             where = f"{module}: {values}{' with ' if form else ''}{form}"
-            tools = {"verilator": rtl.verilator, "icarus": rtl.icarus, "yosys": rtl.yosys}
+            tools = {"verilator": verilog.verilator, "icarus": verilog.icarus, "yosys": verilog.yosys}
             if form or not with_yosys:  # synthesis never sees a form for simulation
                 del tools["yosys"]
-            if form == rtl.COUNTONES:  # not Verilog-2005
+            if form == verilog.COUNTONES:  # not Verilog-2005
                 del tools["icarus"]
             for name, command in tools.items():
                 all_defines = [*defines, form] if form else defines
@@ -107,8 +108,8 @@ def rtl_checks(modules: Sequence[str], *, with_yosys: bool) -> tuple[list[Check]
     checks: list[Check] = []
     faults: list[str] = []
     for module in modules:
-        if module not in rtl.modules():
-            faults.append(f"{module}: no such module in rtl/; there are {', '.join(rtl.modules())}")
+        if module not in verilog.modules():
+            faults.append(f"{module}: no such module in rtl/; there are {', '.join(verilog.modules())}")
         elif module not in CORNERS:
             faults.append(f"{module}: has no entry in tools/lint_corners.py")
         else:
@@ -119,9 +120,17 @@ def rtl_checks(modules: Sequence[str], *, with_yosys: bool) -> tuple[list[Check]
     return checks, faults
 
 
+def _imports() -> str:
+    status, said = verilog.run([str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache"])
+    return said if status else ""
+
+
 def python_checks() -> list[Check]:
     quiet = {"ruff": ["check", "--quiet"], "mypy": ["--no-error-summary"]}
-    return [_tool_check(name, [sys.executable, "-m", name, *options]) for name, options in quiet.items()]
+    return [
+        *(_tool_check(name, [sys.executable, "-m", name, *options]) for name, options in quiet.items()),
+        Check("the tower of imports (pyproject.toml)", _imports),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with_yosys = shutil.which("yosys") is not None
     if not with_yosys:
         print("lint: yosys not found: skipped")
-    modules = options.modules or rtl.modules()
+    modules = options.modules or verilog.modules()
     checks, faults = rtl_checks(modules, with_yosys=with_yosys)
     if not options.modules:
         unknown = sorted(set(CORNERS) - set(modules))

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.images import CIFAR_CLASSES, read_images
+from abbnn.errors import UserError
+from abbnn.golden.images import CIFAR_CLASSES, read_images
 
 PER_CLASS = 10
 
@@ -31,7 +32,7 @@ def pick(labels: NDArray[np.int64], per_class: int = PER_CLASS, classes: int = C
     positions = [np.flatnonzero(labels == index)[:per_class] for index in range(classes)]
     for index, found in enumerate(positions):
         if len(found) < per_class:
-            raise ValueError(f"{len(found)} images of class {index}, {per_class} are needed")
+            raise UserError(f"{len(found)} images of class {index}, {per_class} are needed")
     return np.stack(positions, axis=1).reshape(-1)
 
 
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         images, labels = read_images(options.data)
         if labels is None:
-            raise ValueError(f"{options.data}: no labels")
+            raise UserError(f"{options.data}: no labels")
         positions = pick(labels)
         np.savez_compressed(partial, images=images[positions], labels=labels[positions], positions=positions)
         os.replace(partial, options.out)

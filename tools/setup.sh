@@ -10,6 +10,12 @@ for extra in "$@"; do
     locks="$locks requirements-$extra.lock"
 done
 log=build/setup.log
+mkdir -p build
+# Two set-ups at once: the second waits, and then finds everything in place.
+if command -v flock >/dev/null; then
+    exec 9>build/setup.lock
+    flock 9
+fi
 ask=false
 [ ! -t 0 ] || ask=true
 
@@ -59,7 +65,6 @@ install() {
     done
     packages=${packages# }
     echo "setup: installing $packages with $manager"
-    mkdir -p build
     # shellcheck disable=SC2086  # one word a package
     case $manager in
         apt-get)
@@ -107,7 +112,8 @@ fi
 
 # ---- Python packages
 
-if ! .venv/bin/python -c "$new_enough; import pip" 2>/dev/null; then
+# Also one that another tool made without pip, or whose making was interrupted.
+if ! .venv/bin/python -c "import pip; $new_enough" 2>/dev/null; then
     "$python" -m venv --clear .venv || fail "$python cannot make .venv: its module venv or ensurepip is missing or broken"
 fi
 requirements=
@@ -127,4 +133,7 @@ if [ -n "$requirements" ]; then
     for lock in $locks; do
         cp "$lock" ".venv/$lock"
     done
+fi
+if [ ! -x .venv/bin/abbnn ]; then
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e . || fail "pip could not install the command abbnn"
 fi

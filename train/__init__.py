@@ -1,1 +1,1 @@
-"""Training of A&B BNN networks in PyTorch: `python -m train`."""
+"""Training of A&B BNN networks in PyTorch: `abbnn train`."""

@@ -1,6 +1,6 @@
-"""`python -m train`."""
+"""`abbnn train`."""
 
-from train.command import main
+from abbnn.train.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

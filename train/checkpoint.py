@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from golden.files import replacing
-from golden.structure import Structure
-from train.tensors import Tensors, infer_structure, to_canonical, to_official
-from train.variant import Variant
+from abbnn.errors import UserError
+from abbnn.golden.files import replacing
+from abbnn.golden.structure import Structure
+from abbnn.train.tensors import Tensors, infer_structure, to_canonical, to_official
+from abbnn.train.variant import Variant
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 TORCH = (b"PK", b"\x80")  # a zip of today's, a pickle of old
@@ -74,22 +75,22 @@ def load(
         try:
             metadata = json.loads(json.dumps(metadata, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
-            raise ValueError("its metadata hold more than finite numbers, texts, lists and objects") from None
+            raise UserError("its metadata hold more than finite numbers, texts, lists and objects") from None
         if metadata.get("network", network) != network:
-            raise ValueError(f"holds {metadata['network']}, not {network}")
+            raise UserError(f"holds {metadata['network']}, not {network}")
         variant = Variant.from_metadata(metadata)
         side = image or _natural(metadata, "image") or assumed_image
         stride = stem_stride or _natural(metadata, "stem_stride")
         structure = infer_structure(arrays, network, image=side, stem_stride=stride)
         return Checkpoint(structure, variant, to_canonical(arrays, structure), metadata)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
 def _natural(metadata: Mapping[str, Any], key: str) -> int | None:
     value = metadata.get(key)
     if value is not None and (type(value) is not int or value < 1):
-        raise ValueError(f"its metadata name {value!r} as {key}")
+        raise UserError(f"its metadata name {value!r} as {key}")
     return value
 
 
@@ -97,13 +98,13 @@ def load_file(path: str | Path) -> Any:
     """torch.load of plain data: no code of the file runs. Raises ValueError with one line that names the file."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated zips, foreign globals and junk each raise something else
-        raise ValueError(f"{path}: not a checkpoint: {_fault(path, error)}") from None
+        raise UserError(f"{path}: not a checkpoint: {_fault(path, error)}") from None
 
 
 def _fault(path: Path, error: Exception) -> str:
@@ -133,28 +134,28 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
     """
     content = load_file(path)
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, not a dict of tensors")
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a dict of tensors")
     metadata: Any = {}
     state: Any = content
     if "state" in content and "metadata" in content:
         state, metadata = content["state"], content["metadata"]
         if not isinstance(state, dict) or not isinstance(metadata, dict):
-            raise ValueError(f'{path}: "state" and "metadata" must both be dicts')
+            raise UserError(f'{path}: "state" and "metadata" must both be dicts')
     if not state:
-        raise ValueError(f"{path}: holds no tensors")
+        raise UserError(f"{path}: holds no tensors")
     arrays: dict[str, NDArray[np.float32]] = {}
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor under a name")
+            raise UserError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor under a name")
         if value.layout is not torch.strided or value.device.type != "cpu":
-            raise ValueError(f"{path}: {key} is no plain tensor")
+            raise UserError(f"{path}: {key} is no plain tensor")
         if not value.is_floating_point():
-            raise ValueError(f"{path}: {key} is {value.dtype}, not floating point")
+            raise UserError(f"{path}: {key} is {value.dtype}, not floating point")
         array = value.detach().to(torch.float32).contiguous()
         if not bool(torch.isfinite(array).all()):
-            raise ValueError(f"{path}: {key} holds NaN or infinity")
+            raise UserError(f"{path}: {key} holds NaN or infinity")
         name = key.removeprefix(PREFIX)
         if name in arrays:
-            raise ValueError(f"{path}: {name} is there twice, with and without {PREFIX!r}")
+            raise UserError(f"{path}: {name} is there twice, with and without {PREFIX!r}")
         arrays[name] = array.numpy()
     return arrays, metadata

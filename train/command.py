@@ -1,4 +1,4 @@
-"""The command line of training: `python -m train` and `python -m train evaluate`."""
+"""The command line of training: `abbnn train` and `abbnn evaluate`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from golden.files import replacing
-from golden.images import image_size, read_images
-from golden.network import EXPONENT_RANGE
-from golden.structure import DECLARATIONS, Structure, declared_network
-from train import checkpoint, teachers
-from train.data import DataSet, read
-from train.model import Network
-from train.ranks import joined
-from train.recipe import (
+from abbnn.errors import UserError, run
+from abbnn.golden.files import replacing
+from abbnn.golden.images import image_size, read_images
+from abbnn.golden.network import EXPONENT_RANGE
+from abbnn.golden.structure import DECLARATIONS, Structure, declared_network
+from abbnn.train import checkpoint, teachers
+from abbnn.train.data import DataSet, read
+from abbnn.train.model import Network
+from abbnn.train.ranks import joined
+from abbnn.train.recipe import (
     DISTILLING_PRESETS,
     MODEL_FILE,
     PRESETS,
@@ -34,8 +35,8 @@ from train.recipe import (
     predict,
     train,
 )
-from train.tensors import Tensors
-from train.variant import Form, Scales
+from abbnn.train.tensors import Tensors
+from abbnn.train.variant import Form, Scales
 
 DEFAULT_PRESET = "quick"
 
@@ -59,9 +60,9 @@ _slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE
 
 def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m train",
+        prog="abbnn train",
         description="Train a network in two steps: Qa binarizes activations, Qaw weights too. "
-        "`python -m train evaluate --help` tells how to run a trained one, docs/training.md more.",
+        "`abbnn evaluate --help` tells how to run a trained one, docs/training.md more.",
     )
     add = parser.add_argument
     add("--network", required=True, choices=sorted(DECLARATIONS), help="what to train")
@@ -108,9 +109,7 @@ def _train_parser() -> argparse.ArgumentParser:
 
 
 def _evaluate_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m train evaluate", description="Run a float checkpoint, and write its logits."
-    )
+    parser = argparse.ArgumentParser(prog="abbnn evaluate", description="Run a float checkpoint, and write its logits.")
     add = parser.add_argument
     add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt, or an official state dict")
     add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint is of")
@@ -147,17 +146,17 @@ def _epochs(arguments: argparse.Namespace, preset: TrainOptions) -> tuple[int, i
         qa = preset.epochs_qa if qa is None else qa
         qaw = preset.epochs_qaw if qaw is None else qaw
     elif qaw is not None or (qa is not None and arguments.steps != "both"):
-        raise ValueError("--epochs and the epochs of a step contradict each other")
+        raise UserError("--epochs and the epochs of a step contradict each other")
     elif arguments.steps == "both":
         qa = epochs * preset.epochs_qa // (preset.epochs_qa + preset.epochs_qaw) if qa is None else qa
         qaw = epochs - qa
         if qaw < 1:
-            raise ValueError(f"--epochs-qa {qa} leaves nothing of {epochs} epochs to step Qaw")
+            raise UserError(f"--epochs-qa {qa} leaves nothing of {epochs} epochs to step Qaw")
     else:
         qa = qaw = epochs
     qa, qaw = (0 if arguments.steps == "Qaw" else qa), (0 if arguments.steps == "Qa" else qaw)
     if qa + qaw == 0:
-        raise ValueError("there are no epochs to train")
+        raise UserError("there are no epochs to train")
     return qa, qaw
 
 
@@ -165,9 +164,9 @@ def _check_device(device: str) -> None:
     try:
         kind = torch.empty(1, device=device).device.type
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from None
     if kind not in ("cpu", "cuda"):
-        raise ValueError(f"--device {device}: there are cpu and cuda")
+        raise UserError(f"--device {device}: there are cpu and cuda")
 
 
 def _sha256(path: Path) -> str:
@@ -178,14 +177,14 @@ def _sha256(path: Path) -> str:
 def _structure(arguments: argparse.Namespace, data: DataSet) -> Structure:
     classes = arguments.classes or data.classes
     if classes < data.classes:
-        raise ValueError(f"--classes {classes} is less than the {data.classes} of {arguments.data}")
+        raise UserError(f"--classes {classes} is less than the {data.classes} of {arguments.data}")
     return declared_network(arguments.network, classes=classes, image=data.train.side)
 
 
 def _init(path: Path, structure: Structure) -> Tensors:
     loaded = checkpoint.load(path, structure.name, structure.height)
     if loaded.structure != structure:
-        raise ValueError(f"{path}: its {structure.name} has other widths, depths, classes or strides")
+        raise UserError(f"{path}: its {structure.name} has other widths, depths, classes or strides")
     return loaded.tensors
 
 
@@ -193,22 +192,22 @@ def _load_teacher(arguments: argparse.Namespace, structure: Structure) -> nn.Mod
     path, network = arguments.teacher, arguments.teacher_network
     if path is None:
         if network or arguments.teacher_torchscript:
-            raise ValueError("--teacher-network and --teacher-torchscript tell what the file of --teacher is")
+            raise UserError("--teacher-network and --teacher-torchscript tell what the file of --teacher is")
         if arguments.preset in DISTILLING_PRESETS and not arguments.no_distillation:
-            raise ValueError(f"preset {arguments.preset} distils: give --teacher, or --no-distillation")
+            raise UserError(f"preset {arguments.preset} distils: give --teacher, or --no-distillation")
         return None
     if arguments.teacher_torchscript:
         return teachers.load_torchscript(path)
     if network:
         return teachers.load_network(path, network, structure.height)
-    raise ValueError("--teacher needs --teacher-network or --teacher-torchscript")
+    raise UserError("--teacher needs --teacher-network or --teacher-torchscript")
 
 
 def _train(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     _check_device(options.device)
     if (arguments.out / RESUME_FILE).exists() and not arguments.resume:
-        raise ValueError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
+        raise UserError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
     data = read(arguments.data, side=arguments.image, workers=arguments.workers)
     structure = _structure(arguments, data)
     init, teacher = None, _load_teacher(arguments, structure)
@@ -263,9 +262,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluating = words[:1] == ["evaluate"]
     arguments = _evaluate_parser().parse_args(words[1:]) if evaluating else _train_parser().parse_args(words)
     torch.set_num_threads(arguments.threads)
-    try:
-        _evaluate(arguments) if evaluating else _train(arguments)
-    except (ValueError, OSError) as error:
-        print(f"{'evaluate' if evaluating else 'train'}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    command = _evaluate if evaluating else _train
+    return run(f"abbnn {'evaluate' if evaluating else 'train'}", lambda: command(arguments))

@@ -22,9 +22,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from golden.images import CIFARS, PICTURE_SUFFIXES, CifarLayout
-from golden.structure import CIFAR_SIDE, IMAGENET_SIDE
-from train.ranks import Ranks
+from abbnn.errors import UserError
+from abbnn.golden.images import CIFARS, PICTURE_SUFFIXES, CifarLayout
+from abbnn.golden.structure import CIFAR_SIDE, IMAGENET_SIDE
+from abbnn.train.ranks import Ranks
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -164,7 +165,7 @@ class PictureImages(LabelledImages):
                 images = images.to(device, non_blocking=True)
                 yield images, None if seed is None else light.to(device, non_blocking=True)
         except ValueError as error:  # what a worker raised comes with its traceback
-            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+            raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
 
 
 class _Pictures(Dataset):
@@ -184,7 +185,7 @@ class _Pictures(Dataset):
             with Image.open(path) as file:
                 picture = file.convert("RGB")
         except Exception as error:  # a damaged picture can raise nearly anything
-            raise ValueError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
+            raise UserError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
         if self.seed is None:
             return np.array(centre(picture, self.side)), np.zeros(3, np.float32)
         random = np.random.default_rng((*self.seed, index))
@@ -279,10 +280,10 @@ class _Cifar:
     def _read(self, folder: Path, name: str, count: int, binary: bool) -> tuple[Pixels, Labels]:
         path = folder / (f"{name}.bin" if binary else name)
         if not path.is_file():
-            raise ValueError(f"{path}: missing")
+            raise UserError(f"{path}: missing")
         planes, labels = (self._read_binary if binary else self._read_pickle)(path, count)
         if int(labels.max()) >= self.classes:
-            raise ValueError(f"{path}: label {labels.max()}; {self.name} has {self.classes} classes")
+            raise UserError(f"{path}: label {labels.max()}; {self.name} has {self.classes} classes")
         images = planes.reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
         return np.ascontiguousarray(images), labels.astype(np.int64)
 
@@ -290,7 +291,7 @@ class _Cifar:
         """Records of labels and 3072 bytes: the red, green and blue planes."""
         size, record = path.stat().st_size, self.layout.label_bytes + CIFAR_PIXELS
         if size != count * record:
-            raise ValueError(f"{path}: {size} bytes, expected {count * record}")
+            raise UserError(f"{path}: {size} bytes, expected {count * record}")
         records = np.fromfile(path, np.uint8).reshape(count, record)
         return records[:, self.layout.label_bytes :], records[:, self.layout.label_bytes - 1]
 
@@ -302,17 +303,17 @@ class _Cifar:
         except OSError:
             raise
         except Exception as error:  # a damaged pickle can raise nearly anything
-            raise ValueError(f"{path}: not a {self.name} batch: {' '.join(str(error).split())}") from None
+            raise UserError(f"{path}: not a {self.name} batch: {' '.join(str(error).split())}") from None
         planes = batch.get(b"data") if isinstance(batch, dict) else None
         labels = batch.get(self.label_key) if isinstance(batch, dict) else None
         if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8 or planes.shape != (count, CIFAR_PIXELS):
-            raise ValueError(f'{path}: b"data" is not uint8 of shape ({count}, {CIFAR_PIXELS})')
+            raise UserError(f'{path}: b"data" is not uint8 of shape ({count}, {CIFAR_PIXELS})')
         if (
             not isinstance(labels, list)
             or len(labels) != count
             or not all(isinstance(label, int) and 0 <= label < self.classes for label in labels)
         ):
-            raise ValueError(f"{path}: {self.label_key!r} is not a list of {count} classes")
+            raise UserError(f"{path}: {self.label_key!r} is not a list of {count} classes")
         return planes, np.array(labels)
 
 
@@ -363,15 +364,15 @@ def read(folder: str | Path, *, side: int | None = None, workers: int = 0) -> Da
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise UserError(f"{folder}: no such folder")
     for cifar in DATA_SETS:
         found = cifar.find(folder)
         if found:
             if side not in (None, CIFAR_SIDE):
-                raise ValueError(f"{folder}: images of {cifar.name} are {CIFAR_SIDE} pixels wide, not {side}")
+                raise UserError(f"{folder}: images of {cifar.name} are {CIFAR_SIDE} pixels wide, not {side}")
             return cifar.read(*found)
     if not (folder / "train").is_dir() or not (folder / "val").is_dir():
-        raise ValueError(f"{folder}: here is neither a CIFAR nor folders train and val")
+        raise UserError(f"{folder}: here is neither a CIFAR nor folders train and val")
     classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
     side = side or IMAGENET_SIDE
     train, test = (_read_pictures(folder / part, classes, side, workers) for part in ("train", "val"))
@@ -382,7 +383,7 @@ def _read_pictures(folder: Path, classes: list[str], side: int, workers: int) ->
     """The class of a picture is the place of its folder in `classes`."""
     strangers = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name not in classes)
     if strangers:
-        raise ValueError(f"{folder / strangers[0]}: no such class among the training images")
+        raise UserError(f"{folder / strangers[0]}: no such class among the training images")
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -392,5 +393,5 @@ def _read_pictures(folder: Path, classes: list[str], side: int, workers: int) ->
         files += found
         labels += [label] * len(found)
     if not files:
-        raise ValueError(f"{folder}: no pictures in folders of classes")
+        raise UserError(f"{folder}: no pictures in folders of classes")
     return PictureImages(tuple(files), np.array(labels, np.int64), side, workers)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.variant import Scales
+from abbnn.train.variant import Scales
 
 MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
 STANDARDIZE_EPS = 1e-5

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from golden.structure import Block, Structure, block_name
-from golden.structure import Stem as StemGeometry
-from train.layers import INITIAL_L_ALPHA, INITIAL_SLOPE, ScaledConv, biased_qprelu, biased_sign, one_sided_qprelu
-from train.tensors import Tensors
-from train.variant import Variant
+from abbnn.golden.structure import Block, Structure, block_name
+from abbnn.golden.structure import Stem as StemGeometry
+from abbnn.train.layers import INITIAL_L_ALPHA, INITIAL_SLOPE, ScaledConv, biased_qprelu, biased_sign, one_sided_qprelu
+from abbnn.train.tensors import Tensors
+from abbnn.train.variant import Variant
 
 
 class Stem(ScaledConv):

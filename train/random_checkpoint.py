@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.structure import Structure
-from train.tensors import canonical_shapes
+from abbnn.golden.structure import Structure
+from abbnn.train.tensors import canonical_shapes
 
 NEGATIVE_GAINS = 0.1
 """Share of the gains that are negative: learned gains may be."""

@@ -19,13 +19,14 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from golden.structure import Structure
-from train import checkpoint
-from train.data import DataSet, LabelledImages
-from train.model import Network
-from train.ranks import Ranks
-from train.tensors import Tensors
-from train.variant import ALPHA, STEPS, Form, Scales, Step, Variant
+from abbnn.errors import UserError
+from abbnn.golden.structure import Structure
+from abbnn.train import checkpoint
+from abbnn.train.data import DataSet, LabelledImages
+from abbnn.train.model import Network
+from abbnn.train.ranks import Ranks
+from abbnn.train.tensors import Tensors
+from abbnn.train.variant import ALPHA, STEPS, Form, Scales, Step, Variant
 
 AGC_EPS = 1e-3  # the norm that stands in for that of an all but zero parameter
 EVALUATION_VALUES = {"cpu": 2**22, "cuda": 2**26}  # of the stem's output, an evaluation batch
@@ -205,7 +206,7 @@ def hold_out(data: LabelledImages, count: int, seed: int) -> tuple[LabelledImage
     if not count:
         return data, None
     if count >= len(data.labels):
-        raise ValueError(f"{count} images held out leave nothing of {len(data.labels)} to train on")
+        raise UserError(f"{count} images held out leave nothing of {len(data.labels)} to train on")
     order = np.random.default_rng((seed, len(STEPS))).permutation(len(data.labels))
     return data.subset(np.sort(order[count:])), data.subset(np.sort(order[:count]))
 
@@ -274,7 +275,7 @@ class Run:
                     self.best_state = {name: value.to(self.ranks.device) for name, value in saved["best_state"].items()}
                     copy.deepcopy(self.model).load_state_dict(self.best_state)
             except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}: not a file to resume from: {_first_line(error)}") from None
+                raise UserError(f"{path}: not a file to resume from: {_first_line(error)}") from None
         if self.ranks.first:
             self.out.mkdir(parents=True, exist_ok=True)
             self._write_log()
@@ -390,7 +391,7 @@ class Run:
                 bar.update(batch.total)
         loss_sum, correct, seen = self.ranks.total(sums).tolist()
         if not np.isfinite(loss_sum):
-            raise ValueError(f"{description}: the loss is not finite")
+            raise UserError(f"{description}: the loss is not finite")
         seconds = time.perf_counter() - start
         return {"train_loss": loss_sum / seen, "train_top1": 100 * correct / seen, "seconds": seconds}
 
@@ -457,10 +458,10 @@ def _read_resume(path: Path, structure: Structure, options: TrainOptions) -> dic
         or not isinstance(content["options"], dict)
         or not isinstance(content["best"], dict | None)
     ):
-        raise ValueError(f"{path}: not a file to resume from")
+        raise UserError(f"{path}: not a file to resume from")
     if content["structure"] != structure.to_dict():
-        raise ValueError(f"{path}: it is of another network")
+        raise UserError(f"{path}: it is of another network")
     for name, value in asdict(options).items():
         if content["options"].get(name) != value:
-            raise ValueError(f"{path}: it ran with {name} {content['options'].get(name)}, not {value}")
+            raise UserError(f"{path}: it ran with {name} {content['options'].get(name)}, not {value}")
     return content

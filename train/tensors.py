@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.structure import (
+from abbnn.errors import UserError
+from abbnn.golden.structure import (
     CIFAR_SIDE,
     CIFAR_SIDE_MAX,
     DECLARATIONS,
@@ -138,14 +139,14 @@ def to_canonical(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> T
     shapes = official_shapes(structure)
     for name, shape in shapes.items():
         if name not in tensors:
-            raise ValueError(f"tensor {name} of {structure.name} is missing")
+            raise UserError(f"tensor {name} of {structure.name} is missing")
         if tuple(tensors[name].shape) != shape:
-            raise ValueError(f"tensor {name} has shape {tuple(tensors[name].shape)}, {structure.name} has {shape}")
+            raise UserError(f"tensor {name} has shape {tuple(tensors[name].shape)}, {structure.name} has {shape}")
     for name, tensor in tensors.items():
         if name not in shapes:
-            raise ValueError(f"tensor {name} does not belong to {structure.name}")
+            raise UserError(f"tensor {name} does not belong to {structure.name}")
         if not np.isfinite(tensor).all():
-            raise ValueError(f"tensor {name} holds NaN or infinity")
+            raise UserError(f"tensor {name} holds NaN or infinity")
     canonical = canonical_shapes(structure)
     return {
         name: np.concatenate([tensors[official].reshape(-1, *canonical[name][1:]) for official in officials])
@@ -181,17 +182,17 @@ def infer_structure(
     for other, declaration in DECLARATIONS.items():
         same = (declaration.family, declaration.widths, declaration.depths) == (declared.family, widths, depths)
         if same and (declared.widths, declared.depths) != (widths, depths):
-            raise ValueError(f"has the widths and depths of {other}, not of {network}")
+            raise UserError(f"has the widths and depths of {other}, not of {network}")
     return member(network, widths, depths, family=declared.family, classes=classes, image=side, stem=stem)
 
 
 def _shape(shapes: Mapping[str, Shape], network: str, name: str, rank: int) -> Shape:
     if name not in shapes:
-        raise ValueError(f"tensor {name} of {network} is missing")
+        raise UserError(f"tensor {name} of {network} is missing")
     if len(shapes[name]) != rank:
-        raise ValueError(f"tensor {name} has shape {shapes[name]}, {network} has {rank} dimensions there")
+        raise UserError(f"tensor {name} has shape {shapes[name]}, {network} has {rank} dimensions there")
     if 0 in shapes[name]:
-        raise ValueError(f"tensor {name} has shape {shapes[name]}: it is empty")
+        raise UserError(f"tensor {name} has shape {shapes[name]}: it is empty")
     return shapes[name]
 
 
@@ -201,7 +202,7 @@ def _numbers(names: Iterable[str], prefix: str, network: str, first: int) -> ran
     numbers = range(first, first + len(found))
     for number in numbers:
         if number not in found:
-            raise ValueError(f"tensor {prefix}{number} of {network} is missing, {prefix}{max(found)} is there")
+            raise UserError(f"tensor {prefix}{number} of {network} is missing, {prefix}{max(found)} is there")
     return numbers
 
 
@@ -212,7 +213,7 @@ def _single_stages(shapes: Mapping[str, Shape], network: str) -> list[tuple[int,
         places = _numbers(shapes, f"layer{stage}.", network, 0)
         stages.append((_shape(shapes, network, f"layer{stage}.0.conv1.weight", 4)[0], len(places)))
     if not stages:
-        raise ValueError(f"tensor layer1.0.conv1.weight of {network} is missing")
+        raise UserError(f"tensor layer1.0.conv1.weight of {network} is missing")
     return stages
 
 

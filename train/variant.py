@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from abbnn.errors import UserError
+
 Step = Literal["Qa", "Qaw"]
 STEPS: tuple[Step, ...] = get_args(Step)
 Scales = Literal["pow2", "free"]
@@ -43,13 +45,13 @@ class Variant:
     def __post_init__(self) -> None:
         for key, choices in (("step", STEPS), ("scales", get_args(Scales)), ("form", get_args(Form))):
             if getattr(self, key) not in choices:
-                raise ValueError(f"{key} is {getattr(self, key)!r}; there are {' and '.join(choices)}")
+                raise UserError(f"{key} is {getattr(self, key)!r}; there are {' and '.join(choices)}")
         if not _is_number(self.alpha) or not 0.0 < self.alpha < math.inf:
-            raise ValueError(f"alpha is {self.alpha!r}; it must be positive and finite")
+            raise UserError(f"alpha is {self.alpha!r}; it must be positive and finite")
         for key, low in (("mean", 0.0), ("std", 1e-3)):
             values = getattr(self, key)
             if len(values) != 3 or not all(_is_number(value) and low <= value <= 1.0 for value in values):
-                raise ValueError(f"{key} {values!r} is not that of three colours from 0 to 1")
+                raise UserError(f"{key} {values!r} is not that of three colours from 0 to 1")
 
     def beta(self, variance_steps: int) -> float:
         """The factor in front of a sign: 1 / sqrt of the variance that its input has by design."""
@@ -65,7 +67,7 @@ class Variant:
         for key in ("mean", "std"):
             if key in known:
                 if not isinstance(known[key], (list, tuple)):
-                    raise ValueError(f"{key} {known[key]!r} is not that of three colours from 0 to 1")
+                    raise UserError(f"{key} {known[key]!r} is not that of three colours from 0 to 1")
                 known[key] = tuple(known[key])
         return Variant(**known)
 

@@ -1,6 +1,6 @@
 """New weights in a finished bitstream: the contents of the boot ROM are replaced, nothing else, without synthesis.
 
-A bitstream of `python -m syn bitstream` says in its header, which FPGAs skip, what it is: `Metadata`. Among it are the
+A bitstream of `abbnn bitstream` says in its header, which FPGAs skip, what it is: `Metadata`. Among it are the
 block RAMs that the boot ROM became, and the layout that a load image must have. docs/bitstream.md specifies both.
 """
 
@@ -16,15 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from export.config import StageConfig, pipeline_config
-from export.fit import fitted
-from export.folding import Fold, Folding, check
-from export.load_image import MAGIC, stage_image, to_bytes
-from export.mem import layout_id
-from golden.files import replacing
-from golden.network import IntegerNetwork, load_network, network_hash
-from golden.ranges import analyse
-from syn import trellis
+from abbnn.errors import UserError
+from abbnn.export.config import StageConfig, pipeline_config
+from abbnn.export.fit import fitted
+from abbnn.export.folding import Fold, Folding, check
+from abbnn.export.load_image import MAGIC, stage_image, to_bytes
+from abbnn.export.mem import layout_id
+from abbnn.golden.files import replacing
+from abbnn.golden.network import IntegerNetwork, load_network, network_hash
+from abbnn.golden.ranges import analyse
+from abbnn.syn import trellis
 
 FORMAT = "abbnn-bitstream"
 VERSION = 1
@@ -90,20 +91,20 @@ def read_metadata(bitstream: bytes) -> Metadata:
     """ValueError if it is no bitstream, one of another origin, or one of another version."""
     said = [text.removeprefix(PREFIX) for text in trellis.comments(bitstream) if text.startswith(PREFIX)]
     if not said:
-        raise ValueError("a bitstream, but not one of python -m syn bitstream: its header says nothing of abbnn")
+        raise UserError("a bitstream, but not one of abbnn bitstream: its header says nothing of abbnn")
     try:
         fields = json.loads(said[0])
         found = fields.pop("format"), fields.pop("version")
         if found != (FORMAT, VERSION):
-            raise ValueError(f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
+            raise UserError(f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
         result = Metadata(**fields)
         result.folds()
         result.stages()
         wids = [int(wid) for wid in result.boot_blocks]
         if len(wids) != -(-int(result.boot_words) // trellis.CHUNK) or len(set(wids)) != len(wids):
-            raise ValueError("the blocks of the boot ROM are not those of its words")
+            raise UserError("the blocks of the boot ROM are not those of its words")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"its metadata cannot be read ({error!r})") from None
+        raise UserError(f"its metadata cannot be read ({error!r})") from None
     return result
 
 
@@ -116,16 +117,16 @@ def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
     try:
         check(network, folding)
     except ValueError as error:
-        raise ValueError(f"its structure is not that of {metadata.network} in the bitstream: {error}") from None
+        raise UserError(f"its structure is not that of {metadata.network} in the bitstream: {error}") from None
     try:
         configs = fitted(pipeline_config(network, analyse(network), folding), metadata.stages())
     except ValueError as error:
-        raise ValueError(f"it does not fit the layout of the bitstream: {error}") from None
+        raise UserError(f"it does not fit the layout of the bitstream: {error}") from None
     if f"{layout_id(configs):08x}" != metadata.layout:
-        raise ValueError("the bitstream's layout is one of another version of the exporter")
+        raise UserError("the bitstream's layout is one of another version of the exporter")
     image = stage_image(configs, int(network_hash(network)[:16], 16))
     if len(image) != metadata.boot_words:
-        raise ValueError(f"its load image has {len(image)} words, the boot ROM {metadata.boot_words}")
+        raise UserError(f"its load image has {len(image)} words, the boot ROM {metadata.boot_words}")
     return image
 
 
@@ -147,10 +148,10 @@ def image_in(config: str, metadata: Metadata) -> list[int]:
     there = dict(trellis.blocks(config))
     missing = [wid for wid in metadata.boot_blocks if wid not in there]
     if missing:
-        raise ValueError(f"there is no block RAM of WID {', '.join(map(str, missing))}")
+        raise UserError(f"there is no block RAM of WID {', '.join(map(str, missing))}")
     words = [int(word) for wid in metadata.boot_blocks for word in there[wid]]
     if any(words[metadata.boot_words :]):
-        raise ValueError("the boot ROM goes on behind its last word")
+        raise UserError("the boot ROM goes on behind its last word")
     return words[: metadata.boot_words]
 
 
@@ -180,7 +181,7 @@ def patched(old: bytes, network: IntegerNetwork) -> Patched:
     """
     metadata = read_metadata(old)
     if not metadata.boot_words:
-        raise ValueError("it was built without a boot ROM; load the network through the link instead")
+        raise UserError("it was built without a boot ROM; load the network through the link instead")
     try:
         image = image_for(network, metadata)
     except ValueError as error:
@@ -188,17 +189,17 @@ def patched(old: bytes, network: IntegerNetwork) -> Patched:
     try:
         config = trellis.unpack(old)
     except trellis.ToolError as error:
-        raise ValueError(f"damaged or cut off ({error})") from None
+        raise UserError(f"damaged or cut off ({error})") from None
     if trellis.pack(config, metadata.pack) != old:
-        raise ValueError("damaged, cut off, or of another ecppack: unpacked and packed again it is not the same")
+        raise UserError("damaged, cut off, or of another ecppack: unpacked and packed again it is not the same")
     before = image_in(config, metadata)
     if before[0] != MAGIC or zlib.crc32(to_bytes(before[:-1])) != before[-1]:
-        raise ValueError("what its boot ROM holds is no load image")
+        raise UserError("what its boot ROM holds is no load image")
     fresh = replace(metadata, network=network.structure.name, network_sha256=network_hash(network))
     bitstream = trellis.pack(with_image(config, image, fresh), metadata.pack)
     again = trellis.unpack(bitstream)
     if differing_words(again, fresh, image) or _skeleton(again) != _skeleton(config):
-        raise ValueError("ecppack and ecpunpack do not agree on it: the patched bitstream reads back otherwise")
+        raise UserError("ecppack and ecpunpack do not agree on it: the patched bitstream reads back otherwise")
     changed = sum(one != other for one, other in zip(before, image, strict=True))
     return Patched(bitstream, fresh, len(image), changed)
 
@@ -216,7 +217,7 @@ def _skeleton(config: str) -> str:
 
 HELP = "new weights in a finished bitstream, without synthesis"
 DESCRIPTION = (
-    "Replace the network in a bitstream of python -m syn bitstream by another one of the same structure, none of whose "
+    "Replace the network in a bitstream of abbnn bitstream by another one of the same structure, none of whose "
     "widths exceeds what it was built for. Takes seconds. Everything but the boot ROM stays as it is; that is checked."
 )
 
@@ -227,7 +228,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="NEW.bit", help="may be OLD.bit itself")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """ValueError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
         trellis.tool(name)
@@ -236,12 +237,13 @@ def run(options: argparse.Namespace) -> None:
     try:
         result = patched(old, network)
     except Refused as error:
-        raise ValueError(f"{options.network}: {error}") from None
+        raise UserError(f"{options.network}: {error}") from None
     except ValueError as error:
-        raise ValueError(f"{options.bitstream}: {error}") from None
+        raise UserError(f"{options.bitstream}: {error}") from None
     with replacing(options.out) as temporary:
         temporary.write_bytes(result.bitstream)
     print(
         f"{options.out}: {result.metadata.network}, sha256 {result.metadata.network_sha256[:16]}, on "
         f"{result.metadata.board}; {result.changed:,} of {result.words:,} words of the boot ROM changed, nothing else"
     )
+    return 0

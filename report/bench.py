@@ -2,7 +2,7 @@
 
 A design is a network with a folding. Latency and interval are counted in unstalled simulations and must equal
 `export.schedule.timing`; every class and score is compared with the golden model on the way. LUT, FF, block RAM and DSP
-are those of `python -m syn area`, each stage synthesised by itself; "at most" has the carry sites added (docs/area.md).
+are those of `abbnn area`, each stage synthesised by itself; "at most" has the carry sites added (docs/area.md).
 Results are kept in build/syn, so that only the first run takes its time. The clock is assumed: nothing here has been
 placed and routed.
 """
@@ -19,27 +19,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tb")]
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.folding import Folding, balance, check, read_folding, stages
+from abbnn.export.random_network import random_network
+from abbnn.export.schedule import timing, utilisation
+from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.model import Model, batches
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.structure import declared_network
+from abbnn.report.networks import FLOAT_TOP1
+from abbnn.syn import area, yosys
 
-from export.folding import Folding, balance, check, read_folding, stages  # noqa: E402
-from export.random_network import random_network  # noqa: E402
-from export.schedule import timing, utilisation  # noqa: E402
-from golden.images import SHIPPED_IMAGES, read_images, resized  # noqa: E402
-from golden.model import Model, batches  # noqa: E402
-from golden.network import IntegerNetwork, load_network  # noqa: E402
-from golden.structure import declared_network  # noqa: E402
-from report.networks import FLOAT_TOP1  # noqa: E402
-from report.operations import binary_macs  # noqa: E402
-from syn import area, yosys  # noqa: E402
-
-REPORT = ROOT / "build" / "reports" / "bench.json"
-MODELS = ROOT / "models"
+REPORT = paths.BUILD / "reports" / "bench.json"
+MODELS = paths.MODELS
 FAMILIES = ("xc7", "ecp5")
 SEED = 1
 """Of random weights."""
@@ -99,7 +97,7 @@ def repeated(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 def cocotb_run(design: Design, network: IntegerNetwork, folding: Folding, images: Any, sim: str) -> dict[str, float]:
     """Latency of the first frame, interval between the last two, and rates; scores checked, no monitors."""
-    from pipeline import default_run_folder, logged, run_core
+    from abbnn.tb.pipeline import default_run_folder, logged, run_core
 
     folder = default_run_folder(f"bench-{design.name}", sim)
     with logged(folder / "sim.log", len(images), sim):
@@ -110,7 +108,7 @@ def cocotb_run(design: Design, network: IntegerNetwork, folding: Folding, images
 
 def volume_run(network: IntegerNetwork, folding: Folding, images: NDArray[np.uint8]) -> dict[str, float]:
     """The same of tb/volume.py, built before the clock starts."""
-    import volume
+    from abbnn.tb import volume
 
     run = volume.Run(network, folding, images, None, None)
     shard = volume.Shard(1, 1)
@@ -123,7 +121,7 @@ def volume_run(network: IntegerNetwork, folding: Folding, images: NDArray[np.uin
                 seconds = time.monotonic() - started
                 lines = [store.lines[image] for image in which]
     if wrong := [line["image"] for line in lines if line["wrong"]]:
-        raise ValueError(f"{network.structure.name}: image {wrong[0]} differs from the golden model")
+        raise UserError(f"{network.structure.name}: image {wrong[0]} differs from the golden model")
     cycles = [line["cycles"] for line in lines]
     return _rates(cycles[0], cycles[-1], len(lines), sum(cycles), seconds)
 
@@ -183,10 +181,10 @@ def measured(design: Design, images: NDArray[np.uint8], families: Sequence[str])
     for family in families:
         areas[family], wrong = synthesised(network, folding, family)
         faults += [f"{family}: {fault}" for fault in wrong]
-    for sim, run in runs.items():
+    for sim, said in runs.items():
         for name in ("latency", "interval"):
-            if run[name] != getattr(expected, name):
-                faults.append(f"{sim}: {name} {run[name]} cycles, the formula says {getattr(expected, name)}")
+            if said[name] != getattr(expected, name):
+                faults.append(f"{sim}: {name} {said[name]} cycles, the formula says {getattr(expected, name)}")
     slowest = max(expected.ideal.values())
     if expected.interval > 1.01 * slowest:
         faults.append(f"interval {expected.interval} is more than 1% above the slowest stage's {slowest}")
@@ -202,8 +200,8 @@ def measured(design: Design, images: NDArray[np.uint8], families: Sequence[str])
         "interval": expected.interval,
         "latency": expected.latency,
         "bottleneck": expected.bottleneck,
-        "binary_macs": binary_macs(structure),
-        "gop_per_image": 2 * binary_macs(structure) / 1e9,
+        "binary_macs": structure.binary_macs,
+        "gop_per_image": 2 * structure.binary_macs / 1e9,
         "xnor_lanes": sum(lanes[stage.name] for stage in stages(network) if stage.binary),
         "utilisation_3x3": useful,
         "utilisation": use["binary"],
@@ -281,36 +279,37 @@ def _tables(designs: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.split("\n\n", maxsplit=1)[0])
-    names = [design.name for design in DESIGNS]
-    parser.add_argument("--design", action="append", choices=names, help="only this one; may be repeated")
+    parser = argparse.ArgumentParser(prog="abbnn bench", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument(
+        "--design", action="append", choices=[design.name for design in DESIGNS], help="only this one; may be repeated"
+    )
     parser.add_argument(
         "--family", action="append", choices=FAMILIES, help=f"area for it; default {' and '.join(FAMILIES)}"
     )
     parser.add_argument("--no-area", action="store_true", help="no synthesis")
     arguments = parser.parse_args(argv)
+    return run("abbnn bench", lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     families = [] if arguments.no_area else arguments.family or list(FAMILIES)
     images, _ = read_images(SHIPPED_IMAGES)
     designs, faults = [], []
-    try:
-        if families:
-            yosys.executable()
-        for design in DESIGNS:
-            if design.name in (arguments.design or names):
-                entry, wrong = measured(design, images, families)
-                designs.append(entry)
-                faults += wrong
-    except (ValueError, OSError) as error:
-        print(f"make bench: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    if families:
+        yosys.executable()
+    for design in DESIGNS:
+        if not arguments.design or design.name in arguments.design:
+            entry, wrong = measured(design, images, families)
+            designs.append(entry)
+            faults += wrong
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps({"designs": designs, "faults": faults}, indent=2) + "\n")
     console = Console() if sys.stdout.isatty() else Console(width=160)
     for table in _tables(designs):
         console.print(table)
-    print(f"{REPORT.relative_to(ROOT)}: written")
+    print(f"{REPORT}: written")
     for fault in faults:
-        print(f"make bench: {fault}", file=sys.stderr)
+        print(f"abbnn bench: {fault}", file=sys.stderr)
     return 1 if faults else 0
 
 

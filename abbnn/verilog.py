@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-RTL = ROOT / "rtl"
-WAIVERS = ROOT / "tools" / "verilator.vlt"
+from abbnn import paths
+from abbnn.errors import UserError
+
+RTL = paths.RTL
+SOC = paths.SOC
 
 COUNTONES = "ABBNN_COUNTONES"
 """The define that turns the popcount into SystemVerilog's $countones."""
@@ -30,13 +32,31 @@ MULTIPLYING_CELLS = ("mul", "macc", "div", "divfloor", "mod", "modfloor", "pow")
 """Yosys' cells that stand for a multiplication or division of signals: no module may hold one."""
 
 
+def files() -> dict[str, Path]:
+    """Every module of rtl/ and soc/ with its file: one a file, of the same name."""
+    found = [path for folder in (RTL, SOC) for path in folder.rglob("*.v")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+
+
 def modules() -> list[str]:
-    """Every module of rtl/: one a file, of the same name."""
-    return sorted(path.stem for path in RTL.glob("*.v"))
+    return list(files())
+
+
+def file(module: str) -> Path:
+    """ValueError if there is no such module."""
+    known = files()
+    if module not in known:
+        raise UserError(f"{module} is no module of rtl/ or soc/; there are: {' '.join(known)}")
+    return known[module]
+
+
+def _libraries() -> list[str]:
+    """The options that let a simulator find the modules below its top."""
+    return [word for folder in sorted({path.parent for path in files().values()}) for word in ("-y", str(folder))]
 
 
 def has_parameters(module: str) -> bool:
-    return re.search(r"^\s*parameter\b", (RTL / f"{module}.v").read_text(), re.MULTILINE) is not None
+    return re.search(r"^\s*parameter\b", file(module).read_text(), re.MULTILINE) is not None
 
 
 # ---- commands: each elaborates `module` of rtl/ as the top with these parameters, and builds nothing ---------------
@@ -47,8 +67,8 @@ def icarus(
 ) -> list[str]:
     values = [f"-P{module}.{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
-    source = str(RTL / f"{module}.v")
-    return ["iverilog", "-g2005", "-Wall", "-t", "null", "-y", str(RTL), *options, *values, "-s", module, source]
+    top = ["-s", module, str(file(module))]
+    return ["iverilog", "-g2005", "-Wall", "-t", "null", *_libraries(), *options, *values, *top]
 
 
 def verilator(
@@ -58,10 +78,9 @@ def verilator(
     values = [f"-G{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
     language = [] if COUNTONES in defines else ["--language", "1364-2005"]
-    source = str(RTL / f"{module}.v")
     return [
-        *(_verilator(), "--lint-only", "--quiet", "-Wall", *language, "--top-module", module, "-y", str(RTL)),
-        *(*options, *values, str(WAIVERS), source),
+        *(_verilator(), "--lint-only", "--quiet", "-Wall", *language, "--top-module", module, *_libraries()),
+        *(*options, *values, str(file(module))),
     ]
 
 
@@ -142,7 +161,6 @@ def run(command: Sequence[str]) -> tuple[int, str]:
         text=True,
         errors="replace",
         check=False,
-        cwd=ROOT,
         env=environment(),
     )
     return result.returncode, result.stdout.strip()
@@ -153,20 +171,19 @@ def reachable(module: str) -> frozenset[str]:
     """`module` and every module of rtl/ that it instantiates, directly or not."""
     found: set[str] = set()
     todo = [module]
+    known = modules()
     while todo:
         name = todo.pop()
         if name not in found:
             found.add(name)
-            text = (RTL / f"{name}.v").read_text()
-            todo += [other for other in modules() if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
+            text = file(name).read_text()
+            todo += [other for other in known if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
     return frozenset(found)
 
 
 def sources(module: str) -> list[str]:
-    """Files of `module` and of every module below it. ValueError if rtl/ has no such module."""
-    if module not in modules():
-        raise ValueError(f"{module} is no module of rtl/; there are: {' '.join(modules())}")
-    return [str(RTL / f"{name}.v") for name in sorted(reachable(module))]
+    """Files of `module` and of every module below it. ValueError if there is no such module."""
+    return [str(file(name)) for name in sorted(reachable(module))]
 
 
 # ---- syntax tree ----------------------------------------------------------------------------------------------------
@@ -198,16 +215,16 @@ def parse(path: Path, includes: Sequence[Path] = (), defines: Sequence[str] = ()
         options = [*(f"-I{each}" for each in includes), *(f"-D{each}" for each in defines)]
         status, said = run(["iverilog", "-E", *options, "-o", str(output), str(path)])
         if status or said:
-            raise ValueError(f"{path}: iverilog -E: {said}")
+            raise UserError(f"{path}: iverilog -E: {said}")
         text = _with_lines_of(path.read_text(), output.read_text())
     parser = _parser()
     parser.lexer.reset_lineno()
     try:
         tree = parser.parse(text)
     except Exception as error:  # pyverilog's own ParseError, and whatever its actions raise
-        raise ValueError(f"{path}: pyverilog: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: pyverilog: {' '.join(str(error).split())}") from None
     if tree is None:
-        raise ValueError(f"{path}: pyverilog: no module")
+        raise UserError(f"{path}: pyverilog: no module")
     return tree
 
 

@@ -7,7 +7,7 @@
 `default_nettype none
 
 // guard - stem - block 0 .. block N-1 - head - drop - skid, a pipeline whose shape abbnn_config.vh gives. The exporter
-// writes that header and the table files for one frozen network and folding (python -m export mem); the files are
+// writes that header and the table files for one frozen network and folding (abbnn mem); the files are
 // looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
 //
 // In:  one RGB pixel a beat in raster order, red in bits 7:0, green in 15:8, blue in 23:16; tlast on a frame's last.

@@ -1,0 +1,45 @@
+"""The one type of errors that users cause, and what a command makes of them and of being stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+
+class UserError(ValueError):
+    """Input that cannot be used: its message is one line that names the culprit. Anything else is a fault of ours."""
+
+
+class Stopped(BaseException):
+    """SIGTERM has come: raised wherever the main thread is, so that what is half done is cleaned up on the way out."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def run(name: str, command: Callable[[], int | None]) -> int:
+    """The exit status of `command`, called `name`; a user's error and a signal become one line on stderr.
+
+    2 after an error of the user or the system, 130 after Ctrl-C, 143 after SIGTERM. Other exceptions pass: they are
+    faults of the program, and their traceback is what helps.
+    """
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return command() or 0
+    except BrokenPipeError:  # `abbnn ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (UserError, OSError) as error:
+        said, status = " ".join(str(error).split()), 2
+    except KeyboardInterrupt:
+        said, status = "interrupted", 130
+    except Stopped:
+        said, status = "terminated", 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    print(f"{name}: {said}", file=sys.stderr)
+    return status

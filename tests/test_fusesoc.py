@@ -1,0 +1,78 @@
+"""The FuseSoC core file lists the Verilog as it is, and its generator makes what a target asks for."""
+
+import re
+
+import pytest
+
+from abbnn import paths, verilog
+from abbnn.export.layout import read_mem
+from abbnn.export.mem import read_manifest
+from tools import fusesoc_mem
+
+CORE = (paths.CHECKOUT / "abbnn.core").read_text()
+
+
+def section(name, text=CORE, indent=""):
+    """The lines below a key of the core file, up to the next key that is no deeper."""
+    found = re.search(rf"^{indent}{name}:\n((?:{indent}  .*\n|\n|\s*#.*\n)+)", text, re.MULTILINE)
+    assert found, f"abbnn.core has no {name}"
+    return found[1]
+
+
+def listed(fileset):
+    block = section(fileset, section("filesets"), "  ")
+    inline = re.search(r"files: \[(.*)\]", block)
+    return inline[1].split(", ") if inline else re.findall(r"^      - (\S+)$", block, re.MULTILINE)
+
+
+def test_the_core_file_lists_the_rtl():
+    """Without FuseSoC or a YAML reader: the file keeps to a form that this reads."""
+    assert CORE.startswith("CAPI=2:\n")
+    assert listed("rtl") == sorted(str(path.relative_to(paths.CHECKOUT)) for path in verilog.files().values())
+    assert listed("smoke")
+    assert all((paths.CHECKOUT / name).is_file() for name in listed("smoke"))
+    assert (paths.CHECKOUT / re.search(r"command: (\S+)", CORE)[1]).is_file()
+    version = re.search(r'^version = "(.*)"', (paths.CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert re.search(r"^name: ::abbnn:(.*)$", CORE, re.MULTILINE)[1] == version
+
+
+@pytest.mark.parametrize("target", ["lint", "sim", "ecp5"])
+def test_targets_refer_to_what_is_there(target):
+    block = section(target, section("targets"), "  ")
+    filesets = re.search(r"filesets: \[(.*)\]", block)[1].split(", ")
+    known = re.findall(r"^  (\w+):$", section("filesets"), re.MULTILINE)
+    assert set(filesets) <= set(known)
+    generated = re.search(r"generate: \[(\w+)\]", block)[1]
+    parameters = section(generated, section("generate"), "  ")
+    network = re.search(r"network: (\S+)", parameters)[1]
+    assert (paths.CHECKOUT / network).is_file()
+    top = re.search(r"toplevel: (\w+)", block)[1]
+    assert top in verilog.files() or (paths.TB / f"{top}.v").is_file()
+
+
+def request(**parameters):
+    return {"vlnv": "::abbnn-x:0", "files_root": str(paths.CHECKOUT), "parameters": parameters}
+
+
+def test_generator(tmp_path):
+    """Everything that an export has, and what the smoke bench reads."""
+    core = fusesoc_mem.generate(request(network="models/tiny.safetensors", images=1), tmp_path)
+    files = [next(iter(file)) for file in core["filesets"]["mem"]["files"]]
+    manifest = read_manifest(tmp_path / "mem")
+    wanted = {manifest["header"]["file"], *(memory["file"] for memory in manifest["memories"])}
+    assert set(files) == {f"mem/{name}" for name in wanted | {fusesoc_mem.PIXELS, fusesoc_mem.RESULTS}}
+    assert all((tmp_path / name).is_file() for name in files)
+    assert len(read_mem(tmp_path / "mem" / fusesoc_mem.PIXELS, 32 * 32, 24)) == 1024
+    assert len(read_mem(tmp_path / "mem" / fusesoc_mem.RESULTS, 11, 32)) == 11
+    for file in core["filesets"]["mem"]["files"]:
+        ((name, options),) = file.items()
+        assert options.get("copyto") == (None if name.endswith(".vh") else name.removeprefix("mem/"))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"network": "models/none.safetensors"}, {"network": "README.md"}, {"netwrok": 1}]
+)
+def test_generator_refuses(tmp_path, parameters):
+    with pytest.raises((ValueError, OSError), match=r"none|README|netwrok"):
+        fusesoc_mem.generate(request(**parameters), tmp_path)
+    assert list(tmp_path.iterdir()) == []
