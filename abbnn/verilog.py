@@ -65,7 +65,7 @@ def has_parameters(module: str) -> bool:
 def icarus(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
-    values = [f"-P{module}.{name}={_quoted(value)}" for name, value in parameters.items()]
+    values = [f"-P{module}.{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
     top = ["-s", module, str(file(module))]
     return ["iverilog", "-g2005", "-Wall", "-t", "null", *_libraries(), *options, *values, *top]
@@ -75,7 +75,7 @@ def verilator(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
     """All warnings; Verilog-2005 and nothing newer, unless a define asks for $countones."""
-    values = [f"-G{name}={_quoted(value)}" for name, value in parameters.items()]
+    values = [f"-G{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
     language = [] if COUNTONES in defines else ["--language", "1364-2005"]
     return [
@@ -116,7 +116,7 @@ SIZED = re.compile(r"\d+'s?[bdh][0-9a-f]+")
 """A number with its width as Verilog writes it ("24'h7a7680")."""
 
 
-def _quoted(value: int | str) -> str:
+def quoted(value: int | str) -> str:
     """A text in quotes; a number, with or without its width, as it is."""
     return f'"{value}"' if isinstance(value, str) and not SIZED.fullmatch(value) else str(value)
 

@@ -6,7 +6,7 @@ these modules append to their PREFIX.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -32,6 +32,11 @@ class Memory:
     @property
     def text(self) -> str:
         return mem_text(self.words, self.width)
+
+    @property
+    def slices(self) -> int:
+        """Words of the load bus that one word is."""
+        return -(-self.width // 32)
 
 
 @dataclass(frozen=True)
@@ -259,3 +264,34 @@ def pipeline_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -
     """All stages in pipeline order."""
     blocks = [block_config(network, ranges, folding, index) for index in range(len(network.blocks))]
     return [stem_config(network, ranges, folding), *blocks, head_config(network, ranges, folding)]
+
+
+SLOTS = {
+    "stem": ("weights", "bias", "scale", "prelu"),
+    "block": (
+        "threshold",
+        "weights",
+        "correction",
+        "scale",
+        "activation",
+        "prelu",
+        "shortcut_weights",
+        "shortcut_bias",
+        "shortcut_scale",
+    ),
+    "head": ("weights", "bias"),
+}
+"""Tables of a stage in the order of their numbers on the load bus (LOAD_MEMORY of rtl/abbnn_stem.v and so on)."""
+STAGE_NUMBERS = 16
+"""Numbers on the load bus that each stage has."""
+
+
+def table_headers(configs: Sequence[StageConfig]) -> list[tuple[int, int]]:
+    """The two words in front of each table of a load image: slices of a word less 1 and number on the bus; depth."""
+    headers = []
+    for stage, config in enumerate(configs):
+        slots = SLOTS[config.name.rstrip("0123456789")]
+        for file, memory in config.memories.items():
+            slot = slots.index(file.removeprefix(f"{config.name}_").removesuffix(".mem"))
+            headers.append(((memory.slices - 1) << 16 | stage * STAGE_NUMBERS + slot, len(memory.words)))
+    return headers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config
+from abbnn.export.config import StageConfig, pipeline_config, table_headers
 from abbnn.export.folding import Folding, check, cycles, stages
 from abbnn.export.layout import read_mem
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -71,10 +71,13 @@ def layout_id(configs: Sequence[StageConfig]) -> int:
 
 def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
     """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
+    headers = [word for header in table_headers(configs) for word in header]
     lines = [
         f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by abbnn mem",
         f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
         f"localparam [31:0] LAYOUT_ID = 32'h{layout_id(configs):08x};",
+        f"localparam integer LOAD_TABLES = {len(headers) // 2};",
+        f"localparam [{32 * len(headers) - 1}:0] LOAD_HEADERS = {_vector(headers)};",
         *_parameter_lines(configs),
     ]
     return "\n".join(lines) + "\n"

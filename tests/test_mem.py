@@ -373,6 +373,17 @@ def test_header_values(small, folder) -> None:
         "HEAD_SCORE_WIDTH": ranges.scores.bits,
         "LAYOUT_ID": layout_id(pipeline_config(small, ranges, folding)),
     }
+    # In the order of the manifest; 16 numbers a stage, each stage's first table has the lowest of them.
+    memories = json.loads((folder / MANIFEST).read_text())["memories"]
+    assert h.pop("LOAD_TABLES") == len(memories)
+    headers = h.pop("LOAD_HEADERS")
+    assert headers[1::2] == [memory["depth"] for memory in memories]
+    assert [word >> 16 for word in headers[::2]] == [-(-memory["width"] // 32) - 1 for memory in memories]
+    stages = ["stem", "block00", "block01", "block02", "block03", "head"]
+    numbers = [word & 0xFFFF for word in headers[::2]]
+    assert numbers == sorted(set(numbers))
+    assert [number // 16 for number in numbers] == [stages.index(memory["stage"]) for memory in memories]
+    assert numbers[:3] == [0, 1, 2]
     # What a stage lacks has fillers, 1 everywhere.
     for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH"):
         assert h.pop(f"STEM_PRELU_{key}") == 1

@@ -8,7 +8,7 @@ legal; what is not stands in BAD_PARAMETERS of the testbenches. abbnn_core's oth
 Corners = list[dict[str, int | str]]
 
 
-def _rows(names: str, *rows: tuple[int, ...]) -> Corners:
+def _rows(names: str, *rows: tuple[int | str, ...]) -> Corners:
     """One set a row; `names` heads the columns."""
     return [dict(zip(names.split(), row, strict=True)) for row in rows]
 
@@ -57,7 +57,9 @@ CORNERS: dict[str, Corners] = {
     "abbnn_board": _rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100)),
     "abbnn_crc32": _rows("WIDTH", (1,), (32,)),
     "abbnn_gate": [],
-    "abbnn_load": _rows("DRAIN", (1,), (255,)),
+    "abbnn_load": _rows(
+        "TABLES HEADERS DRAIN", (1, "64'h0010000000010000", 1), (2, "128'h00000003000000010000000500020000", 255)
+    ),
     "abbnn_memory": _rows(
         "WIDTH DEPTH LOAD_MEMORY STYLE", (1, 1, 0, 0), (32, 2, 4095, 1), (33, 5, 7, 2), (576, 256, 1, 0), (9, 5, -1, 2)
     ),

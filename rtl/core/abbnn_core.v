@@ -146,6 +146,8 @@ generate
 
         abbnn_load #(
             .LAYOUT(LAYOUT_ID),
+            .TABLES(LOAD_TABLES),
+            .HEADERS(LOAD_HEADERS),
             .DRAIN(BLOCKS + 9)
         ) load_inst (
             .clk(clk),
