@@ -208,8 +208,7 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
 def to_json(folding: Folding) -> str:
     """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights" of every stage."""
     stage_map = {
-        name: {"pe": fold.pe, "simd": fold.simd}
-        | ({} if fold.weights == "auto" else {"weights": fold.weights})
+        name: {"pe": fold.pe, "simd": fold.simd} | ({} if fold.weights == "auto" else {"weights": fold.weights})
         for name, fold in folding.items()
     }
     return json.dumps({"stages": stage_map}, indent=2) + "\n"

@@ -27,12 +27,12 @@ from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
+from abbnn.export.area import REGISTERS, Area, Family, NetworkArea, area_model, place, place_numbers, total
 from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.fit import fitted, with_headroom
 from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding, stages
 from abbnn.export.load_image import stage_image
-from abbnn.export.mem import HEADER, header_text, layout_id
+from abbnn.export.mem import headers, layout_id
 from abbnn.export.schedule import timing
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
@@ -73,7 +73,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them; the load bus has 77 bits a stage. `family` is the area model's.
+    and write enables in front of them, and tables in block RAM have one behind them; the load bus has 77 bits a stage. `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -88,6 +88,7 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             )
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
+            ff += memory.width if table and depth > LUT_TABLE else 0
             ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
@@ -100,7 +101,7 @@ class Estimate:
     """What a folding takes on a board, before synthesis."""
 
     parts: Mapping[str, Area]
-    """Stages, "rest" of the core, "load port", "boot ROM", "reserve"."""
+    """Stages, "rest" of the core, "registers", "load port", "boot ROM", "reserve"."""
 
     @property
     def area(self) -> Area:
@@ -113,8 +114,10 @@ def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: b
     areas = NetworkArea(network, model)
     configs = pipeline_config(network, analyse(network), folding)
     words = len(stage_image(configs, 0)) if boot else 0
+    binary = [folding[stage.name] for stage in stages(network) if stage.binary]
     around = {
         "rest": areas.fixed,
+        "registers": Area(0, REGISTERS * sum(fold.pe * fold.simd for fold in binary), 0),
         "load port": load_area(configs, model.mapping),
         "boot ROM": boot_area(words),
     }
@@ -296,7 +299,7 @@ def build(
         folder = Path(temporary)
         random = random_image(-(-len(image) // trellis.CHUNK))
         sources = where.texts()  # read once: what is built is what is hashed
-        _write_sources(folder, sources, random, header_text(network, configs))
+        _write_sources(folder, sources, random, headers(network, configs))
         with step("yosys"):
             names = [name for name in sources if name != LPF]
             (folder / "script.ys").write_text("\n".join(script(where, names, len(image), clock)) + "\n")
@@ -330,7 +333,7 @@ def build(
                 pack=_pack_options(where.pack, trellis.sysconfig(config)),
                 boot_words=len(image),
                 boot_blocks=trellis.find_chunks(config, random),
-                parameters=patch.parameters(configs),
+                parameters={config.name: config.parameters for config in configs},
             )
             config = patch.with_image(config, image, metadata)
             bitstream = trellis.pack(config, metadata.pack)
@@ -345,11 +348,14 @@ def build(
     return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
 
 
-def _write_sources(folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], header: str) -> None:
+def _write_sources(
+    folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], headers: Mapping[str, str]
+) -> None:
     """Everything by its bare name, so that no tool learns where it lies."""
     for name, data in sources.items():
         (folder / name).write_bytes(data)
-    (folder / HEADER).write_text(header, encoding="ascii")
+    for name, text in headers.items():
+        (folder / name).write_text(text, encoding="ascii")
     for number, chunk in enumerate(random):
         text = "".join(f"{word:08x}\n" for word in chunk)
         (folder / f"{BOOT_FILE}.{number:03}.mem").write_text(text, encoding="ascii")
@@ -386,9 +392,7 @@ def to_json(result: Build) -> dict[str, Any]:
         "board": meta.board,
         "device": meta.device,
         "layout": meta.layout,
-        "folding": {
-            stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()
-        },
+        "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
         "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),

@@ -1,4 +1,4 @@
-"""abbnn_fifo: the stream passes unchanged, one beat a cycle; DEPTH + 3 beats without a break fit behind a stalled output."""
+"""abbnn_fifo: the stream passes unchanged, one beat a cycle; DEPTH + 3 beats fit behind a stalled output."""
 
 import cocotb
 import numpy as np
@@ -9,7 +9,7 @@ from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
 HELD = 3
-"""Beats held beside DEPTH, if they come without a break: in two registers, and in the memory, whose ready falls late."""
+"""Beats held beside DEPTH: two in registers, and one more in the memory, for ready falls late."""
 
 BAD_PARAMETERS = [
     ("abbnn_fifo", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),

@@ -1,4 +1,4 @@
-"""abbnn_memory: what the load bus wrote, or the file had, is what the read port gives; other memories' words change nothing."""
+"""abbnn_memory: the read port gives what the load bus wrote, or the file had; other memories' words change nothing."""
 
 import random
 

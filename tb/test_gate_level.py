@@ -132,7 +132,7 @@ def lut_before(netlist, stream):
 def test_gate_level_a_flipped_bit_is_seen():
     """One bit of one LUT in front of block 0's sums: the report names block 0's convolution."""
     network, folding, netlist = small()
-    cell, parameter, bit = lut_before(netlist, "gen_block[0].block_inst.conv_tdata")
+    cell, parameter, bit = lut_before(netlist, "block00.conv_tdata")
     print(f"flipped: bit {bit} of {parameter} of {cell}")
     folder, verilog = files(gates.flipped(netlist, cell, parameter, bit), "flipped")
     images, labels = pictures(network, 2)

@@ -257,8 +257,9 @@ def test_options_of_the_pin_file_are_given_to_ecppack() -> None:
 
 def test_instances_have_modules() -> None:
     top = read_boards()["ulx3s-85f"].sources[0].read_text()
-    path = "board_inst.axi_inst.core_inst.gen_block[4].block_inst.array_inst.gen_pe[0].x_LUT4_Z"
-    assert pnr.instance_of(path) == "board_inst.axi_inst.core_inst.gen_block[4].block_inst.array_inst"
+    path = "board_inst.axi_inst.core_inst.block04.array_inst.gen_pe[0].x_LUT4_Z"
+    assert pnr.instance_of(path) == "board_inst.axi_inst.core_inst.block04.array_inst"
+    assert pnr.module_of("board_inst.axi_inst.core_inst.head", top) == "abbnn_head"
     assert pnr.instance_of("led_LUT4_Z") == ""
     assert pnr.module_of("board_inst.boot_inst", top) == "abbnn_boot"
     assert pnr.module_of(pnr.instance_of(path), top) == "abbnn_xnor_array"

@@ -210,7 +210,7 @@ def test_a_missing_tool(files, monkeypatch, name) -> None:
 
 def test_parameters_come_back_stage_by_stage() -> None:
     configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
-    meta = replace(built_metadata(), parameters=patch.parameters(configs))
+    meta = replace(built_metadata(), parameters={config.name: config.parameters for config in configs})
     assert meta.stages() == [dict(config.parameters) for config in configs]
     assert patch.image_for(NETWORK, meta) == load_image(NETWORK, FOLDING)
 
