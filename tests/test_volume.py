@@ -9,7 +9,7 @@ import pytest
 from random_network import random_images, random_network
 
 from abbnn.export.folding import balance, read_folding, to_json
-from abbnn.export.mem import HEADER, render
+from abbnn.export.mem import render
 from abbnn.golden.model import Model, forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -364,7 +364,7 @@ def fake_core(build_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(volume, "BUILD", build_folder)
         patch.setattr(volume, "sources", lambda top: [str(source)])
-        return volume.build(volume.structure_header(render(NETWORK, FOLDING)[HEADER]))
+        return volume.build(volume.structure_headers(render(NETWORK, FOLDING)))
 
 
 def driven(program, stdin, *, classes=3, patience=1000, quiet=10, burst=0, cwd=None, seed=7):
