@@ -94,7 +94,8 @@ class Workers:
         def said() -> str:
             names = [tasks[index].name for index in list(running)]
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            return f"{done} of {len(tasks)} done, running: {', '.join(names[:SHOWN])}{more}"
+            listed = f"running: {', '.join(names[:SHOWN])}{more}" if names else "waiting for workers"
+            return f"{done} of {len(tasks)} done, {listed}"
 
         with ExitStack() as stack:
             own = bar is None
@@ -129,6 +130,7 @@ def _here(tasks: Sequence[Task], workers: Workers, running: dict[int, None]) -> 
 
 def _processes(tasks: Sequence[Task], workers: Workers, running: dict[int, None]) -> Results:
     """A pool of one worker for each job, so that a death has one culprit and disturbs no other task."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the workers, which share the cores already
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
 
