@@ -26,17 +26,20 @@ SCALES = {"scale": "SCALE", "prelu": "PRELU", "shortcut_scale": "SHORTCUT_SCALE"
 
 
 def with_headroom(configs: Sequence[StageConfig], bits: int) -> list[dict[str, int]]:
-    """Parameters of a layout with `bits` more in every sum, and one in every shift, for networks yet to be trained.
+    """Parameters of a layout with `bits` more in every sum and every guard, for networks yet to be trained.
 
-    Sums of the binary convolutions are bounded by their fan-in and need none.
+    The shifts in front of a sum grow by the guard's bits. Sums of the binary convolutions are bounded by their fan-in
+    and need none.
     """
     result = []
     for config in configs:
         parameters = dict(config.parameters)
         for prefix, present in _scales(config).items():
             if present:
-                parameters[f"{prefix}_SHIFT_WIDTH"] += min(bits, 1)
-                parameters[f"{prefix}_SUM_WIDTH"] += bits
+                greatest = (1 << parameters[f"{prefix}_SHIFT_WIDTH"]) - 1 + bits
+                parameters[f"{prefix}_SHIFT_WIDTH"] = greatest.bit_length()
+                parameters[f"{prefix}_GUARD"] += bits
+                parameters[f"{prefix}_SUM_WIDTH"] += 2 * bits
         if config.name == "stem":
             parameters["SUM_WIDTH"] += bits
         elif config.name == "head":

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from abbnn.errors import run
-from abbnn.export.folding import balance, read_folding
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import read_images
 from abbnn.golden.network import load_network
 from abbnn.host.link import Device, Link, Port, Result, open_port
 from abbnn.host.registers import expanded, markdown
+from abbnn.options import add_folding, add_network
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
@@ -117,13 +119,40 @@ def _status(arguments: argparse.Namespace, opener: Opener) -> None:
     console.print(_rows("line", line))
 
 
-def _load(arguments: argparse.Namespace, opener: Opener) -> None:
-    from abbnn.export.load_image import load_image
+def _fitting(arguments: argparse.Namespace, layout: int) -> list[int]:
+    """The load image of the network for a core of `layout`, whose bitstream says how it was built.
+
+    That is `--bitstream`, or one in build/bitstream of that layout.
+    """
+    from abbnn.syn.patch import image_for, read_metadata
 
     network = load_network(arguments.network)
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    words = load_image(network, folding)
-    device = _connect(arguments, opener)
+    files = [arguments.bitstream] if arguments.bitstream else sorted((paths.BUILD / "bitstream").glob("*/*.bit"))
+    for file in files:
+        try:
+            metadata = read_metadata(file.read_bytes())
+        except UserError as error:
+            if arguments.bitstream:
+                raise UserError(f"{file}: {error}") from None
+            continue
+        if arguments.bitstream or metadata.layout == f"{layout:08x}":
+            try:
+                return image_for(network, metadata)
+            except UserError as error:
+                raise UserError(f"{arguments.network}: {error} ({file})") from None
+    raise UserError(
+        f"no bitstream in {paths.BUILD / 'bitstream'} has the core's layout {layout:08x}: name it with --bitstream, or "
+        "say how the core was folded with --fold or --cycles"
+    )
+
+
+def _load(arguments: argparse.Namespace, opener: Opener) -> None:
+    if arguments.bitstream or not (arguments.fold or arguments.cycles):
+        device = _connect(arguments, opener)
+        words = _fitting(arguments, device.layout)
+    else:
+        words = Pipeline.read(arguments.network, arguments.fold, arguments.cycles).load_image
+        device = _connect(arguments, opener)
     started = time.perf_counter()
     device.load(words)
     seconds = time.perf_counter() - started
@@ -182,11 +211,15 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     load = command("load", _load, "Give the core another network of the same layout, without a new bitstream.")
-    load.add_argument("network", type=Path, metavar="NET.safetensors", help="a frozen network")
+    add_network(load)
     line(load)
-    choice = load.add_mutually_exclusive_group()
-    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="the folding that the core was built with")
-    choice.add_argument("--cycles", type=_positive, metavar="N", help="or the cycles a frame that it was balanced for")
+    load.add_argument(
+        "--bitstream",
+        type=Path,
+        metavar="FILE.bit",
+        help="what the board was configured with; default: the one in build/bitstream that has the core's layout",
+    )
+    add_folding(load)
 
     command("registers", _registers, "Print the register table (docs/registers.md).")
     return parser

@@ -28,16 +28,14 @@ from rich.table import Table
 from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
-from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import fitted, with_headroom
+from abbnn.export.config import StageConfig
 from abbnn.export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
-from abbnn.export.load_image import stage_image
-from abbnn.export.mem import HEADER, header_text, layout_id
-from abbnn.export.schedule import timing
+from abbnn.export.mem import HEADER
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.golden.ranges import analyse
+from abbnn.options import add_folding, add_network, natural
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
@@ -47,6 +45,8 @@ FAMILY = "ecp5"
 BOOT_FILE = "boot"
 DEFINES = ("ABBNN_LUT4",)
 NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
+HEADROOM = 2
+"""Bits that a bitstream keeps free for networks trained anew, unless a user says otherwise."""
 ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
 LUT_TABLE = 64
@@ -115,12 +115,12 @@ def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: b
     """By the area model, which synthesis has been seen to differ from by 15%, and the board's reserve."""
     model = area_model(FAMILY)
     areas = NetworkArea(network, model)
-    configs = pipeline_config(network, analyse(network), folding)
-    words = len(stage_image(configs, 0)) if boot else 0
+    pipeline = Pipeline(network, folding)
+    words = len(pipeline.load_image) if boot else 0
     around = {
         "rest": areas.fixed,
         "deep pipelines": deep_area(network, folding),
-        "load port": load_area(configs, model.mapping),
+        "load port": load_area(pipeline.configs, model.mapping),
         "boot ROM": boot_area(words),
     }
     return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
@@ -295,10 +295,8 @@ def build(
         say(f"{name}: {seconds[name]:,.1f} s")
 
     with step("export"):
-        check(network, folding)
-        configs = pipeline_config(network, analyse(network), folding)
-        configs = fitted(configs, with_headroom(configs, headroom))
-        image = stage_image(configs, int(network_hash(network)[:16], 16)) if boot else []
+        pipeline = Pipeline(network, folding).roomy(headroom)
+        image = pipeline.load_image if boot else []
         estimated = estimate(network, folding, where, boot=boot)
         device = Budget(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
@@ -307,7 +305,7 @@ def build(
         folder = Path(temporary)
         random = random_image(-(-len(image) // trellis.CHUNK))
         sources = where.texts()  # read once: what is built is what is hashed
-        _write_sources(folder, sources, random, header_text(network, configs))
+        _write_sources(folder, sources, random, pipeline.header)
         with step("yosys"):
             names = [name for name in sources if name != LPF]
             (folder / "script.ys").write_text("\n".join(script(where, names, len(image), clock)) + "\n")
@@ -330,7 +328,8 @@ def build(
             metadata = patch.Metadata(
                 network=network.structure.name,
                 network_sha256=network_hash(network),
-                layout=f"{layout_id(configs):08x}",
+                layout=f"{pipeline.layout_id:08x}",
+                headroom=headroom,
                 board=where.name,
                 device=where.device.name,
                 clock_mhz=clock,
@@ -341,7 +340,7 @@ def build(
                 pack=_pack_options(where.pack, trellis.sysconfig(config)),
                 boot_words=len(image),
                 boot_blocks=trellis.find_chunks(config, random),
-                parameters=patch.parameters(configs),
+                parameters=patch.parameters(pipeline.configs),
             )
             config = patch.with_image(config, image, metadata)
             bitstream = trellis.pack(config, metadata.pack)
@@ -352,7 +351,7 @@ def build(
                 raise UserError("the metadata read back otherwise from the bitstream")
     top = sources[where.sources[0].name].decode("utf-8")
     report = pnr.read_report(result, top)
-    interval = timing(network, folding).interval
+    interval = pipeline.timing.interval
     return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
 
 
@@ -397,6 +396,7 @@ def to_json(result: Build) -> dict[str, Any]:
         "board": meta.board,
         "device": meta.device,
         "layout": meta.layout,
+        "headroom": meta.headroom,
         "folding": {
             stage: dict(zip(("pe", "simd", "weights", "deep"), f, strict=True)) for stage, f in meta.folding.items()
         },
@@ -509,11 +509,9 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors")
+    add_network(parser)
     parser.add_argument("--board", required=True, metavar="BOARD", help=f"one of {', '.join(sorted(read_boards()))}")
-    fold = parser.add_mutually_exclusive_group()
-    fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame, with deep pipelines")
+    add_folding(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
     parser.add_argument(
@@ -525,10 +523,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--headroom",
-        type=int,
-        default=0,
+        type=natural,
+        default=HEADROOM,
         metavar="BITS",
-        help="bits more in every sum than this network needs, for retrained ones; default %(default)s",
+        help="bits more in every sum and guard than this network needs, for retrained ones; default %(default)s",
     )
     parser.add_argument(
         "--freq", type=int, metavar="MHZ", help="clock of the core, one that the top's PLL makes; default: the board's"
@@ -550,8 +548,6 @@ def run(options: argparse.Namespace) -> int:
     for path in [*where.sources, where.lpf]:
         if not path.is_file():
             raise UserError(f"{where.name}: {path} is missing")
-    if options.headroom < 0:
-        raise UserError(f"--headroom {options.headroom}: is negative")
     network, boot = load_network(options.network), options.boot and where.boot
     yosys.executable()
     for name in trellis.INSTALL:

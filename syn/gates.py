@@ -28,10 +28,12 @@ from typing import Any
 
 from abbnn import errors, paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.folding import Folding, balance, check, read_folding
+from abbnn.export.folding import Folding, check
 from abbnn.export.mem import render, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.network import IntegerNetwork
+from abbnn.options import add_folding, add_network
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.outreg import use_output_registers
 from abbnn.syn.yosys import CORE, executable, version
@@ -451,10 +453,8 @@ def flipped(netlist: Module, cell: str, parameter: str, bit: int) -> dict[str, A
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `abbnn gates`."""
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors")
-    fold = parser.add_mutually_exclusive_group()
-    fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame")
+    add_network(parser)
+    add_folding(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.v")
     parser.add_argument(
         "--instances", action="store_true", help="every cell as an instance, for models of one's own (slow to simulate)"
@@ -463,9 +463,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the netlist and say what it has. ValueError and OSError for what cannot be used."""
-    network = load_network(arguments.network)
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    netlist = synthesise(network, folding)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    netlist = synthesise(pipeline.network, pipeline.folding)
     with replacing(arguments.out) as temporary:
         temporary.write_text(verilog_text(netlist, instances=arguments.instances), encoding="ascii")
     counts = Counter(cell["type"] for cell in netlist["cells"].values())

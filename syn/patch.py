@@ -18,17 +18,16 @@ import numpy as np
 
 from abbnn.errors import UserError
 from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import fitted
-from abbnn.export.folding import Fold, Folding, check
-from abbnn.export.load_image import MAGIC, stage_image, to_bytes
-from abbnn.export.mem import layout_id
+from abbnn.export.fit import fitted, with_headroom
+from abbnn.export.folding import Fold, Folding
+from abbnn.export.load_image import MAGIC, to_bytes
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.golden.ranges import analyse
 from abbnn.syn import trellis
 
 FORMAT = "abbnn-bitstream"
-VERSION = 1
+VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
 
@@ -52,6 +51,8 @@ class Metadata:
     network_sha256: str
     layout: str
     """LAYOUT_ID, 8 hexadecimal digits."""
+    headroom: int
+    """Bits that the layout has more than `network` needed when it was built."""
     board: str
     device: str
     clock_mhz: int
@@ -113,21 +114,33 @@ def read_metadata(bitstream: bytes) -> Metadata:
 
 def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
     """The load image of `network` for a core that was built as `metadata` says. ValueError says what does not fit."""
-    folding = metadata.folds()
     try:
-        check(network, folding)
-    except ValueError as error:
+        pipeline = Pipeline(network, metadata.folds(), metadata.stages())
+    except UserError as error:
         raise UserError(f"its structure is not that of {metadata.network} in the bitstream: {error}") from None
     try:
-        configs = fitted(pipeline_config(network, analyse(network), folding), metadata.stages())
-    except ValueError as error:
-        raise UserError(f"it does not fit the layout of the bitstream: {error}") from None
-    if f"{layout_id(configs):08x}" != metadata.layout:
+        image = pipeline.load_image
+    except UserError as error:
+        needed = _headroom(pipeline, metadata)
+        advice = "" if needed is None else f"; `abbnn bitstream --headroom {needed}` makes one that it fits"
+        raise UserError(f"it does not fit the layout of the bitstream: {error}{advice}") from None
+    if f"{pipeline.layout_id:08x}" != metadata.layout:
         raise UserError("the bitstream's layout is one of another version of the exporter")
-    image = stage_image(configs, int(network_hash(network)[:16], 16))
-    if len(image) != metadata.boot_words:
-        raise UserError(f"its load image has {len(image)} words, the boot ROM {metadata.boot_words}")
     return image
+
+
+def _headroom(pipeline: Pipeline, metadata: Metadata) -> int | None:
+    """Bits more in the layout with which the network of `pipeline` would fit it; None if none up to 8 are enough."""
+    own = pipeline_config(pipeline.network, pipeline.ranges, pipeline.folding)
+    layout = metadata.stages()
+    for bits in range(1, 9):
+        configs = [replace(config, parameters=one) for config, one in zip(own, layout, strict=True)]
+        try:
+            fitted(own, with_headroom(configs, bits))
+        except UserError:
+            continue
+        return metadata.headroom + bits
+    return None
 
 
 def chunks(image: Sequence[int]) -> list[trellis.Words]:
@@ -204,7 +217,7 @@ def patched(old: bytes, network: IntegerNetwork) -> Patched:
     return Patched(bitstream, fresh, len(image), changed)
 
 
-class Refused(ValueError):
+class Refused(UserError):
     """The network does not fit the bitstream."""
 
 

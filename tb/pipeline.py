@@ -1,7 +1,7 @@
 """The whole core in simulation: export, golden results, the run, and every layer compared value by value.
 
 `run_core` is called by `make sim` (tb/sim.py), by tb/test_abbnn_core.py and by the benchmark; the cocotb side is
-`stream_images` in tb/test_abbnn_core.py, which attaches `LayerMonitor`s and fills a `Report`.
+`stream_images` in tb/core_tests.py, which attaches `LayerMonitor`s and fills a `Report`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def simulate_core(
     held: int = 0,
     verilog: Sequence[Path] | None = None,
 ) -> None:
-    """Export `network` into `run_folder`, build the core and run one cocotb test of tb/test_abbnn_core.py on `images`.
+    """Export `network` into `run_folder`, build the core and run one cocotb test of tb/core_tests.py on `images`.
 
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
@@ -128,7 +128,7 @@ def simulate_core(
     }
     simulate(
         "abbnn_core",
-        "test_abbnn_core",
+        "abbnn.tb.core_tests",
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,

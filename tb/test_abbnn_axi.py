@@ -11,7 +11,6 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 from random_network import random_images, random_network
 from test_abbnn_axil_registers import AxiLite
-from test_abbnn_core import pixel_beats
 
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
@@ -24,6 +23,7 @@ from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
 from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.core_tests import pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
 
 CLOCK_NS = 10

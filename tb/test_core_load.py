@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from random_network import random_images
-from test_abbnn_core import CoreBench, member_case, pixel_beats
+from test_abbnn_core import member_case
 
 from abbnn.export.config import pipeline_config
 from abbnn.export.load_image import load_image
@@ -17,6 +17,7 @@ from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.tb.bench import BUILD, assert_equal, default_simulator, simulate
+from abbnn.tb.core_tests import CoreBench, pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER
 
 LAYOUT_WORD, NETWORK_WORD, DATA_WORD = 1, 2, 6
