@@ -29,6 +29,10 @@ from train.recipe import (
     MODEL_FILE,
     PRESETS,
     RESUME_FILE,
+    Fall,
+    Flips,
+    Optimizer,
+    Stopped,
     TrainOptions,
     accuracy,
     predict,
@@ -53,6 +57,7 @@ def _number(kind: Callable[[str], Any], legal: Callable[[Any], bool], wanted: st
 _positive = _number(int, lambda value: value > 0, "a positive number")
 _natural = _number(int, lambda value: value >= 0, "0 or more")
 _rate = _number(float, lambda value: value > 0.0, "a positive number")
+_share = _number(float, lambda value: 0.0 < value <= 1.0, "a share above 0 and up to 1")
 _decay = _number(float, lambda value: value >= 0.0, "0 or more")
 _slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE[1], f"in {EXPONENT_RANGE}")
 
@@ -73,7 +78,19 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--epochs-qa", type=_natural, help="of step Qa; 0 leaves it out")
     add("--epochs-qaw", type=_natural, help="of step Qaw; 0 leaves it out")
     add("--batch-size", type=_positive, help="images, over all processes")
-    add("--rate", type=_rate, help="Adam's first learning rate; it falls linearly to 0 in each step")
+    add("--rate", type=_rate, help="Adam's first learning rate")
+    add("--optimizer", choices=get_args(Optimizer), help="of binary weights; the rest always learns by Adam")
+    add("--muon-rate", type=_rate, help="Muon's first learning rate")
+    add("--cooldown", type=_share, help="share of a step's epochs over which the rates fall to 0; before, they stay")
+    add("--fall", choices=get_args(Fall), help="how they fall")
+    add("--shift", type=_natural, help="pixels that a random crop of CIFAR moves an image by at most")
+    add("--flips", choices=get_args(Flips), help="of CIFAR: random, or alternating from epoch to epoch")
+    add("--sides", metavar="SIDExEPOCHS,...", help="shrink the images of the first epochs, as in 16x4,24x2")
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="train through torch.compile where there is a C++ compiler (or a GPU)",
+    )
     add("--weight-decay", type=_decay, help="of convolutions' weights in step Qa")
     add("--agc", type=_rate, help="limit of the adaptive gradient clipping")
     add("--alpha", type=_rate, help="factor of the binary convolutions")
@@ -101,7 +118,8 @@ def _train_parser() -> argparse.ArgumentParser:
         "--teacher-torchscript", action="store_true", help="the teacher is a TorchScript file, which is code and runs"
     )
     add("--no-distillation", action="store_true", help="for presets that distil: learn the labels all the same")
-    add("--resume", action="store_true", help="continue from the resume.pt in --out")
+    add("--resume", action="store_true", help="continue from the resume.pt in --out; more --epochs than before go on")
+    add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
     add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     add("--workers", type=_natural, default=4, help="processes that load pictures (%(default)s)")
     return parser
@@ -233,6 +251,7 @@ def _train(arguments: argparse.Namespace) -> None:
             init=init,
             teacher=teacher,
             ranks=ranks,
+            copies=arguments.copy,
         )
     assert metadata is not None
     if ranks.first:
@@ -265,6 +284,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(arguments.threads)
     try:
         _evaluate(arguments) if evaluating else _train(arguments)
+    except Stopped as stop:
+        print(f"train: {stop}; --resume goes on from here", file=sys.stderr)
+        return 128 + stop.signum
     except (ValueError, OSError) as error:
         print(f"{'evaluate' if evaluating else 'train'}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -102,6 +102,10 @@ class Network(nn.Module):
     def blocks(self) -> list[BinaryBlock]:
         return [getattr(self, block_name(index)) for index in range(len(self.structure.blocks))]
 
+    def binary_convolutions(self) -> list[str]:
+        """Names of the modules whose weights are binary."""
+        return [name for name, module in self.named_modules() if isinstance(module, ScaledConv) and module.binary]
+
     def _convolutions(self) -> list[ScaledConv]:
         return [module for module in self.modules() if isinstance(module, ScaledConv)]
 
