@@ -105,6 +105,11 @@ def _train_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="train the binary convolutions in bfloat16 where the device is fast at it; evaluation does not use it",
     )
+    add(
+        "--byte-gradients",
+        action=argparse.BooleanOptionalAction,
+        help="where a CPU has AVX2 but no bfloat16, round the gradients of binary convolutions to 8 bits: three times as fast",
+    )
     add("--device", help="torch device: cpu, cuda; with torchrun each process takes one GPU")
     add("--classes", type=_positive, help="classes of the network, at least those of the data, which is the default")
     add("--image", type=_positive, help="side of the images, for folders of pictures (224)")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train import binary_conv
 from train.variant import Scales
 
 MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
@@ -82,7 +83,8 @@ class ScaledConv(nn.Module):
     """A convolution without bias; its `weight` (out, in, k, k) is standardized, then times `gain` (out,).
 
     `binary` replaces the standardized weights by sign * mean magnitude a filter; a standardized weight of 0 has the
-    sign +1. `scales` "pow2" then rounds multiplier * gain * mean magnitude to a power of two; "free" leaves it.
+    sign +1. `byte_gradients` lets one whose inputs are +-1 learn from gradients of 8 bits (`train.binary_conv`).
+    `scales` "pow2" then rounds multiplier * gain * mean magnitude to a power of two; "free" leaves it.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class ScaledConv(nn.Module):
         self.multiplier = multiplier
         self.binary = binary
         self.scales = scales
+        self.byte_gradients = False
         self.fixed: tuple[Tensor, Tensor | None] | None = None
 
     def effective_weight(self) -> Tensor:
@@ -159,5 +162,7 @@ class ScaledConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The convolution in the type of x, (N, in, H, W); the parameters' type out."""
         weight, scale = (self.effective_weight(), None) if self.fixed is None else self.fixed
+        if self.byte_gradients and self.training and binary_conv.fits(x, weight):
+            return binary_conv.binary_conv(x, weight, self.stride)
         out = functional.conv2d(x, weight.to(x.dtype), stride=self.stride, padding=self.padding).to(self.gain.dtype)
         return out if scale is None else out.mul_(scale)

@@ -125,6 +125,11 @@ class Network(nn.Module):
         for block in self.blocks:
             block.training_dtype = torch.bfloat16
 
+    def train_with_byte_gradients(self) -> None:
+        """Lets the binary 3x3 convolutions compute as `train.binary_conv` in training mode, never in evaluation."""
+        for block in self.blocks:
+            block.byte_gradients = block.binary
+
     def fix_slopes(self, exponent: float) -> None:
         """Sets every QPReLU's slope to 2^exponent and keeps it from learning."""
         for block in self.blocks:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import resource
-import shutil
 import signal
 import sys
 import threading
@@ -27,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from golden.structure import Structure
-from train import checkpoint
+from train import binary_conv, checkpoint
 from train.data import Batch, DataSet, LabelledImages
 from train.model import Network
 from train.muon import Muon
@@ -83,6 +81,7 @@ class TrainOptions:
     seed: int = 2023
     evaluate_every: int = 5
     bfloat16: bool = True
+    byte_gradients: bool = False
     compile: bool = True
     device: str = "cpu"
 
@@ -231,11 +230,6 @@ def summed_loss(logits: Tensor, target: Tensor) -> Tensor:
 def shrunk(x: Tensor, side: int | None) -> Tensor:
     """Maps (N, C, H, W) averaged down to `side` pixels; as they are with None."""
     return x if side is None else functional.interpolate(x, size=(side, side), mode="area")
-
-
-def compiler() -> str | None:
-    """The C++ compiler that `torch.compile` would use on a CPU, if there is one."""
-    return shutil.which(os.environ.get("CXX", "g++"))
 
 
 def fast_bfloat16(device: str) -> bool:
@@ -402,10 +396,12 @@ class Run:
             self.model.fix_slopes(self.options.slope)
         if self.options.bfloat16 and fast_bfloat16(self.ranks.device):
             self.model.train_in_bfloat16()
+        elif self.options.byte_gradients and self.ranks.device == "cpu" and binary_conv.available():
+            self.model.train_with_byte_gradients()
         self.model.to(self.ranks.device)
         self.optimizers = make_optimizers(self.model, self.position.step, self.options)
         self.trained: nn.Module = self.model
-        if self.options.compile and self.ranks.world == 1 and (self.ranks.device != "cpu" or compiler()):
+        if self.options.compile and self.ranks.world == 1 and (self.ranks.device != "cpu" or binary_conv.compiler()):
             self.trained = torch.compile(self.model, dynamic=False)
         if self.ranks.world > 1:
             device_ids = None if self.ranks.device == "cpu" else [self.ranks.device]
