@@ -133,7 +133,7 @@ class ArrayImages(LabelledImages):
         )
 
     def augmented(self, shift: int, alternate: bool) -> ArrayImages:
-        return ArrayImages(self.images, self.labels, shift=shift, alternate=alternate, soft=self.soft)
+        return type(self)(self.images, self.labels, shift=shift, alternate=alternate, soft=self.soft)
 
     def _load(
         self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str

@@ -21,6 +21,13 @@ INITIAL_L_ALPHA = -3.0  # slope 1/8
 INITIAL_SLOPE = 0.25  # of a PReLU with free slopes
 
 
+def fast_bfloat16(device: str) -> bool:
+    """Whether the device has units for it; without them a CPU takes ten times as long as in float32."""
+    if torch.device(device).type != "cpu":
+        return True
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
 def by_channel(x: Tensor) -> Tensor:
     """(C,) as (C, 1, 1), to meet maps (N, C, H, W)."""
     return x.reshape(-1, 1, 1)

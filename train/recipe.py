@@ -27,6 +27,7 @@ from tqdm import tqdm
 from golden.structure import Structure
 from train import binary_conv, checkpoint
 from train.data import Batch, DataSet, LabelledImages
+from train.layers import fast_bfloat16
 from train.model import Network
 from train.muon import Muon
 from train.ranks import Ranks
@@ -230,13 +231,6 @@ def summed_loss(logits: Tensor, target: Tensor) -> Tensor:
 def shrunk(x: Tensor, side: int | None) -> Tensor:
     """Maps (N, C, H, W) averaged down to `side` pixels; as they are with None."""
     return x if side is None else functional.interpolate(x, size=(side, side), mode="area")
-
-
-def fast_bfloat16(device: str) -> bool:
-    """Whether the device has units for it; without them a CPU takes ten times as long as in float32."""
-    if torch.device(device).type != "cpu":
-        return True
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def evaluation_batch(structure: Structure, device: str) -> int:
