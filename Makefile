@@ -27,7 +27,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga sim volume bitstream proof gates table3 test lint bench bench-compare clean \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume bitstream proof gates table3 test lint bench bench-compare clean \
     check-sim check-toplevel
 
 help: ## this list
@@ -65,7 +65,7 @@ gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: ev
 table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters, with and without
 	@$(python) -m abbnn table3
 
-test: lint setup-train setup-fpga ## everything: lint, all tests, the core on both simulators
+test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
 	@$(python) -m abbnn proof --quick --jobs "$(JOBS)"
 	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
 	@SIM=icarus $(pytest) $(parallel) tb
@@ -88,6 +88,9 @@ setup-fpga: ## the same, and Yosys, nextpnr and the packers for bitstreams
 
 setup-train: ## the same, and torch for training
 	@tools/setup.sh train
+
+setup-dask: ## the same, and Dask for --scheduler
+	@tools/setup.sh dask
 
 clean: ## remove all that was built but .venv
 	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

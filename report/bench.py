@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -111,19 +110,15 @@ def volume_run(network: IntegerNetwork, folding: Folding, images: NDArray[np.uin
     from abbnn.tb import volume
 
     run = volume.Run(network, folding, images, None, None)
-    shard = volume.Shard(1, 1)
-    with tempfile.TemporaryDirectory(prefix="abbnn-bench-") as name:
-        for which in (range(1), range(len(images))):  # the first builds
-            folder = Path(name) / str(len(which))
-            with volume.Store.opened(folder, run.identity(shard)) as store:
-                started = time.monotonic()
-                volume.simulate_images(run, store, which, 1)
-                seconds = time.monotonic() - started
-                lines = [store.lines[image] for image in which]
-    if wrong := [line["image"] for line in lines if line["wrong"]]:
+    volume.simulate(run.part([0]))  # builds
+    part = run.part(range(len(images)))
+    started = time.monotonic()
+    results = volume.simulate(part)
+    seconds = time.monotonic() - started
+    if wrong := [line["image"] for line in volume.compared(part, results) if line["wrong"]]:
         raise UserError(f"{network.structure.name}: image {wrong[0]} differs from the golden model")
-    cycles = [line["cycles"] for line in lines]
-    return _rates(cycles[0], cycles[-1], len(lines), sum(cycles), seconds)
+    cycles = [result.cycles for result in results]
+    return _rates(cycles[0], cycles[-1], len(cycles), sum(cycles), seconds)
 
 
 def _rates(latency: int, interval: int, images: int, cycles: int, seconds: float) -> dict[str, float]:

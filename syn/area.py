@@ -15,7 +15,7 @@ from rich.table import Table
 from abbnn import paths
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Folding
-from abbnn.export.mem import header_text
+from abbnn.export.mem import headers
 from abbnn.export.schedule import timing
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -59,7 +59,7 @@ def stage_designs(network: IntegerNetwork, folding: Folding) -> list[StageDesign
         result.append(StageDesign(config.name, design, config.parameters, contents))
     structure = network.structure
     size = {"IMAGE_HEIGHT": structure.height, "IMAGE_WIDTH": structure.width, "BLOCKS": len(structure.blocks)}
-    core = Design(CORE, {}, core_files(header_text(network, configs)))
+    core = Design(CORE, {}, core_files(headers(network, configs)))
     return [*result, StageDesign(CORE_STAGE, core, size, {})]
 
 

