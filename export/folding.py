@@ -135,7 +135,7 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
     """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
 
     A shortcut takes its block's PE, since both results meet in one adder. `default_cycles` is the target if there is
-    none. ValueError if a stage cannot be fast enough.
+    none. UserError if a stage cannot be fast enough.
     """
     target = default_cycles(network) if target is None else target
     least = floors(network)

@@ -396,6 +396,13 @@ def test_misspelled_options_exit_with_2(tmp_path, capsys, words) -> None:
     assert words[0] in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_freeze_says_what_a_file_of_another_verb_is(tmp_path, capsys) -> None:
+    words = freezing(SHIPPED_IMAGES, tmp_path / "n.safetensors")
+    refused(capsys, tmp_path, words, "cifar10_test100.npz: an archive of NumPy arrays, not a checkpoint")
+    words = freezing(paths.MODELS / "tiny.safetensors", tmp_path / "n.safetensors")
+    refused(capsys, tmp_path, words, "tiny.safetensors: a safetensors file, not a checkpoint")
+
+
 def test_freeze_keeps_an_older_file_on_error(ours, tmp_path, capsys) -> None:
     out = tmp_path / "n.safetensors"
     frozen(ours(), out)
