@@ -16,16 +16,16 @@ from typing import Any
 # FuseSoC runs this file by itself, from a folder of its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from abbnn.errors import UserError, run  # noqa: E402
-from abbnn.export.folding import balance  # noqa: E402
-from abbnn.export.layout import mem_text  # noqa: E402
-from abbnn.export.mem import HEADER, STAGES, write  # noqa: E402
-from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized  # noqa: E402
-from abbnn.golden.model import forward  # noqa: E402
-from abbnn.golden.network import IntegerNetwork, load_network  # noqa: E402
-from abbnn.golden.ranges import analyse  # noqa: E402
+from abbnn.errors import UserError, run
+from abbnn.export.folding import balance
+from abbnn.export.layout import mem_text
+from abbnn.export.mem import HEADER, STAGES, write
+from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.model import forward
+from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.ranges import analyse
 
 PIXELS, RESULTS = "smoke_pixels.mem", "smoke_results.mem"
 """24 bits a pixel, red lowest, and 32 bits a beat of the results, for tb/smoke.v."""
