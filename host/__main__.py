@@ -126,12 +126,12 @@ def _fitting(arguments: argparse.Namespace, network: IntegerNetwork, layout: int
 
     That is `--bitstream`, or one in build/bitstream of that layout.
     """
-    from abbnn.syn.patch import image_for, read_metadata
+    from abbnn.syn.patch import image_for, read_bitstream, read_metadata
 
     files = [arguments.bitstream] if arguments.bitstream else sorted((paths.BUILD / "bitstream").glob("*/*.bit"))
     for file in files:
         try:
-            metadata = read_metadata(file.read_bytes())
+            metadata = read_metadata(read_bitstream(file))
         except UserError as error:
             if arguments.bitstream:
                 raise UserError(f"{file}: {error}") from None

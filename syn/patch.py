@@ -31,6 +31,8 @@ FORMAT = "abbnn-bitstream"
 VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
+BYTES_MAX = 1 << 24
+"""Of a bitstream: far more than any ECP5 has."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ class Metadata:
     def text(self) -> str:
         """One line of ASCII."""
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, separators=(",", ":"))
+
+
+def read_bitstream(path: Path) -> bytes:
+    """UserError if the file is far too great for a bitstream."""
+    size = path.stat().st_size
+    if size > BYTES_MAX:
+        raise UserError(f"{path}: {size:,} bytes; no ECP5 has a bitstream of more than {BYTES_MAX:,}")
+    return path.read_bytes()
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -251,7 +261,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ("ecpunpack", "ecppack"):
         trellis.tool(name)
     network = load_network(options.network)
-    old = options.bitstream.read_bytes()
+    old = read_bitstream(options.bitstream)
     try:
         result = patched(old, network)
     except Refused as error:

@@ -136,6 +136,9 @@ def test_files_that_are_no_bitstream_of_ours(files) -> None:
     refused(files, "foreign.bit", "old.safetensors", "foreign.bit: a bitstream, but not one of abbnn bitstream")
     refused(files, "gone.bit", "old.safetensors", "No such file")
     refused(files, "old.bit", "gone.safetensors", "gone.safetensors")
+    with (files / "vast.bit").open("wb") as file:
+        file.truncate(3 << 30)
+    refused(files, "vast.bit", "old.safetensors", "no ECP5 has a bitstream of more than 16,777,216")
     (files / "bad.safetensors").write_text("nothing")
     refused(files, "old.bit", "bad.safetensors", "bad.safetensors")
 
