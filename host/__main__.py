@@ -130,8 +130,9 @@ def _fitting(arguments: argparse.Namespace, network: IntegerNetwork, layout: int
 
     files = [arguments.bitstream] if arguments.bitstream else sorted((paths.BUILD / "bitstream").glob("*/*.bit"))
     for file in files:
+        data = read_bitstream(file)
         try:
-            metadata = read_metadata(read_bitstream(file))
+            metadata = read_metadata(data)
         except UserError as error:
             if arguments.bitstream:
                 raise UserError(f"{file}: {error}") from None
