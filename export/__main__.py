@@ -39,7 +39,7 @@ from abbnn.golden.network import IntegerNetwork, load_network, network_hash, sav
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
-from abbnn.options import above_zero, add_folding, add_network, fraction, positive
+from abbnn.options import above_zero, add_folding, add_network, whole
 from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
@@ -128,12 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--image",
-        type=positive,
+        type=whole(1),
         metavar="N",
         help="side of the images; default: the checkpoint's, else 32 or 224",
     )
     official = command.add_argument_group("what an official checkpoint does not tell")
-    official.add_argument("--stem-stride", type=positive, metavar="N", help="default: the network's declared one")
+    official.add_argument("--stem-stride", type=whole(1), metavar="N", help="default: the network's declared one")
     official.add_argument("--alpha", type=float, metavar="A", help=f"factor of binary convolutions; default {ALPHA}")
     official.add_argument(
         "--form", choices=get_args(Form), help="of the activation: the official code's (default), or the paper's Eq. 8"
@@ -149,8 +149,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--scales", choices=get_args(Scales), default="pow2", help="pow2: T = 1, as trained here (default); free: T = 3"
     )
-    command.add_argument("--classes", type=positive, default=10, metavar="N", help="default %(default)s")
-    command.add_argument("--image", type=positive, default=CIFAR_SIDE, metavar="N", help="side; default %(default)s")
+    command.add_argument("--classes", type=whole(1), default=10, metavar="N", help="default %(default)s")
+    command.add_argument("--image", type=whole(1), default=CIFAR_SIDE, metavar="N", help="side; default %(default)s")
     command.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
 
     command = commands.add_parser(
@@ -163,18 +163,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--target", required=True, metavar="DEVICE", help=f"one of {DEVICES.name}: {_device_names()}")
     command.add_argument("--out", required=True, type=Path, metavar="FOLD.json", help="what mem --fold reads")
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--fps", type=above_zero, metavar="N", help="frames a second at the clock, at least")
-    goal.add_argument("--cycles", type=positive, metavar="N", help="cycles a frame, at most")
+    goal.add_argument("--fps", type=above_zero(), metavar="N", help="frames a second at the clock, at least")
+    goal.add_argument("--cycles", type=whole(1), metavar="N", help="cycles a frame, at most")
     command.add_argument(
         "--fill",
-        type=fraction,
+        type=above_zero(1),
         default=DEFAULT_FILL,
         metavar="PART",
         help="of the device's LUTs, flip-flops and block RAMs that may be used; default %(default)s",
     )
     command.add_argument(
         "--clock",
-        type=above_zero,
+        type=above_zero(),
         metavar="MHZ",
         help="default: what is assumed for the device, see the same file",
     )

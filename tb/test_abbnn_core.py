@@ -212,7 +212,7 @@ def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
         member(f"sim{classes}", (2,), (1,), classes=classes, image=(12, 8), stem=STRIDED_STEM), 1, stem_planes=2
     )
     save_network(network, tmp_path / "net.safetensors")
-    assert sim.main(["--network", str(tmp_path / "net.safetensors"), "--images", "2"]) == 0
+    assert sim.main([str(tmp_path / "net.safetensors"), "--count", "2"]) == 0
     said = capsys.readouterr().out
     assert "cifar10_test100.npz: resized to 12x8 by the nearest pixel" in said
     assert ("of 2 images classified as labelled" in said) == labels
