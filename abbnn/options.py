@@ -33,6 +33,10 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+positive = whole(1)
+natural = whole(0)
+
+
 def above_zero(most: float = math.inf) -> Callable[[str], float]:
     """A parser of numbers above 0 and up to `most`; never infinite.
 
@@ -80,11 +84,11 @@ def add_folding(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage (`abbnn fold`)")
     choice.add_argument(
-        "--cycles", type=whole(1), metavar="N", help="or: all stages balanced to at most N cycles a frame"
+        "--cycles", type=positive, metavar="N", help="or: all stages balanced to at most N cycles a frame"
     )
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--jobs", type=whole(1), default=os.cpu_count() or 1, metavar="N", help="workers; default: one a core"
+        "--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="workers; default: one a core"
     )

@@ -34,7 +34,7 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.options import add_folding, add_network, whole
+from abbnn.options import add_folding, add_network, natural
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
@@ -516,7 +516,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--headroom",
-        type=whole(0),
+        type=natural,
         default=HEADROOM,
         metavar="BITS",
         help="bits more in every sum and guard than this network needs, for retrained ones; default %(default)s",

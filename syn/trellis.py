@@ -38,7 +38,7 @@ INSTALL = {
 Words = NDArray[np.uint32]
 
 
-class ToolError(ValueError):
+class ToolError(UserError):
     """A tool ended badly; its last words."""
 
 

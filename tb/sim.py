@@ -15,7 +15,7 @@ from abbnn.errors import UserError, run
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.structure import Structure
-from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, whole
+from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, natural, positive
 from abbnn.tb.bench import default_simulator
 from abbnn.tb.pipeline import Report, default_run_folder, logged, run_core
 
@@ -98,9 +98,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="abbnn sim", description=__doc__)
     add_network(parser, default=SHIPPED_NETWORK)
     add_images(parser, default="the shipped ones, resized")
-    parser.add_argument("--count", type=whole(1), default=10, metavar="N", help="of the images; default %(default)s")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="of the images; default %(default)s")
     parser.add_argument(
-        "--first", type=whole(0), default=0, metavar="N", help="number of the first; default %(default)s"
+        "--first", type=natural, default=0, metavar="N", help="number of the first; default %(default)s"
     )
     add_folding(parser)
     arguments = parser.parse_args(argv)
