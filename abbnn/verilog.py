@@ -23,6 +23,10 @@ SOC = paths.SOC
 COUNTONES = "ABBNN_COUNTONES"
 """The define that turns the popcount into SystemVerilog's $countones."""
 
+STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
+"""What the header STAGES_HEADER instantiates, which the exporter writes for abbnn_core."""
+STAGES_HEADER = "abbnn_stages.vh"
+
 Parameters = Mapping[str, int | str]
 
 ASYNCHRONOUS_CELLS = ("dlatch", "adlatch", "dlatchsr", "adff", "adffe", "aldff", "aldffe", "dffsr", "dffsre", "sr")
@@ -65,7 +69,7 @@ def has_parameters(module: str) -> bool:
 def icarus(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
-    values = [f"-P{module}.{name}={_quoted(value)}" for name, value in parameters.items()]
+    values = [f"-P{module}.{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
     top = ["-s", module, str(file(module))]
     return ["iverilog", "-g2005", "-Wall", "-t", "null", *_libraries(), *options, *values, *top]
@@ -75,7 +79,7 @@ def verilator(
     module: str, parameters: Parameters, *, includes: Sequence[Path] = (), defines: Sequence[str] = ()
 ) -> list[str]:
     """All warnings; Verilog-2005 and nothing newer, unless a define asks for $countones."""
-    values = [f"-G{name}={_quoted(value)}" for name, value in parameters.items()]
+    values = [f"-G{name}={quoted(value)}" for name, value in parameters.items()]
     options = [*(f"-I{path}" for path in includes), *(f"-D{define}" for define in defines)]
     language = [] if COUNTONES in defines else ["--language", "1364-2005"]
     return [
@@ -116,7 +120,7 @@ SIZED = re.compile(r"\d+'s?[bdh][0-9a-f]+")
 """A number with its width as Verilog writes it ("24'h7a7680")."""
 
 
-def _quoted(value: int | str) -> str:
+def quoted(value: int | str) -> str:
     """A text in quotes; a number, with or without its width, as it is."""
     return f'"{value}"' if isinstance(value, str) and not SIZED.fullmatch(value) else str(value)
 
@@ -178,6 +182,7 @@ def reachable(module: str) -> frozenset[str]:
             found.add(name)
             text = file(name).read_text()
             todo += [other for other in known if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
+            todo += STAGES if f'`include "{STAGES_HEADER}"' in text else ()
     return frozenset(found)
 
 
@@ -197,26 +202,30 @@ def _parser() -> Any:
         return VerilogParser(outputdir=folder, debug=False)
 
 
-def _with_lines_of(source: str, preprocessed: str) -> str:
-    """The preprocessed text with an included file on one line, so that line numbers are those of the source."""
-    lines = preprocessed.split("\n")
-    extra = len(lines) - source.count("\n") - 1
-    if extra <= 0:
-        return preprocessed
-    start = source[: source.index("`include")].count("\n")
-    included = [line.split("//")[0] for line in lines[start : start + extra + 1]]
-    return "\n".join([*lines[:start], " ".join(included), *lines[start + extra + 1 :]])
+def _with_headers(source: str, includes: Sequence[Path]) -> str:
+    """The source with each header in the line that includes it, so that line numbers stay."""
+
+    def header(found: re.Match[str]) -> str:
+        path = next((folder / found[1] for folder in includes if (folder / found[1]).is_file()), None)
+        if path is None:
+            raise UserError(f"{found[1]} is in no include folder")
+        return " ".join(line.split("//")[0] for line in path.read_text().splitlines())
+
+    return re.sub(r'^`include "([^"]+)"', header, source, flags=re.MULTILINE)
 
 
 def parse(path: Path, includes: Sequence[Path] = (), defines: Sequence[str] = ()) -> Any:
     """The pyverilog tree of one file. Raises ValueError with one line that names the file if it does not parse."""
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "preprocessed.v"
-        options = [*(f"-I{each}" for each in includes), *(f"-D{each}" for each in defines)]
-        status, said = run(["iverilog", "-E", *options, "-o", str(output), str(path)])
+        source, output = Path(folder) / path.name, Path(folder) / "preprocessed.v"
+        try:
+            source.write_text(_with_headers(path.read_text(), includes))
+        except (OSError, UserError) as error:
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        status, said = run(["iverilog", "-E", *(f"-D{each}" for each in defines), "-o", str(output), str(source)])
         if status or said:
             raise UserError(f"{path}: iverilog -E: {said}")
-        text = _with_lines_of(path.read_text(), output.read_text())
+        text = output.read_text()
     parser = _parser()
     parser.lexer.reset_lineno()
     try:

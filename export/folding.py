@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -60,8 +60,6 @@ class Fold:
     pe: int
     simd: int
     weights: WeightMemory = "auto"
-    deep: bool = False
-    """More registers for a higher clock (DEEP of the RTL). A shortcut has its block's."""
 
 
 Folding = Mapping[str, Fold]
@@ -200,8 +198,6 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
             )
         if shortcut and fold.pe != leaving:
             raise UserError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
-        if shortcut and fold.deep != folding[name.removesuffix(".shortcut")].deep:
-            raise UserError(f"folding: {name}: deep differs from its block's")
         if fold.weights not in get_args(WeightMemory) or (fold.weights != "auto" and not stage.binary):
             raise UserError(f"folding: {name}: its weights cannot go to {fold.weights!r}")
         if not regroups(stage, entering, fold.pe, fold.simd // stage.taps):
@@ -209,17 +205,10 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
         leaving = fold.pe
 
 
-def deepened(folding: Folding) -> dict[str, Fold]:
-    """The same lanes with all stages' pipelines deep."""
-    return {name: replace(fold, deep=True) for name, fold in folding.items()}
-
-
 def to_json(folding: Folding) -> str:
-    """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights", and "deep" if so, of every stage."""
+    """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights" of every stage."""
     stage_map = {
-        name: {"pe": fold.pe, "simd": fold.simd}
-        | ({} if fold.weights == "auto" else {"weights": fold.weights})
-        | ({"deep": True} if fold.deep else {})
+        name: {"pe": fold.pe, "simd": fold.simd} | ({} if fold.weights == "auto" else {"weights": fold.weights})
         for name, fold in folding.items()
     }
     return json.dumps({"stages": stage_map}, indent=2) + "\n"
@@ -231,23 +220,15 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _truth(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
-
-
 def read_folding(path: Path) -> dict[str, Fold]:
-    """Read what `to_json` gives. ValueError names the file and what is wrong with it."""
+    """Read what `to_json` gives. ValueError names the file and what is wrong with it.
+
+    "deep", which files of before version 0.2 may have, chose between two forms of the pipeline: it says nothing now.
+    """
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: Fold(
-                _integer(fold["pe"]),
-                _integer(fold["simd"]),
-                fold.get("weights", "auto"),
-                _truth(fold.get("deep", False)),
-            )
+            name: Fold(_integer(fold["pe"]), _integer(fold["simd"]), fold.get("weights", "auto"))
             for name, fold in data["stages"].items()
         }
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from abbnn.export.config import Memory, StageConfig, pipeline_config
+from abbnn.export.config import Memory, StageConfig, pipeline_config, table_headers
 from abbnn.export.folding import Folding, check
 from abbnn.export.mem import layout_id
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -18,49 +18,21 @@ from abbnn.golden.ranges import analyse
 
 MAGIC = 0x4C424241
 HEADER_WORDS = 4
-SLOTS = {
-    "stem": ("weights", "bias", "scale", "prelu"),
-    "block": (
-        "threshold",
-        "weights",
-        "correction",
-        "scale",
-        "activation",
-        "prelu",
-        "shortcut_weights",
-        "shortcut_bias",
-        "shortcut_scale",
-    ),
-    "head": ("weights", "bias"),
-}
-"""Tables of a stage in the order of their numbers on the load bus (LOAD_MEMORY of rtl/abbnn_stem.v and so on)."""
-STAGE_NUMBERS = 16
-"""Numbers on the load bus that each stage has."""
-
-
-def memory_number(stages: Sequence[str], stage: str, file: str) -> int:
-    """The number on the load bus of the table `file` ("block00_scale.mem") of a stage; `stages` in pipeline order."""
-    slot = SLOTS[stage.rstrip("0123456789")].index(file.removeprefix(f"{stage}_").removesuffix(".mem"))
-    return stages.index(stage) * STAGE_NUMBERS + slot
 
 
 def _slices(memory: Memory) -> Iterator[int]:
     """Its words, address by address, each in slices of 32 bits, the lowest first."""
-    count = -(-memory.width // 32)
     for word in memory.words:
-        for index in range(count):
+        for index in range(memory.slices):
             yield word >> (32 * index) & 0xFFFFFFFF
 
 
 def stage_image(configs: Sequence[StageConfig], network_id: int) -> list[int]:
     """The load image of `configs`. `network_id`: first 64 bits of the network's sha256."""
     words = [MAGIC, layout_id(configs), network_id & 0xFFFFFFFF, network_id >> 32]
-    stages = [config.name for config in configs]
-    for config in configs:
-        for file, memory in config.memories.items():
-            slices = -(-memory.width // 32)
-            words += [(slices - 1) << 16 | memory_number(stages, config.name, file), len(memory.words)]
-            words += _slices(memory)
+    memories = [memory for config in configs for memory in config.memories.values()]
+    for header, memory in zip(table_headers(configs), memories, strict=True):
+        words += [*header, *_slices(memory)]
     return [*words, zlib.crc32(to_bytes(words))]
 
 

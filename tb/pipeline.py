@@ -237,10 +237,8 @@ def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[
             instance, prefix = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
         if flat:
             entity, prefix = dut, f"{instance}_{prefix}"
-        elif instance in ("stem", "head"):
-            entity = getattr(dut, f"{instance}_inst")
         else:
-            entity = dut.gen_block[int(instance.removeprefix("block"))].block_inst
+            entity = getattr(dut, instance)
         last = last if stage == "pool" else stage
         monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
     return monitors

@@ -22,9 +22,8 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_compare(sizes, deep):
+def test_abbnn_compare(sizes):
     lanes, channels, value_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(value_width)
@@ -36,11 +35,11 @@ def test_abbnn_compare(sizes, deep):
     values[0, 3] = high
     run_streams(
         "abbnn_compare",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
         Stream(values, lanes, value_width),
         Stream(ops.compare(values, thresholds), lanes, 1),
         latency=LATENCY,
         resets=(7, 20),
-        settle=int(deep and channels // lanes > 64),  # a deep abbnn_table of more words is a cycle later
+        settle=int(channels // lanes > 64),  # an abbnn_table of more words is a cycle later
         tables={"table.mem": mem_text(compare_table(thresholds, lanes, value_width), lanes * value_width)},
     )

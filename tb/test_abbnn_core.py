@@ -9,7 +9,7 @@ import pytest
 from random_network import random_images, random_network
 
 from abbnn import building, paths
-from abbnn.export.folding import balance, deepened
+from abbnn.export.folding import balance
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
@@ -156,13 +156,10 @@ def member_case(name):
     return network, balance(network, case.cycles)
 
 
-@pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", MEMBERS)
-def test_abbnn_core_members(name, deep):
-    """Every layer of a random member of each family, and the cycles that the formulas give, deep pipelines' too."""
+def test_abbnn_core_members(name):
+    """Every layer of a random member of each family, and the cycles that the formulas give."""
     network, folding = member_case(name)
-    if deep:
-        folding = deepened(folding)
     report = run_core(network, random_images(network.structure, 9, 5), None, run_folder(name), folding=folding)
     assert {row["layer"] for row in report.layers} == set(layer_names(network.structure))
     assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)

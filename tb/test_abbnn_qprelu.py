@@ -11,8 +11,7 @@ from abbnn.export.tables import qprelu_table
 from abbnn.golden import ops
 from abbnn.tb.streams import Stream, run_streams
 
-LATENCY = 5
-"""A deep one has one more."""
+LATENCY = 6
 FRAMES = 3
 PIXELS = 40
 
@@ -37,9 +36,8 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_qprelu(sizes, deep):
+def test_abbnn_qprelu(sizes):
     lanes, channels, s_width, m_width, field_width, left_max, shift_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(field_width)
@@ -63,10 +61,10 @@ def test_abbnn_qprelu(sizes, deep):
     words = qprelu_table(*fields, lanes, field_width, left_max, shift_width)
     run_streams(
         "abbnn_qprelu",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
         Stream(values, lanes, s_width),
         Stream(ops.qprelu(values, *fields, m_width), lanes, m_width),
-        latency=LATENCY + deep,
+        latency=LATENCY,
         resets=(7, 20),
         tables={"table.mem": mem_text(words, lanes * (4 * field_width + shift_width))},
     )

@@ -46,9 +46,8 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_scale(sizes, deep):
+def test_abbnn_scale(sizes):
     lanes, channels, terms, shift_width, guard, s_width, sum_width, m_width, prelu = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(s_width)
@@ -70,7 +69,7 @@ def test_abbnn_scale(sizes, deep):
     width = lanes * terms * (shift_width + 2)
     run_streams(
         "abbnn_scale",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
         Stream(values, lanes, s_width),
         Stream(golden(values, sign, shift, guard, m_width), lanes, m_width),
         latency=LATENCY,

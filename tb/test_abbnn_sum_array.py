@@ -33,13 +33,12 @@ BAD_PARAMETERS = [
 
 
 def latency(simd):
-    """Input register, one level of the adder tree a cycle (at least one), accumulator, bias."""
-    return 3 + max(1, (simd - 1).bit_length())
+    """Input register, one level of the adder tree a cycle (at least one), accumulator, bias, FIFO."""
+    return 6 + max(1, (simd - 1).bit_length())
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_sum_array(sizes, deep):
+def test_abbnn_sum_array(sizes):
     parameters = dict(zip(SIZES, sizes, strict=True))
     pe, simd, simd_fold, channels, planes, data_width = sizes
     fan_in = simd * simd_fold
@@ -64,11 +63,11 @@ def test_abbnn_sum_array(sizes, deep):
     outputs = POSITIONS * folds
     run_streams(
         "abbnn_sum_array",
-        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem", "DEEP": deep},
+        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem"},
         Stream(replayed, simd, data_width),
         Stream(expected, pe, sum_width),
-        latency=latency(simd) + 3 * deep,
-        accepted=fold_beats * (-(-(latency(simd) + 6) // fold_beats) + 2) if deep else None,  # as many as credits
+        latency=latency(simd),
+        accepted=fold_beats * (-(-(latency(simd) + 3) // fold_beats) + 2),  # as many as credits
         needs=(np.arange(outputs) + 1) * fold_beats - 1,
         stalls=[(0.0, 0.95)],
         resets=(3, fold_beats + 7),

@@ -40,7 +40,6 @@ BAD_PARAMETERS = [
         ("KERNEL", 4, "1_3_5_or_7"),
         ("KERNEL", 9, "1_3_5_or_7"),
         ("STRIDE", 0, "1_or_2"),
-        ("DEEP", 2, "0_or_1"),
         ("STRIDE", 3, "1_or_2"),
     ]
 ]
@@ -112,9 +111,8 @@ async def stalled_output(dut):
     await bench.silent()
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS, ids=lambda sizes: "-".join(map(str, sizes)))
-def test_abbnn_window(sizes, deep):
+def test_abbnn_window(sizes):
     data_width, lanes, groups, height, width, kernel, stride = sizes
     maps = np.random.default_rng(sizes).integers(0, 1 << data_width, (FRAMES, height, width, groups * lanes))
     windows = ops.window(maps, kernel, stride)
@@ -123,7 +121,7 @@ def test_abbnn_window(sizes, deep):
     beats = maps[0].size // lanes
     run_streams(
         "abbnn_window",
-        {**dict(zip(SIZES, sizes, strict=True)), "DEEP": deep},
+        dict(zip(SIZES, sizes, strict=True)),
         Stream(maps, lanes, data_width),
         Stream(windows, kernel * kernel * lanes, data_width),
         interval=interval(groups, height, width, kernel, stride),

@@ -1,5 +1,7 @@
 """The load port of abbnn_core: tables rewritten under traffic, between frames, whole or not at all."""
 
+import zlib
+
 import cocotb
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from test_abbnn_core import member_case
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
-from abbnn.export.load_image import load_image
+from abbnn.export.load_image import load_image, to_bytes
 from abbnn.export.mem import layout_id, write
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
@@ -156,9 +158,16 @@ async def refused(dut):
     await bench.silent()
 
 
+def incomplete(words):
+    """The same load image without its first table, with the checksum of what is left."""
+    size = ((words[4] >> 16) + 1) * words[5]
+    rest = words[:4] + words[DATA_WORD + size : -1]
+    return [*rest, zlib.crc32(to_bytes(rest))]
+
+
 @cocotb.test()
 async def broken(dut):
-    """A flipped bit, a lost word, an early or a late end: no frame is taken until a good load has come."""
+    """A flipped bit, a lost word or table, an early or a late end: no frame is taken until a good load has come."""
     bench = LoadBench(dut)
     await bench.reset()
     words = bench.words["b"]
@@ -171,6 +180,7 @@ async def broken(dut):
         words[:middle],
         words[: DATA_WORD - 1],
         [*words, 0],
+        incomplete(words),
     ):
         await bench.load(bench.words["a"], good=True)
         await bench.load(bad, good=False)

@@ -62,7 +62,7 @@ def attack(case: Case, folder: Path, depth: int | None = None) -> None:
     changes = {}
     if depth is not None:
         values = "localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * S_GROUPS + PATH_BEATS;"
-        shortcut = ".DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS)"
+        shortcut = ".DEPTH(FIFO_PIXELS * S_GROUPS + PATH_BEATS)"
         changes = {
             "abbnn_block": (values, f"localparam integer RESIDUAL_DEPTH = {depth};"),
             "abbnn_shortcut": (shortcut, f".DEPTH({depth})"),

@@ -35,7 +35,7 @@ from abbnn.building import once
 from abbnn.errors import Stopped, UserError, run
 from abbnn.executor import Task, Workers, fingerprint
 from abbnn.export.folding import Folding, balance, check, read_folding, to_json
-from abbnn.export.mem import HEADER, write
+from abbnn.export.mem import HEADER, STAGES, write
 from abbnn.export.schedule import timing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
@@ -77,12 +77,12 @@ class Fault(Exception):
 # ---- build ------------------------------------------------------------------------------------------------------
 
 
-def structure_header(text: str) -> str:
-    """abbnn_config.vh with 0 for the network's hash: equal for all weights that need equal hardware."""
-    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", text)
+def structure_headers(files: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an export with 0 for the network's hash: equal for all weights that need equal hardware."""
+    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", files[HEADER])
     if count != 1:
         raise Fault(f"{HEADER}: {count} lines of NETWORK_ID, expected one")
-    return header
+    return {HEADER: header, STAGES: files[STAGES]}
 
 
 def rtl_hash() -> str:
@@ -90,11 +90,11 @@ def rtl_hash() -> str:
     return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
 
 
-def build(header: str, netlist: str | None = None) -> Path:
-    """The simulator of the core with this `structure_header`, built unless there; of a netlist in place of rtl/."""
+def build(headers: Mapping[str, str], netlist: str | None = None) -> Path:
+    """The simulator of the core with these `structure_headers`, built unless there; of a netlist in place of rtl/."""
     tools = simulator_version("verilator")
     environment = {**os.environ, **verilator_environment()}
-    texts = {HEADER: header, DRIVER.name: DRIVER.read_text(), **({} if netlist is None else {NETLIST: netlist})}
+    texts = {**headers, DRIVER.name: DRIVER.read_text(), **({} if netlist is None else {NETLIST: netlist})}
     files = sources(TOP) if netlist is None else [NETLIST, *map(str, cell_files())]
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
     options = [*VERILATE, *defines]
@@ -312,7 +312,8 @@ class Store:
 def simulate(part: Part) -> list[Result]:
     """What the core gives for every image of the part. Fault if the simulator fails."""
     folder = memory_files(part.network, part.folding)
-    program = build(structure_header((folder / MEM_FOLDER / HEADER).read_text()), part.netlist)
+    headers = structure_headers({name: (folder / MEM_FOLDER / name).read_text() for name in (HEADER, STAGES)})
+    program = build(headers, part.netlist)
     structure, expected = part.network.structure, timing(part.network, part.folding)
     # Closed for up to about two frames, so that the core fills up and runs empty.
     burst = 0 if part.seed is None else (2 * expected.interval).bit_length()

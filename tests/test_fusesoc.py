@@ -59,7 +59,7 @@ def test_generator(tmp_path):
     core = fusesoc_mem.generate(request(network="models/tiny.safetensors", images=1), tmp_path)
     files = [next(iter(file)) for file in core["filesets"]["mem"]["files"]]
     manifest = read_manifest(tmp_path / "mem")
-    wanted = {manifest["header"]["file"], *(memory["file"] for memory in manifest["memories"])}
+    wanted = {entry["file"] for entry in (*manifest["headers"], *manifest["memories"])}
     assert set(files) == {f"mem/{name}" for name in wanted | {fusesoc_mem.PIXELS, fusesoc_mem.RESULTS}}
     assert all((tmp_path / name).is_file() for name in files)
     assert len(read_mem(tmp_path / "mem" / fusesoc_mem.PIXELS, 32 * 32, 24)) == 1024

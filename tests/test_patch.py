@@ -179,7 +179,7 @@ def test_a_boot_rom_that_was_changed_by_others(files) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "abbnn-bitstream 2, not abbnn-bitstream 1"),
+        ({"version": 1}, "abbnn-bitstream 1, not abbnn-bitstream 2"),
         ({"boot_blocks": [3, 3]}, "the blocks of the boot ROM are not those of its words"),
         ({"extra": 1}, "extra"),
         ({"boot_words": 0, "boot_blocks": []}, "without a boot ROM"),
@@ -210,7 +210,7 @@ def test_a_missing_tool(files, monkeypatch, name) -> None:
 
 def test_parameters_come_back_stage_by_stage() -> None:
     configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
-    meta = replace(built_metadata(), parameters=patch.parameters(configs))
+    meta = replace(built_metadata(), parameters={config.name: config.parameters for config in configs})
     assert meta.stages() == [dict(config.parameters) for config in configs]
     assert patch.image_for(NETWORK, meta) == load_image(NETWORK, FOLDING)
 
@@ -218,7 +218,7 @@ def test_parameters_come_back_stage_by_stage() -> None:
 def built_metadata() -> patch.Metadata:
     """Of a bitstream that was not built."""
     image = load_image(NETWORK, FOLDING)
-    folds = {name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in FOLDING.items()}
+    folds = {name: [fold.pe, fold.simd, fold.weights] for name, fold in FOLDING.items()}
     blocks = list(range(3, 3 + -(-len(image) // 512)))
     layout = f"{image[1]:08x}"
     return patch.Metadata("small", "", layout, "b", "d", 25, folds, "", {}, 1, [], len(image), blocks, {})

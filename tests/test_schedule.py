@@ -20,9 +20,9 @@ def test_latency_is_the_measured_one(module):
     """A testbench that measures a latency keeps it in a constant LATENCY; the formulas must hold the same number."""
     text = (TB / f"test_abbnn_{module}.py").read_text()
     constants = re.findall(r"^LATENCY = (\d+)$", text, re.MULTILINE)
-    if module in ("framer", "drop"):  # a skid register with a counter, and wires
+    if module == "drop":  # wires
         assert not constants
-        assert schedule.LATENCY[module] == {"framer": schedule.LATENCY["skid"], "drop": 0}[module]
+        assert schedule.LATENCY[module] == 0
     else:
         assert constants == [str(schedule.LATENCY[module])]
 

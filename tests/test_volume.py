@@ -11,7 +11,7 @@ import pytest
 from random_network import random_images, random_network
 
 from abbnn.export.folding import balance, read_folding, to_json
-from abbnn.export.mem import HEADER, render
+from abbnn.export.mem import render
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -365,7 +365,7 @@ def fake_core(build_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(volume, "BUILD", build_folder)
         patch.setattr(volume, "sources", lambda top: [str(source)])
-        return volume.build(volume.structure_header(render(NETWORK, FOLDING)[HEADER]))
+        return volume.build(volume.structure_headers(render(NETWORK, FOLDING)))
 
 
 def driven(program, stdin, *, classes=3, patience=1000, quiet=10, burst=0, cwd=None, seed=7):
@@ -488,7 +488,7 @@ def test_parts_begin_anew(data):
 def test_cluster_loses_a_worker(data, build_folder, cluster, tmp_path, capsys, monkeypatch):
     """Two workers with folders of their own, one killed: every image is compared, once. With NIGHTLY=1, both build."""
     address, workers = cluster
-    volume.build(volume.structure_header(render(NETWORK, FOLDING)[HEADER]))
+    volume.build(volume.structure_headers(render(NETWORK, FOLDING)))
     if os.environ.get("NIGHTLY") != "1":
         for name in ("one", "two"):
             (tmp_path / name / "build" / "volume").mkdir()

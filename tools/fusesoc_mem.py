@@ -18,7 +18,7 @@ import numpy as np
 from abbnn.errors import UserError
 from abbnn.export.folding import balance
 from abbnn.export.layout import mem_text
-from abbnn.export.mem import HEADER, write
+from abbnn.export.mem import HEADER, STAGES, write
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.model import forward
 from abbnn.golden.network import IntegerNetwork, load_network
@@ -51,7 +51,8 @@ def generate(request: dict[str, Any], out: Path) -> dict[str, Any]:
         for name, text in smoke_files(network, options["images"]).items():
             (out / "mem" / name).write_text(text, encoding="ascii")
             tables.append(name)
-    files: list[dict[str, Any]] = [{f"mem/{HEADER}": {"file_type": "verilogSource", "is_include_file": True}}]
+    header = {"file_type": "verilogSource", "is_include_file": True}
+    files: list[dict[str, Any]] = [{f"mem/{name}": header} for name in (HEADER, STAGES)]
     # Copied to where the tools run: the RTL looks for them there.
     files += [{f"mem/{name}": {"file_type": "user", "copyto": name}} for name in tables]
     return {

@@ -8,7 +8,7 @@ legal; what is not stands in BAD_PARAMETERS of the testbenches. abbnn_core's oth
 Corners = list[dict[str, int | str]]
 
 
-def _rows(names: str, *rows: tuple[int, ...]) -> Corners:
+def _rows(names: str, *rows: tuple[int | str, ...]) -> Corners:
     """One set a row; `names` heads the columns."""
     return [dict(zip(names.split(), row, strict=True)) for row in rows]
 
@@ -17,7 +17,6 @@ CORNERS: dict[str, Corners] = {
     # Stream plumbing.
     "abbnn_skid": _rows("DATA_WIDTH", (1,), (576,)),
     "abbnn_fifo": _rows("DATA_WIDTH DEPTH", (1, 2), (1, 3), (64, 4), (33, 1000), (8, 1024)),
-    "abbnn_slice": _rows("DATA_WIDTH ENABLE", (1, 0), (576, 1)),
     "abbnn_credit": _rows("DATA_WIDTH DEPTH", (1, 2), (320, 5), (20, 24)),
     "abbnn_fork": _rows("DATA_WIDTH", (1,), (576,)),
     "abbnn_resize": _rows(
@@ -31,7 +30,6 @@ CORNERS: dict[str, Corners] = {
     ),
     "abbnn_replay": _rows("DATA_WIDTH DEPTH TIMES", (1, 1, 1), (27, 1, 5), (9, 3, 1), (288, 2, 32)),
     "abbnn_guard": _rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000)),
-    "abbnn_framer": _rows("DATA_WIDTH BEATS", (1, 1), (32, 2), (16, 1000)),
     "abbnn_subsample": _rows("DATA_WIDTH GROUPS HEIGHT WIDTH", (1, 1, 1, 1), (64, 3, 5, 7), (32, 16, 32, 32)),
     "abbnn_boot": _rows("WORDS", (0,), (512,), (513,), (12000,)),
     "abbnn_drop": _rows("DATA_WIDTH", (1,), (64,)),
@@ -59,13 +57,11 @@ CORNERS: dict[str, Corners] = {
     "abbnn_board": _rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100)),
     "abbnn_crc32": _rows("WIDTH", (1,), (32,)),
     "abbnn_gate": [],
-    "abbnn_load": _rows("DRAIN", (1,), (255,)),
-    "abbnn_load_memory": _rows(
-        "WIDTH DEPTH ADDRESS_WIDTH MEMORY STYLE",
-        (1, 1, 1, 0, 0),
-        (32, 2, 1, 4095, 1),
-        (33, 5, 3, 7, 2),
-        (576, 256, 8, 1, 0),
+    "abbnn_load": _rows(
+        "TABLES HEADERS DRAIN", (1, "64'h0010000000010000", 1), (2, "128'h00000003000000010000000500020000", 255)
+    ),
+    "abbnn_memory": _rows(
+        "WIDTH DEPTH LOAD_MEMORY STYLE", (1, 1, 0, 0), (32, 2, 4095, 1), (33, 5, 7, 2), (576, 256, 1, 0), (9, 5, -1, 2)
     ),
     # Binary arithmetic.
     "abbnn_window": _rows(
@@ -203,11 +199,8 @@ CORNERS: dict[str, Corners] = {
     "abbnn_core": [],
 }
 
-# What has tables, loadable; and deep pipelines.
+# What has tables, loadable.
 for _module in ("table", "compare", "qprelu", "scale", "sum_array", "xnor_array", "shortcut", "stem", "block", "head"):
     _corners = CORNERS[f"abbnn_{_module}"]
-    _corners += [{**corner, "LOAD_MEMORY": 16, "DEEP": 1} for corner in _corners[-2:]]
+    _corners += [{**corner, "LOAD_MEMORY": 16} for corner in _corners[-2:]]
 CORNERS["abbnn_core"] = [{"LOADABLE": 1}]
-for _module in ("replay", "fifo", "window"):
-    _corners = CORNERS[f"abbnn_{_module}"]
-    _corners += [{**corner, "DEEP": 1} for corner in _corners]

@@ -1,4 +1,4 @@
-"""abbnn_load_memory: what the load bus wrote is what the read port gives; other memories' words change nothing."""
+"""abbnn_memory: the read port gives what the load bus wrote, or the file had; other memories' words change nothing."""
 
 import random
 
@@ -7,43 +7,51 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
+from abbnn.export.layout import mem_text
 from abbnn.tb.bench import load_case, simulate
 
-SIZES = ("WIDTH", "DEPTH", "ADDRESS_WIDTH", "MEMORY", "STYLE")
-GOOD_PARAMETERS = [(1, 1, 1, 0, 0), (32, 2, 1, 4095, 1), (75, 5, 3, 0x123, 2)]
+SIZES = ("WIDTH", "DEPTH", "LOAD_MEMORY", "STYLE")
+GOOD_PARAMETERS = [(1, 1, 0, 0), (32, 2, 4095, 1), (75, 5, 0x123, 2), (75, 5, -1, 0), (1, 1, -1, 1)]
 BAD_PARAMETERS = [
-    ("abbnn_load_memory", {"WIDTH": 0}, "WIDTH_must_be_1_to_131072"),
-    ("abbnn_load_memory", {"DEPTH": 0}, "DEPTH_must_be_1_to_1048576"),
-    ("abbnn_load_memory", {"DEPTH": 8, "ADDRESS_WIDTH": 2}, "ADDRESS_WIDTH_must_be_clog2_of_DEPTH"),
-    ("abbnn_load_memory", {"MEMORY": 4096}, "MEMORY_must_be_0_to_4095"),
-    ("abbnn_load_memory", {"STYLE": 3}, "STYLE_must_be_0_to_2"),
+    ("abbnn_memory", {"WIDTH": 0}, "WIDTH_must_be_1_to_131072"),
+    ("abbnn_memory", {"DEPTH": 0}, "DEPTH_must_be_1_to_1048576"),
+    ("abbnn_memory", {"LOAD_MEMORY": 4096}, "LOAD_MEMORY_must_be_minus_1_to_4095"),
+    ("abbnn_memory", {"LOAD_MEMORY": -2}, "LOAD_MEMORY_must_be_minus_1_to_4095"),
+    ("abbnn_memory", {"STYLE": 3}, "STYLE_must_be_0_to_2"),
 ]
+
+
+def file_words(width, depth):
+    """What a memory with fixed words holds."""
+    rng = random.Random(width)
+    return [rng.getrandbits(width) for _ in range(depth)]
 
 
 @cocotb.test()
 async def writes_and_reads(dut):
     """Random writes and reads, never of one address in one cycle, against a list of words."""
-    width, depth, _, number, _ = (int(value) for value in load_case()["sizes"])
+    width, depth, number, _ = (int(value) for value in load_case()["sizes"])
+    loadable = number >= 0
     rng = random.Random(cocotb.RANDOM_SEED)
     slices = -(-width // 32)
-    words = [None] * depth
+    words = [None] * depth if loadable else file_words(width, depth)
     cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
     dut.load.value = 0
     dut.enable.value = 0
     expected, compared = None, 0
     address_before = None
-    written = set()
+    written = set() if loadable else {(address, part) for address in range(depth) for part in range(slices)}
     for _ in range(40 * slices * depth + 400):
         await FallingEdge(dut.clk)
         if expected is not None:
             assert int(dut.word.value) == expected
             compared += 1
         write = rng.random() < 0.5
-        memory = number if rng.random() < 0.8 else number ^ 1 << rng.randrange(12)
+        memory = number & 0xFFF if rng.random() < 0.8 else (number & 0xFFF) ^ 1 << rng.randrange(12)
         address, index, data = rng.randrange(depth), rng.randrange(slices), rng.getrandbits(32)
         dut.load.value = write << 76 | memory << 64 | index << 52 | address << 32 | data
         read = rng.randrange(depth)
-        hit = write and memory == number
+        hit = loadable and write and memory == number
         # A word is written a cycle after the bus had it.
         enable = rng.random() < 0.7 and address_before != read
         address_before = address if hit else None
@@ -59,5 +67,8 @@ async def writes_and_reads(dut):
 
 
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_load_memory(sizes):
-    simulate("abbnn_load_memory", "test_abbnn_load_memory", dict(zip(SIZES, sizes, strict=True)), case={"sizes": sizes})
+def test_abbnn_memory(sizes):
+    width, depth, number, _ = sizes
+    parameters = dict(zip(SIZES, sizes, strict=True)) | ({"TABLE_FILE": "words.mem"} if number < 0 else {})
+    tables = {"words.mem": mem_text(file_words(width, depth), width)}
+    simulate("abbnn_memory", "test_abbnn_memory", parameters, tables=tables, case={"sizes": sizes})
