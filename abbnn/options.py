@@ -92,3 +92,13 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="workers; default: one a core"
     )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """`--jobs` and `--scheduler`: what `executor.Workers.of` takes."""
+    add_jobs(parser)
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help='of a Dask cluster to run on (pip install "abbnn[dask]"); local: one of --jobs workers on this machine',
+    )

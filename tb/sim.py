@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 import numpy as np
@@ -11,13 +10,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from abbnn.building import run_folder
 from abbnn.errors import UserError, run
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.structure import Structure
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, natural, positive
-from abbnn.tb.bench import default_simulator
-from abbnn.tb.pipeline import Report, default_run_folder, logged, run_core
+from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator
+from abbnn.tb.pipeline import Report, counted, run_core
 
 
 def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -62,31 +62,26 @@ def _run(arguments: argparse.Namespace) -> int:
         source = arguments.images or SHIPPED_IMAGES
         raise UserError(f"{count} images from number {first} on: {source} has images 0 to {len(images) - 1}")
     images, labels = images[first : first + count], None if labels is None else labels[first : first + count]
-    folder = default_run_folder(f"sim-{structure.name}", default_simulator())
+    sim = default_simulator()
+    folder = run_folder(BUILD / f"run-sim-{structure.name}-{sim}")
     console = Console()
-    log = folder / "sim.log"
-    print(f"building and running abbnn_core for {arguments.network}, log in {log}")
+    print(f"building and running abbnn_core for {arguments.network}, log in {folder / SIM_LOG}")
     failure = None
     try:
-        with logged(log, len(images), default_simulator()):
+        with counted(folder, len(images), sim):
             report = run_core(network, images, labels, folder, folding=folding)
     except SystemExit as error:
         failure = str(error)
-    if failure is not None:
         try:
             report = Report.load(folder)
         except FileNotFoundError:
-            print("".join(log.read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
-            print(f"the simulation stopped early: {failure}; the end of {log} is above", file=sys.stderr)
-            return 1
+            raise UserError(f"the simulation stopped early, see above and {folder / SIM_LOG}: {failure}") from None
     for table in tables(report):
         console.print(table)
     if labels is not None:
         right = sum(row["label"] == row["predicted"] for row in report.images)
         console.print(f"{right} of {len(report.images)} images classified as labelled")
     console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
-    if os.environ.get("WAVES", "0") != "0":
-        console.print(f"waves: {', '.join(str(path) for path in folder.glob('*.fst'))}")
     if failure is not None:
         console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
         return 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_network import random_images, random_network
 
-from abbnn import paths
+from abbnn import building, paths
 from abbnn.export.folding import balance
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
@@ -32,7 +32,7 @@ def shipped(count):
 
 
 def run_folder(name):
-    return BUILD / f"core-{name}-{default_simulator()}-{os.getpid()}"
+    return building.run_folder(BUILD / f"core-{name}-{default_simulator()}")
 
 
 def test_abbnn_core_every_layer():
@@ -219,7 +219,7 @@ def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
     assert "every value of every layer equals the golden model" in said
 
 
-def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
+def test_abbnn_core_refuses_another_foldings_files(tmp_path, capsys):
     """The same network's files for another folding have another header: the simulation stops before the first pixel."""
     network = random_network(member("small", (4,), (1,), classes=3, image=8), seed=1)
     write(network, balance(network, 640), tmp_path / "built" / MEM_FOLDER)
@@ -236,7 +236,7 @@ def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
             testcase="bad_frames",
             work_dir=tmp_path / "run",
         )
-    assert "the memory files belong to another header" in caplog.text
+    assert "the memory files belong to another header" in capsys.readouterr().out
 
 
 def test_abbnn_core_without_a_test_fails(tmp_path):

@@ -41,7 +41,7 @@ from abbnn.export.schedule import timing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
 from abbnn.golden.network import IntegerNetwork, network_hash
-from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network
+from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, add_workers, positive
 from abbnn.syn.gates import cell_files, synthesise, verilog_text
 from abbnn.tb.bench import simulation_defines, simulator_version, verilator_environment, verilator_root
 from abbnn.tb.pipeline import MEM_FOLDER, PATIENCE
@@ -490,9 +490,10 @@ def _parser() -> argparse.ArgumentParser:
     add_folding(parser)
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
     parser.add_argument(
-        "--part", type=int, default=PART, metavar="M", help="images that a simulation streams; default %(default)s"
+        "--part", type=positive, default=PART, metavar="M", help="images that a simulation streams; default %(default)s"
     )
-    Workers.add_arguments(parser, jobs=1)
+    add_workers(parser)
+    parser.set_defaults(jobs=1)
     parser.add_argument("--gates", action="store_true", help="the netlist that Yosys maps the core to, on ECP5's cells")
     parser.add_argument("--stall", type=int, metavar="SEED", help="open and close both ends at random")
     parser.add_argument(
@@ -529,8 +530,6 @@ def _run(arguments: argparse.Namespace) -> bool:
     if arguments.summary:
         return report([Store.read(folder) for folder in arguments.summary], whole=True)
     workers = Workers.of(arguments)
-    if arguments.part < 1:
-        raise UserError(f"--part {arguments.part}: at least 1 image")
     if arguments.stall is not None and not 0 <= arguments.stall < 2**31:
         raise UserError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
     shard = Shard.parse(arguments.shard)

@@ -242,8 +242,6 @@ def test_comparison_finds_every_difference():
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--jobs", "0"], "--jobs 0"),
-        (["--part", "0"], "--part 0"),
         (["--stall", "-1"], "--stall -1"),
         (["--limit", "25"], "--limit 25"),
         (["--limit", "0"], "--limit 0"),
