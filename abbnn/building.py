@@ -21,24 +21,43 @@ TICK_SECONDS = 10.0
 """Nothing that takes long is silent for longer."""
 
 
+_loud = True
+
+
+def hush() -> None:
+    """Of a worker, whose parent tells how far everything is."""
+    global _loud
+    _loud = False
+
+
 @contextmanager
 def ticking(said: Callable[[], str], bar: tqdm[Any] | None = None) -> Iterator[None]:
-    """While the block runs, say on stderr what `said` gives and for how long; a bar that is shown moves instead."""
+    """While the block runs, say on stderr what `said` gives and for how long; a bar that is shown moves instead.
+
+    Of several at once, the first speaks.
+    """
+    global _loud
+    if not _loud:
+        yield
+        return
     over, begun = threading.Event(), time.monotonic()
     shown = bar is not None and not bar.disable
 
     def tick() -> None:
         while not over.wait(1.0 if shown else TICK_SECONDS):
+            text = said()
             if bar is not None and shown:
                 bar.refresh()
             else:
-                print(f"{said()}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+                print(f"{text}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=tick, daemon=True)
     thread.start()
+    _loud = False
     try:
         yield
     finally:
+        _loud = True
         over.set()
         thread.join()
 

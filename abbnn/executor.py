@@ -30,7 +30,7 @@ from typing import Any
 from tqdm import tqdm
 
 from abbnn import paths
-from abbnn.building import ticking
+from abbnn.building import hush, ticking
 from abbnn.errors import Stopped, UserError
 
 LOCAL = "local"
@@ -64,19 +64,8 @@ class Workers:
     """Address of a Dask scheduler, or "local" for a cluster of `jobs` workers on this machine."""
 
     @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser, jobs: int | None = None) -> None:
-        """--jobs, by default as many as there are cores, and --scheduler."""
-        parser.add_argument(
-            "--jobs", type=int, default=jobs or os.cpu_count(), metavar="J", help="processes; default %(default)s"
-        )
-        parser.add_argument(
-            "--scheduler", metavar="ADDRESS", help=f"of a Dask cluster to run on; {LOCAL}: one of --jobs workers, here"
-        )
-
-    @staticmethod
     def of(arguments: argparse.Namespace) -> Workers:
-        if arguments.jobs < 1:
-            raise UserError(f"--jobs {arguments.jobs}: at least 1 works")
+        """What `options.add_workers` has read."""
         return Workers(arguments.jobs, arguments.scheduler)
 
     def results(
@@ -186,6 +175,7 @@ _working = False
 def _begin(lifeline: Connection) -> None:
     """Of a worker: it has a session of its own, which ends, whatever was started in it, when the parent lets go."""
     os.setsid()
+    hush()
     signal.signal(signal.SIGTERM, _stop)
 
     def watch() -> None:
@@ -264,9 +254,7 @@ def _cluster(tasks: Sequence[Task], workers: Workers, running: dict[int, None]) 
 
 def _call(expected: str, task: Task) -> Any:
     if fingerprint() != expected:
-        raise UserError(
-            f"worker {import_module('distributed').get_worker().address}: its abbnn is another than the one here"
-        )
+        raise UserError(f"worker {import_module('distributed').get_worker().address}: its abbnn is another one")
     return task.run()
 
 

@@ -40,7 +40,7 @@ from abbnn.golden.network import IntegerNetwork, load_network, network_hash, sav
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
-from abbnn.options import above_zero, add_folding, add_network, fraction, natural, positive
+from abbnn.options import above_zero, add_folding, add_network, natural, positive
 from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
@@ -164,18 +164,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--target", required=True, metavar="DEVICE", help=f"one of {DEVICES.name}: {_device_names()}")
     command.add_argument("--out", required=True, type=Path, metavar="FOLD.json", help="what mem --fold reads")
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--fps", type=above_zero, metavar="N", help="frames a second at the clock, at least")
+    goal.add_argument("--fps", type=above_zero(), metavar="N", help="frames a second at the clock, at least")
     goal.add_argument("--cycles", type=positive, metavar="N", help="cycles a frame, at most")
     command.add_argument(
         "--fill",
-        type=fraction,
+        type=above_zero(1),
         default=DEFAULT_FILL,
         metavar="PART",
         help="of the device's LUTs, flip-flops and block RAMs that may be used; default %(default)s",
     )
     command.add_argument(
         "--clock",
-        type=above_zero,
+        type=above_zero(),
         metavar="MHZ",
         help="default: what is assumed for the device, see the same file",
     )

@@ -2,7 +2,8 @@
 
 Every module is a recurrence on arrays of cycle numbers: beat k leaves no earlier than `LATENCY` after the last input
 beat that it needs, and no earlier than one cycle after beat k - 1. That is exact while nothing downstream holds a beat
-back: buffers are dimensioned so that, in a balanced folding, they only hold back what comes early anyway.
+back: buffers are dimensioned so that they only hold back what comes early anyway. A stem that picks pixels has no such
+buffer, so there the recurrence goes both ways (`picked`).
 `tools/bench.py` requires the results to equal the simulated cycles.
 """
 
@@ -99,6 +100,30 @@ def window(times: Times, height: int, width: int, groups: int, kernel: int, stri
     return read[:, emits].ravel() + LATENCY["window"] - 1
 
 
+def picked(times: Times, height: int, width: int, groups: int, passes: int) -> Times:
+    """A replay behind a 1x1 window of stride 2, over one frame or several.
+
+    The window has no memory and the replay holds two pixels, so one that finds no room holds back all behind it: the
+    pixels of a row that are picked come too fast, and none comes while the next row passes.
+    """
+    numbers = np.arange(len(times)).reshape(-1, height, width, groups)
+    beats = numbers[:, ::2, ::2].reshape(-1, groups)
+    first = np.empty(beats.shape, np.int64)
+    starts, ends = [0, 0], [0, 0]
+    before, at = -1, -1
+    for pixel, beat in enumerate(beats.tolist()):
+        room = starts[-1] if groups == 1 and passes > 1 else ends[-2]
+        at, out = max(at + beat[0] - before, room), ends[-1]
+        for index, number in enumerate(beat):
+            at = max(int(times[number]), at + (index > 0))
+            first[pixel, index] = out = max(at + LATENCY["replay"], out + 1)
+        before = beat[-1]
+        starts.append(int(first[pixel, 0]))
+        ends.append(out + (passes - 1) * groups)
+    later = first[:, -1:] + 1 + np.arange((passes - 1) * groups)
+    return np.concatenate([first, later], axis=1).ravel()
+
+
 def folds(times: Times, beats: int, latency: int) -> Times:
     """An array's results: one behind every `beats` input beats."""
     return times[beats - 1 :: beats] + latency
@@ -161,8 +186,12 @@ def stem(times: Times, structure: Structure, planes: int, fold: Fold) -> Times:
     lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
     pixels = resize(times + LATENCY["skid"], geometry.in_channels, lanes)
-    taps = window(pixels, structure.height, structure.width, groups, geometry.kernel, geometry.stride)
-    sums = folds(replay(taps, groups, passes * planes), groups * planes, sum_array_latency(fold.simd))
+    size = structure.height, structure.width, groups
+    if (geometry.kernel, geometry.stride) == (1, 2):
+        taps = picked(pixels, *size, passes * planes)
+    else:
+        taps = replay(window(pixels, *size, geometry.kernel, geometry.stride), groups, passes * planes)
+    sums = folds(taps, groups * planes, sum_array_latency(fold.simd))
     values = sums + LATENCY["skid"] + LATENCY["scale"]
     if geometry.prelu:
         values = values + LATENCY["scale"]
@@ -182,6 +211,15 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     scores = resize(sums, fold.pe, 1)
     passed = _paced(scores, 2) + LATENCY["argmax"]
     return np.append(passed, passed[-1] + 1) + LATENCY["skid"]
+
+
+def picking_interval(network: IntegerNetwork, fold: Fold) -> int:
+    """Cycles from frame to frame of a stem that picks pixels, when they are always there: those of the fourth frame."""
+    geometry, size = network.structure.stem, (network.structure.height, network.structure.width)
+    groups = geometry.in_channels // fold.simd
+    passes = geometry.out_channels // fold.pe * network.stem.planes
+    ends = picked(np.arange(4 * size[0] * size[1] * groups), *size, groups, passes).reshape(4, -1)[:, -1]
+    return int(ends[3] - ends[2])
 
 
 @dataclass(frozen=True)
@@ -210,6 +248,8 @@ def timing(network: IntegerNetwork, folding: Folding) -> Timing:
     latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
     ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
     busy: dict[str, int] = {**ideal, "scores": 2 * structure.classes}
+    if (structure.stem.kernel, structure.stem.stride) == (1, 2):
+        busy["stem"] = picking_interval(network, folding["stem"])
     for name, beats in stream_beats(structure, folding).items():
         busy[name] = max(busy[name], beats)
     bottleneck = max(busy, key=lambda name: busy[name])

@@ -23,7 +23,7 @@ from abbnn.golden.images import read_images
 from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.host.link import Device, Link, Port, Result, open_port
 from abbnn.host.registers import expanded, markdown
-from abbnn.options import add_folding, add_images, add_network, number, positive
+from abbnn.options import above_zero, add_folding, add_images, add_network, positive, whole
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--port", required=True, metavar="DEV", help="serial port, /dev/ttyUSB0 or the like")
         added.add_argument(
             "--baud",
-            type=number(int, lambda value: 1 <= value <= BAUD_MAX, f"a whole number from 1 to {BAUD_MAX}"),
+            type=whole(1, BAUD_MAX),
             default=BAUD,
             metavar="N",
             help="bits a second that the bitstream has; %(default)s",
@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--tries", type=positive, default=5, metavar="N", help="of each request; %(default)s")
         added.add_argument(
             "--timeout",
-            type=number(float, lambda value: 0 < value <= TIMEOUT_MAX, f"a number above 0 and up to {TIMEOUT_MAX}"),
+            type=above_zero(TIMEOUT_MAX),
             default=2.0,
             metavar="S",
             help="seconds without an answer; %(default)s",

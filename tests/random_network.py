@@ -46,6 +46,7 @@ def random_structure(seed: int) -> Structure:
         else:
             out_channels = 2 * channels if shortcut == "repeat" else int(rng.integers(1, 7))
         kernel, steps = int(rng.choice([1, 3])), int(rng.integers(0, 4))
+        kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
     return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)

@@ -141,11 +141,6 @@ def test_progress_of_long_tasks(capfd, monkeypatch):
     assert "0 of 1 done, running: a long one: 0 s" in capfd.readouterr().err
 
 
-def test_no_jobs():
-    with pytest.raises(UserError, match="--jobs 0: at least 1 works"):
-        Workers.of(type("Arguments", (), {"jobs": 0, "scheduler": None}))
-
-
 # ---- Dask
 
 
