@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn import paths
+from abbnn.building import run_folder
 from abbnn.errors import UserError
 from abbnn.export.folding import balance, read_folding
 from abbnn.export.mem import write
@@ -75,7 +76,7 @@ def simulate(
 
     Raises Mismatch if a value differs. What is built lies in `folder`, by default below build/.
     """
-    where = Path(folder) if folder else paths.BUILD / "api" / f"{network.structure.name}-{simulator}"
+    where = Path(folder) if folder else run_folder(paths.BUILD / "api" / f"{network.structure.name}-{simulator}")
     try:
         return run_core(network, images, labels, where, folding=balance(network, cycles), sim=simulator)
     except SystemExit as error:

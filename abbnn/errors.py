@@ -14,7 +14,11 @@ class UserError(ValueError):
 
 
 class Stopped(BaseException):
-    """SIGTERM has come: raised wherever the main thread is, so that what is half done is cleaned up on the way out."""
+    """A signal ends the program: raised wherever the main thread is, so that what is half done is cleaned up."""
+
+    def __init__(self, signum: int = signal.SIGTERM, said: str = "terminated") -> None:
+        super().__init__(said)
+        self.signum = signum
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -37,8 +41,8 @@ def run(name: str, command: Callable[[], int | None]) -> int:
         said, status = " ".join(str(error).split()), 2
     except KeyboardInterrupt:
         said, status = "interrupted", 130
-    except Stopped:
-        said, status = "terminated", 143
+    except Stopped as stop:
+        said, status = str(stop), 128 + stop.signum
     finally:
         signal.signal(signal.SIGTERM, before)
     print(f"{name}: {said}", file=sys.stderr)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from tqdm import tqdm
 
 from abbnn import paths
 from abbnn.errors import UserError, run
+from abbnn.executor import Workers
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.options import above_zero, add_folding, add_jobs, add_network
+from abbnn.options import above_zero, add_folding, add_network, add_workers
 from abbnn.syn import area, bitstream, calibrate, gates, patch, proof, table3
 from abbnn.syn.cells import FAMILIES, OVERHEAD
 from abbnn.syn.yosys import executable, version
@@ -47,11 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         add_folding(command)
         command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
         command.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be repeated")
-        add_jobs(command)
+        add_workers(command)
         command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
         command.add_argument(
             "--clock",
-            type=above_zero,
+            type=above_zero(),
             default=area.CLOCK_MHZ,
             metavar="MHZ",
             help="assumed; default %(default)s",
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(FAMILIES),
         help="default: all; may be repeated; the others keep their points",
     )
-    add_jobs(command)
+    add_workers(command)
     command.add_argument("--list", action="store_true", help="only say what would be synthesised")
     command.set_defaults(run=_calibrate)
     command.add_argument("--out", type=Path, default=calibrate.FILE, metavar="FILE.json", help="default %(default)s")
@@ -105,14 +105,7 @@ def _measure(arguments: argparse.Namespace) -> int:
             raise UserError(f"--stage {name}: there are {', '.join(names)}")
     chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
     complete = len(chosen) == len(designs)
-    with tqdm(total=len(chosen), unit="stage", disable=None) as progress:
-        areas = area.measure_all(
-            chosen,
-            arguments.family,
-            jobs=arguments.jobs,
-            reuse=not arguments.no_reuse,
-            done=lambda stage: progress.update(),
-        )
+    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments), reuse=not arguments.no_reuse)
     report = area.to_json(network, folding, arguments.family, areas, arguments.clock if complete else None)
     out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
     with replacing(out) as temporary:
@@ -151,8 +144,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
             print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
         return 0
     others = calibrate.kept(arguments.out, arguments.family or sorted(FAMILIES), version())
-    with tqdm(total=len(plans), unit="stage", disable=None) as progress:
-        points = others + calibrate.run(plans, jobs=arguments.jobs, done=lambda stage: progress.update())
+    points = others + calibrate.run(plans, Workers.of(arguments))
     calibrate.write(points, arguments.out, version())
     print(f"{arguments.out}: {len(points)} points written")
     return 0

@@ -300,9 +300,9 @@ def build(
         _write_sources(folder, sources, random, pipeline.headers)
         with step("yosys"):
             names = [name for name in sources if name != LPF]
-            (folder / "script.ys").write_text("\n".join(script(where, names, len(image), clock)) + "\n")
             try:
-                trellis.run("Yosys", [yosys.executable(), "-q", "-s", "script.ys"], folder, folder / "yosys.log")
+                commands = script(where, names, len(image), clock)
+                yosys.run(network.structure.name, commands, folder, log=folder / "yosys.log")
             finally:
                 _keep(folder / "yosys.log", logs)
             cells = _output_registers(folder, where.top)

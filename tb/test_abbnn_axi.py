@@ -12,6 +12,7 @@ from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 from random_network import random_images, random_network
 from test_abbnn_axil_registers import AxiLite
 
+from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.layout import unpack
@@ -355,8 +356,7 @@ def test_abbnn_axi(loadable):
         "latency": expected.latency,
         "timeout": 20 * (expected.latency + expected.interval),
     }
-    folder = BUILD / f"run-axi-{loadable}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(BUILD / f"run-axi-{loadable}")
     write(network, folding, folder / MEM_FOLDER)
     simulate(
         "abbnn_axi",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_network import random_folding, random_images, random_network, random_structure
 
-from abbnn import paths
+from abbnn import building, paths
 from abbnn.export.folding import Fold, balance
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
@@ -32,7 +32,7 @@ def shipped(count):
 
 
 def run_folder(name):
-    return BUILD / f"core-{name}-{default_simulator()}-{os.getpid()}"
+    return building.run_folder(BUILD / f"core-{name}-{default_simulator()}")
 
 
 def test_abbnn_core_every_layer():
@@ -238,14 +238,14 @@ def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
         member(f"sim{classes}", (2,), (1,), classes=classes, image=(12, 8), stem=STRIDED_STEM), 1, stem_planes=2
     )
     save_network(network, tmp_path / "net.safetensors")
-    assert sim.main(["--network", str(tmp_path / "net.safetensors"), "--images", "2"]) == 0
+    assert sim.main([str(tmp_path / "net.safetensors"), "--count", "2"]) == 0
     said = capsys.readouterr().out
     assert "cifar10_test100.npz: resized to 12x8 by the nearest pixel" in said
     assert ("of 2 images classified as labelled" in said) == labels
     assert "every value of every layer equals the golden model" in said
 
 
-def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
+def test_abbnn_core_refuses_another_foldings_files(tmp_path, capsys):
     """The same network's files for another folding have another header: the simulation stops before the first pixel."""
     network = random_network(member("small", (4,), (1,), classes=3, image=8), seed=1)
     write(network, balance(network, 640), tmp_path / "built" / MEM_FOLDER)
@@ -262,7 +262,7 @@ def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
             testcase="bad_frames",
             work_dir=tmp_path / "run",
         )
-    assert "the memory files belong to another header" in caplog.text
+    assert "the memory files belong to another header" in capsys.readouterr().out
 
 
 def test_abbnn_core_without_a_test_fails(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from random_network import random_network
 from test_abbnn_core import IMAGES, MODEL
 
+from abbnn.building import run_folder
 from abbnn.export.folding import balance
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
@@ -40,8 +41,7 @@ def pictures(network, count):
 
 def files(netlist, name, instances=False):
     """What `simulate` builds, written into a folder of this process."""
-    folder = BUILD / f"gates-{name}-{default_simulator()}-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(BUILD / f"gates-{name}-{default_simulator()}")
     (folder / "netlist.v").write_text(gates.verilog_text(netlist, instances=instances))
     (folder / "netlist.vlt").write_text(gates.watched(netlist))
     written = [folder / "netlist.v", folder / "netlist.vlt", *gates.cell_files()]

@@ -1,14 +1,13 @@
 """Random structures, and networks with the statistics of trained ones, for tests and testbenches. NumPy only; torch is
 never imported.
 
->>> from golden.structure import member
+>>> from abbnn.golden.structure import member
 >>> random_network(member("narrow", (4, 6), (1, 1), image=8), 1, terms=2).blocks[1].scale.terms
 2
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -23,7 +22,7 @@ from abbnn.train.variant import Scales
 
 
 def random_structure(seed: int) -> Structure:
-    """Any stem and up to four blocks of any kind on small maps, whether or not a family has them together."""
+    """Any stem and one to four blocks of any kind on small maps, whether or not a family has them together."""
     rng = np.random.default_rng(seed)
 
     def flip() -> bool:
@@ -33,10 +32,10 @@ def random_structure(seed: int) -> Structure:
     # The stem's output can be halved twice; the image is any that gives it.
     shrinks = stem.stride * (2 if stem.max_pool else 1)
     height, width = (4 * int(rng.integers(1, 3)) * shrinks - int(rng.integers(shrinks)) for _ in range(2))
-    structure = Structure(f"random{seed}", "reactnet", height, width, stem, (), int(rng.integers(1, 6)))
+    image, classes = (height, width), int(rng.integers(1, 6))
     blocks: list[Block] = []
-    channels, (height, width), halvings = stem.out_channels, structure.stem_output, 0
-    for _ in range(int(rng.integers(0, 5))):
+    channels, (height, width), halvings = stem.out_channels, stem.output(height, width), 0
+    for _ in range(max(1, int(rng.integers(0, 5)))):
         shortcut: Shortcut = rng.choice(get_args(Shortcut)).item()
         activation: Activation = rng.choice(get_args(Activation)).item()
         stride = 1 if shortcut in ("identity", "repeat") else 2
@@ -51,7 +50,7 @@ def random_structure(seed: int) -> Structure:
         kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
-    return replace(structure, blocks=tuple(blocks))
+    return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)
 
 
 def random_folding(network: IntegerNetwork, seed: int) -> dict[str, Fold]:

@@ -18,6 +18,7 @@ from random_network import random_network
 import abbnn.syn.area
 import abbnn.syn.yosys
 from abbnn import paths, verilog
+from abbnn.executor import Workers
 from abbnn.export.area import read_calibration
 from abbnn.export.folding import balance
 from abbnn.export.layout import mem_text, pack
@@ -300,23 +301,24 @@ def test_a_cut_off_result_is_measured_again(tmp_path, monkeypatch) -> None:
     assert asked == ["ecp5"]
 
 
-def fake_measure(stage, family, *, cache=None) -> Measurement:
-    return Measurement(family, {stage.design.top: Module(1, {"LUT6": 2, "FDRE": 3, "RAMB18E1": 1})}, [])
+def fake_measure(wanted, workers, *, cache=None) -> list[Measurement]:
+    cells = {"LUT6": 2, "FDRE": 3, "RAMB18E1": 1}
+    return [Measurement(family, {stage.design.top: Module(1, cells)}, []) for stage, family in wanted]
 
 
 def test_stages_of_equal_parameters_are_measured_once(monkeypatch) -> None:
     asked = []
 
-    def counting(stage, family, *, cache):
-        asked.append(stage.stage)
-        return fake_measure(stage, family)
+    def counting(wanted, workers, *, cache):
+        asked.extend(stage.stage for stage, _ in wanted)
+        return fake_measure(wanted, workers)
 
-    monkeypatch.setattr(abbnn.syn.area, "measure", counting)
+    monkeypatch.setattr(abbnn.syn.area, "measure_each", counting)
     stem, block, *_ = small_designs()
     twin = replace(block, stage="twin", design=replace(block.design, files={}))
     other = replace(block, stage="other", parameters={**block.parameters, "PE": 2})
     designs = [stem, block, twin, other]
-    areas = measure_all(designs, "xc7")
+    areas = measure_all(designs, "xc7", Workers())
     assert [(area.design.stage, area.reused_from) for area in areas] == [
         ("stem", None),
         ("block00", None),
@@ -325,7 +327,7 @@ def test_stages_of_equal_parameters_are_measured_once(monkeypatch) -> None:
     ]
     assert sorted(asked) == ["block00", "other", "stem"]
     asked.clear()
-    assert not any(area.reused_from for area in measure_all(designs, "xc7", reuse=False, jobs=2))
+    assert not any(area.reused_from for area in measure_all(designs, "xc7", Workers(), reuse=False))
     assert sorted(asked) == ["block00", "other", "stem", "twin"]
 
 
@@ -366,7 +368,7 @@ def file(tmp_path) -> Path:
 
 
 def test_area_report(file, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(abbnn.syn.area, "measure", fake_measure)
+    monkeypatch.setattr(abbnn.syn.area, "measure_each", fake_measure)
     monkeypatch.setattr("abbnn.syn.__main__.executable", lambda: "yosys")
     monkeypatch.setattr("abbnn.syn.area.version", lambda: "0.0")
     out = file.parent / "area.json"
@@ -403,10 +405,11 @@ def test_area_report(file, monkeypatch, capsys) -> None:
 
 
 def test_a_dsp_is_an_error(file, monkeypatch, capsys) -> None:
-    def with_dsp(stage, family, *, cache):
-        return Measurement(family, {stage.design.top: Module(1, {"DSP48E1": 1, "LUT2": 1})}, [])
+    def with_dsp(wanted, workers, *, cache):
+        modules = {"abbnn_stem": Module(1, {"DSP48E1": 1, "LUT2": 1})}
+        return [Measurement(family, modules, []) for _, family in wanted]
 
-    monkeypatch.setattr(abbnn.syn.area, "measure", with_dsp)
+    monkeypatch.setattr(abbnn.syn.area, "measure_each", with_dsp)
     monkeypatch.setattr("abbnn.syn.__main__.executable", lambda: "yosys")
     monkeypatch.setattr("abbnn.syn.area.version", lambda: "0.0")
     assert main(["area", str(file), "--stage", "stem", "--out", str(file.parent / "area.json")]) == 1
@@ -481,18 +484,18 @@ def test_plan_has_stages_that_exist_and_none_twice() -> None:
 
 
 def test_points_are_what_the_area_model_reads(tmp_path, monkeypatch) -> None:
-    def parted(stage, family, *, cache):
+    def parted(wanted, workers, *, cache):
         modules = {
             "abbnn_block": Module(1, {"LUT2": 1}),
             "abbnn_popcount": Module(4, {}),
             "abbnn_popcount_lut6": Module(4, {"LUT6": 8, "FDRE": 2}),
         }
-        return Measurement(family, modules, [])
+        return [Measurement(family, modules, []) for _, family in wanted]
 
-    monkeypatch.setattr("abbnn.syn.calibrate.measure", parted)
+    monkeypatch.setattr("abbnn.syn.calibrate.measure_each", parted)
     block = small_designs()[1]
     plans = [Plan("small/1", use, "xc7", block) for use in ("fit", "validation")]
-    points = run(plans, jobs=2)
+    points = run(plans, Workers())
     assert points[0]["modules"]["abbnn_popcount"] == {"count": 4, "lut": 8, "ff": 2, "bram": 0, "dsp": 0}
     assert "abbnn_popcount_lut6" not in points[0]["modules"]
     assert points[0]["total"] == {"lut": 9, "ff": 2, "bram": 0, "dsp": 0}

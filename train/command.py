@@ -30,6 +30,9 @@ from abbnn.train.recipe import (
     MODEL_FILE,
     PRESETS,
     RESUME_FILE,
+    Fall,
+    Flips,
+    Optimizer,
     TrainOptions,
     accuracy,
     predict,
@@ -54,6 +57,7 @@ def _number(kind: Callable[[str], Any], legal: Callable[[Any], bool], wanted: st
 _positive = _number(int, lambda value: value > 0, "a positive number")
 _natural = _number(int, lambda value: value >= 0, "0 or more")
 _rate = _number(float, lambda value: value > 0.0, "a positive number")
+_share = _number(float, lambda value: 0.0 < value <= 1.0, "a share above 0 and up to 1")
 _decay = _number(float, lambda value: value >= 0.0, "0 or more")
 _slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE[1], f"in {EXPONENT_RANGE}")
 
@@ -74,7 +78,19 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--epochs-qa", type=_natural, help="of step Qa; 0 leaves it out")
     add("--epochs-qaw", type=_natural, help="of step Qaw; 0 leaves it out")
     add("--batch-size", type=_positive, help="images, over all processes")
-    add("--rate", type=_rate, help="Adam's first learning rate; it falls linearly to 0 in each step")
+    add("--rate", type=_rate, help="Adam's first learning rate")
+    add("--optimizer", choices=get_args(Optimizer), help="of binary weights; the rest always learns by Adam")
+    add("--muon-rate", type=_rate, help="Muon's first learning rate")
+    add("--cooldown", type=_share, help="share of a step's epochs over which the rates fall to 0; before, they stay")
+    add("--fall", choices=get_args(Fall), help="how they fall")
+    add("--shift", type=_natural, help="pixels that a random crop of CIFAR moves an image by at most")
+    add("--flips", choices=get_args(Flips), help="of CIFAR: random, or alternating from epoch to epoch")
+    add("--sides", metavar="SIDExEPOCHS,...", help="shrink the images of the first epochs, as in 16x4,24x2")
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="train through torch.compile where there is a C++ compiler (or a GPU)",
+    )
     add("--weight-decay", type=_decay, help="of convolutions' weights in step Qa")
     add("--agc", type=_rate, help="limit of the adaptive gradient clipping")
     add("--alpha", type=_rate, help="factor of the binary convolutions")
@@ -89,6 +105,11 @@ def _train_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="train the binary convolutions in bfloat16 where the device is fast at it; evaluation does not use it",
     )
+    add(
+        "--byte-gradients",
+        action=argparse.BooleanOptionalAction,
+        help="8-bit gradients of binary convolutions, three times as fast, where a CPU has AVX2 and no bfloat16",
+    )
     add("--device", help="torch device: cpu, cuda; with torchrun each process takes one GPU")
     add("--classes", type=_positive, help="classes of the network, at least those of the data, which is the default")
     add("--image", type=_positive, help="side of the images, for folders of pictures (224)")
@@ -102,7 +123,8 @@ def _train_parser() -> argparse.ArgumentParser:
         "--teacher-torchscript", action="store_true", help="the teacher is a TorchScript file, which is code and runs"
     )
     add("--no-distillation", action="store_true", help="for presets that distil: learn the labels all the same")
-    add("--resume", action="store_true", help="continue from the resume.pt in --out")
+    add("--resume", action="store_true", help="continue from the resume.pt in --out; more --epochs than before go on")
+    add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
     add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     add("--workers", type=_natural, default=4, help="processes that load pictures (%(default)s)")
     return parser
@@ -232,6 +254,7 @@ def _train(arguments: argparse.Namespace) -> None:
             init=init,
             teacher=teacher,
             ranks=ranks,
+            copies=arguments.copy,
         )
     assert metadata is not None
     if ranks.first:
