@@ -19,7 +19,7 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     >>> whole(1)("12")
     12
     """
-    wanted = f"a whole number from {least} {'up' if most is None else f'to {most}'}"
+    wanted = f"a whole number from {least} {'on' if most is None else f'to {most}'}"
 
     def read(text: str) -> int:
         try:
