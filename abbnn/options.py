@@ -7,44 +7,76 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-IMAGES = (
-    ".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, one of class folders, or a "
-    "cifar-10-batches-bin folder"
-)
+from abbnn import paths
 
-Number = TypeVar("Number", int, float)
+SHIPPED_NETWORK = paths.MODELS / "tiny.safetensors"
 
 
-def number(kind: type[Number], legal: Callable[[Number], bool], wanted: str) -> Callable[[str], Number]:
-    """A parser of arguments that says what is wanted in place of a text that it cannot take."""
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`, which None leaves open.
 
-    def parse(text: str) -> Number:
+    >>> whole(1)("12")
+    12
+    """
+    wanted = f"a whole number from {least} {'on' if most is None else f'to {most}'}"
+
+    def read(text: str) -> int:
         try:
-            value = kind(text)
+            value = int(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
-        if not (math.isfinite(value) and legal(value)):
-            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{value} is not {wanted}")
         return value
 
-    return parse
+    return read
 
 
-positive = number(int, lambda value: value >= 1, "a whole number from 1 on")
-natural = number(int, lambda value: value >= 0, "a whole number from 0 on")
-above_zero = number(float, lambda value: value > 0.0, "a number above 0")
-from_zero = number(float, lambda value: value >= 0.0, "a number from 0 on")
-fraction = number(float, lambda value: 0.0 < value <= 1.0, "above 0 and at most 1")
+positive = whole(1)
+natural = whole(0)
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", type=Path, metavar="NETWORK", help="a frozen network, FILE.safetensors")
+def above_zero(most: float = math.inf) -> Callable[[str], float]:
+    """A parser of numbers above 0 and up to `most`; never infinite.
+
+    >>> above_zero(1)("0.5")
+    0.5
+    """
+    wanted = "a number above 0" + ("" if most == math.inf else f" and up to {most:g}")
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= most or value == math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return read
 
 
-def add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, metavar="IMAGES", help=IMAGES)
+def add_network(parser: argparse.ArgumentParser, *, default: Path | None = None) -> None:
+    """NETWORK, which may be left out where there is a default."""
+    text = "a frozen network, FILE.safetensors"
+    if default is None:
+        parser.add_argument("network", type=Path, metavar="NETWORK", help=text)
+    else:
+        text += f"; default: the shipped {default.stem}"
+        parser.add_argument("network", type=Path, nargs="?", default=default, metavar="NETWORK", help=text)
+
+
+def add_images(parser: argparse.ArgumentParser, *, default: str = "") -> None:
+    """IMAGES, which may be left out where `default` says what is taken instead."""
+    text = (
+        ".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures or of class folders, or a "
+        "cifar-10-batches-bin folder"
+    )
+    if default:
+        parser.add_argument("images", type=Path, nargs="?", metavar="IMAGES", help=f"{text}; default: {default}")
+    else:
+        parser.add_argument("images", type=Path, metavar="IMAGES", help=text)
 
 
 def add_folding(parser: argparse.ArgumentParser) -> None:

@@ -34,12 +34,13 @@ from abbnn.export.mem import write
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
+from abbnn.golden.files import replacing, what_is
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash, save_network
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
-from abbnn.options import above_zero, add_folding, add_network, fraction, positive
+from abbnn.options import above_zero, add_folding, add_network, natural, positive
 from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a declared network at full size with random weights of trained-looking statistics.",
     )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
-    command.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    command.add_argument("--seed", type=natural, default=1, metavar="N", help="default %(default)s")
     command.add_argument(
         "--scales", choices=get_args(Scales), default="pow2", help="pow2: T = 1, as trained here (default); free: T = 3"
     )
@@ -163,18 +164,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--target", required=True, metavar="DEVICE", help=f"one of {DEVICES.name}: {_device_names()}")
     command.add_argument("--out", required=True, type=Path, metavar="FOLD.json", help="what mem --fold reads")
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--fps", type=above_zero, metavar="N", help="frames a second at the clock, at least")
+    goal.add_argument("--fps", type=above_zero(), metavar="N", help="frames a second at the clock, at least")
     goal.add_argument("--cycles", type=positive, metavar="N", help="cycles a frame, at most")
     command.add_argument(
         "--fill",
-        type=fraction,
+        type=above_zero(1),
         default=DEFAULT_FILL,
         metavar="PART",
         help="of the device's LUTs, flip-flops and block RAMs that may be used; default %(default)s",
     )
     command.add_argument(
         "--clock",
-        type=above_zero,
+        type=above_zero(),
         metavar="MHZ",
         help="default: what is assumed for the device, see the same file",
     )
@@ -198,6 +199,9 @@ def _load(arguments: argparse.Namespace) -> Checkpoint:
         if error.name != "torch":
             raise
         raise UserError("freezing a checkpoint needs torch: make setup-train") from None
+    kind = what_is(arguments.checkpoint)
+    if kind in ("a safetensors file", "an array of NumPy", "an archive of NumPy arrays"):
+        raise UserError(f"{arguments.checkpoint}: {kind}, not a checkpoint of abbnn train, nor an official one")
     stride = arguments.stem_stride
     found = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
     given = {"stem_stride": stride, "alpha": arguments.alpha, "form": arguments.form}
@@ -225,7 +229,7 @@ def _freeze(arguments: argparse.Namespace) -> None:
         images, _ = read_images(arguments.calibrate, structure.height, structure.width)
     try:
         network = freeze(tensors, structure, variant, chosen, source=metadata, images=images)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{arguments.checkpoint}: {error}") from None
     save_network(network, arguments.out)
     size = arguments.out.stat().st_size
@@ -276,11 +280,11 @@ def _random(arguments: argparse.Namespace) -> None:
 
 
 def _proven(path: Path) -> IntegerNetwork:
-    """The network of a file whose numbers all fit. ValueError names the file."""
+    """The network of a file whose numbers all fit. UserError names the file."""
     network = load_network(path)
     try:
         analyse(network)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return network
 
@@ -297,7 +301,8 @@ def _fold(arguments: argparse.Namespace) -> None:
     found = solve(solver, device, target=target, fill=arguments.fill, clock_mhz=clock)
     estimates = estimate(found, device, arguments.fill, clock)
     text = json.dumps(json.loads(to_json(found.folding)) | {"estimate": estimates}, indent=2) + "\n"
-    arguments.out.write_text(text, encoding="utf-8")
+    with replacing(arguments.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     for line in _folded(solver, found, device):
         print(line)
     assumed = "assumed " if arguments.clock is None else ""

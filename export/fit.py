@@ -20,6 +20,8 @@ Parameters = Mapping[str, int]
 
 ROOMY = ("SUM_WIDTH", "SCALED_WIDTH", "SHIFT_WIDTH", "FIELD_WIDTH", "SCORE_WIDTH", "TERMS", "GUARD", "LEFT_MAX")
 """Ends of the names of parameters that may be greater than a network needs."""
+ROOM_MAX = 64
+"""By so much: what a file says beyond that is no layout, and its tables would fill the memory."""
 
 SCALES = {"scale": "SCALE", "prelu": "PRELU", "shortcut_scale": "SHORTCUT_SCALE"}
 """Table of an abbnn_scale to the prefix of its parameters."""
@@ -65,7 +67,7 @@ def _scales(config: StageConfig) -> dict[str, bool]:
 def fitted(configs: Sequence[StageConfig], layout: Sequence[Parameters]) -> list[StageConfig]:
     """`configs` with the parameters of `layout`, one mapping a stage, and the tables in their widths.
 
-    ValueError names the first stage and parameter in which the network does not fit.
+    UserError names the first stage and parameter in which the network does not fit.
     """
     if len(configs) != len(layout):
         raise UserError(f"the network has {len(configs)} stages, the layout {len(layout)}")
@@ -74,9 +76,10 @@ def fitted(configs: Sequence[StageConfig], layout: Sequence[Parameters]) -> list
 
 def _fitted(config: StageConfig, layout: Parameters) -> StageConfig:
     own = config.parameters
-    for key in own.keys() | layout.keys():
+    for key in dict.fromkeys([*own, *layout]):  # in an order that is the same every time
         mine, theirs = own.get(key), layout.get(key)
-        if mine is None or theirs is None or not (mine == theirs or (key.endswith(ROOMY) and mine < theirs)):
+        roomy = ROOM_MAX if key.endswith(ROOMY) else 0
+        if mine is None or theirs is None or not mine <= theirs <= mine + roomy:
             raise UserError(f"{config.name}: {key} is {mine}, the layout's is {theirs}")
     memories = {file: _table(config, file, memory, layout) for file, memory in config.memories.items()}
     return replace(config, parameters={key: layout[key] for key in own}, memories=memories)

@@ -40,6 +40,11 @@ def _size_lines(configs: Sequence[StageConfig]) -> list[str]:
     return [f"localparam integer {name} = {value};" for name, value in sizes.items()]
 
 
+def _literal(name: str, value: int) -> str:
+    """Of a stage's parameter; the number of classes is one of the sizes."""
+    return {"CENTER": f"24'h{value:06x}", "CLASSES": "CLASSES"}.get(name, str(value))
+
+
 def _stage_lines(configs: Sequence[StageConfig]) -> list[str]:
     """One instance a stage, with its output stream as wires of its name, and which of these wait."""
     lines = []
@@ -50,7 +55,7 @@ def _stage_lines(configs: Sequence[StageConfig]) -> list[str]:
         ends = ["tvalid", "tready", *(["tlast"] if name == "head" else [])]
         values = {
             "PREFIX": f'{{`ABBNN_MEM_DIR, "/{name}"}}',
-            **{key: f"24'h{value:06x}" if key == "CENTER" else str(value) for key, value in parameters.items()},
+            **{key: _literal(key, value) for key, value in parameters.items()},
             "LOAD_MEMORY": f"(LOADABLE == 1) ? {STAGE_NUMBERS * index} : -1",
         }
         ports = {

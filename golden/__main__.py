@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from abbnn.arguments import whole
 from abbnn.errors import UserError, run
 from abbnn.golden.files import making, naming, replacing
 from abbnn.golden.images import ImageSource, open_images
 from abbnn.golden.model import Model, saturating_layers, values_at_limit
 from abbnn.golden.network import load_network
 from abbnn.golden.ops import Integers
+from abbnn.options import add_images, add_jobs, add_network
 
 
 class LayerFiles:
@@ -113,17 +113,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="abbnn golden",
         description="Class scores of images by the bit-exact integer model: what the RTL must give, value by value.",
     )
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors", help="a frozen network")
-    parser.add_argument(
-        "images",
-        type=Path,
-        metavar="IMAGES",
-        help=".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, or a cifar-10-batches-bin folder",
-    )
+    add_network(parser)
+    add_images(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="SCORES.npy", help="int32 (N, classes)")
     parser.add_argument("--layers", type=Path, metavar="DIR", help="also every layer's output, one .npy each, into DIR")
-    cores = os.cpu_count()
-    parser.add_argument("--jobs", type=whole(1), default=cores, metavar="N", help="threads; %(default)s by default")
+    add_jobs(parser)
     return parser
 
 

@@ -1,7 +1,8 @@
-"""Output files and folders that appear whole or not at all, and what a file that cannot be read is."""
+"""Output files and folders that appear whole or not at all; JSON that is read with care; what an unreadable file is."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -10,8 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from abbnn.errors import UserError
+
+JSON_BYTES_MAX = 1 << 24
 
 
 @contextmanager
@@ -80,6 +84,41 @@ def making(folder: Path) -> Iterator[Path]:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`, which would take the last of them."""
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise UserError(f"{key} is there twice")
+        result[key] = value
+    return result
+
+
+def parse_json(text: str | bytes, what: object) -> dict[str, Any]:
+    """A JSON object. UserError begins with `what`, also for one that has a key twice."""
+    try:
+        data = json.loads(text, object_pairs_hook=_no_key_twice)
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{what}: no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{what}: no JSON object")
+    return data
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """The JSON object in a file of some kind. UserError names both, also if it is far too great to be meant."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(JSON_BYTES_MAX + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if len(text) > JSON_BYTES_MAX:
+        raise UserError(f"{path}: not a {kind}: more than {JSON_BYTES_MAX:,} bytes")
+    return parse_json(text, f"{path}: not a {kind}")
 
 
 def what_is(path: Path) -> str:

@@ -35,6 +35,7 @@ PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 LABEL_FILES = ("labels.txt", "labels.csv")
 ARCHIVE_BYTES_MAX = 2 << 30
 """Of the images in an .npz, which has to be unpacked into memory whole; an .npy needs not."""
+LABEL_BYTES_MAX = 1 << 28
 HEADER_BYTES = 1 << 16
 """Enough for the header of any array that can be meant."""
 SHIPPED_IMAGES = paths.MODELS / "cifar10_test100.npz"
@@ -319,6 +320,8 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
     path = next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
     if path is None:
         return None
+    if path.stat().st_size > LABEL_BYTES_MAX:
+        raise UserError(f"{path}: more than {LABEL_BYTES_MAX:,} bytes")
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte-order mark
     except UnicodeDecodeError:

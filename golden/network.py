@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from abbnn.errors import UserError
-from abbnn.golden.files import replacing, what_is
+from abbnn.golden.files import parse_json, replacing, what_is
 from abbnn.golden.ops import Integers, value_range
 from abbnn.golden.structure import Structure, block_name
 
@@ -336,26 +336,6 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     )
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `json.loads`, which would take the last of them."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise UserError(f"{next(key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1)} is there twice")
-    return result
-
-
-def _parsed(text: str | bytes, what: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text, object_pairs_hook=_no_key_twice)
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{what} is no JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{what} is no JSON object")
-    return data
-
-
 def load_network(path: Path) -> IntegerNetwork:
     """Read a frozen network. Whatever is wrong with the file is a UserError of one line that names it."""
     tensors = {}
@@ -370,8 +350,8 @@ def load_network(path: Path) -> IntegerNetwork:
                 except (TypeError, AttributeError):
                     raise UserError(f"tensor {name} has a type that NumPy lacks") from None
         with path.open("rb") as raw:
-            _parsed(raw.read(int.from_bytes(raw.read(8), "little")), "header")
-        metadata = _parsed(text, "metadata")
+            parse_json(raw.read(int.from_bytes(raw.read(8), "little")), "header")
+        metadata = parse_json(text, "metadata")
         network = from_tensors(tensors, metadata)
         # The checksum is that of the file without it; files from before have none.
         if "checksum" in metadata and metadata["checksum"] != network_hash(network):

@@ -20,13 +20,15 @@ from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import read_images
-from abbnn.golden.network import load_network
+from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.host.link import Device, Link, Port, Result, open_port
 from abbnn.host.registers import expanded, markdown
-from abbnn.options import add_folding, add_network
+from abbnn.options import above_zero, add_folding, add_images, add_network, positive, whole
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
+BAUD_MAX = 100_000_000
+TIMEOUT_MAX = 3600
 
 Opener = Callable[[str, int], Port]
 
@@ -70,7 +72,7 @@ def _image_rows(results: Sequence[Result], labels: NDArray[np.int64] | None) -> 
 
 def _classify(arguments: argparse.Namespace, opener: Opener) -> None:
     device = _connect(arguments, opener)
-    images, labels = read_images(arguments.images, device.height, device.width)
+    images, labels = read_images(arguments.images, device.height, device.width, device.classes)
     started = time.perf_counter()
     with tqdm(total=len(images), unit="img", disable=True if arguments.json else None) as bar:
         results = device.classify(images, flying=arguments.flying, progress=lambda count: bar.update(count - bar.n))
@@ -119,18 +121,18 @@ def _status(arguments: argparse.Namespace, opener: Opener) -> None:
     console.print(_rows("line", line))
 
 
-def _fitting(arguments: argparse.Namespace, layout: int) -> list[int]:
-    """The load image of the network for a core of `layout`, whose bitstream says how it was built.
+def _fitting(arguments: argparse.Namespace, network: IntegerNetwork, layout: int) -> list[int]:
+    """The load image of `network` for a core of `layout`, whose bitstream says how it was built.
 
     That is `--bitstream`, or one in build/bitstream of that layout.
     """
-    from abbnn.syn.patch import image_for, read_metadata
+    from abbnn.syn.patch import image_for, read_bitstream, read_metadata
 
-    network = load_network(arguments.network)
     files = [arguments.bitstream] if arguments.bitstream else sorted((paths.BUILD / "bitstream").glob("*/*.bit"))
     for file in files:
+        data = read_bitstream(file)
         try:
-            metadata = read_metadata(file.read_bytes())
+            metadata = read_metadata(data)
         except UserError as error:
             if arguments.bitstream:
                 raise UserError(f"{file}: {error}") from None
@@ -148,8 +150,9 @@ def _fitting(arguments: argparse.Namespace, layout: int) -> list[int]:
 
 def _load(arguments: argparse.Namespace, opener: Opener) -> None:
     if arguments.bitstream or not (arguments.fold or arguments.cycles):
+        network = load_network(arguments.network)
         device = _connect(arguments, opener)
-        words = _fitting(arguments, device.layout)
+        words = _fitting(arguments, network, device.layout)
     else:
         words = Pipeline.read(arguments.network, arguments.fold, arguments.cycles).load_image
         device = _connect(arguments, opener)
@@ -161,13 +164,6 @@ def _load(arguments: argparse.Namespace, opener: Opener) -> None:
 
 def _registers(arguments: argparse.Namespace, opener: Opener) -> None:
     print(markdown(), end="")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1 works")
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,25 +181,24 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--port", required=True, metavar="DEV", help="serial port, /dev/ttyUSB0 or the like")
         added.add_argument(
             "--baud",
-            type=_positive,
+            type=whole(1, BAUD_MAX),
             default=BAUD,
             metavar="N",
             help="bits a second that the bitstream has; %(default)s",
         )
-        added.add_argument("--tries", type=_positive, default=5, metavar="N", help="of each request; %(default)s")
+        added.add_argument("--tries", type=positive, default=5, metavar="N", help="of each request; %(default)s")
         added.add_argument(
-            "--timeout", type=float, default=2.0, metavar="S", help="seconds without an answer; %(default)s"
+            "--timeout",
+            type=above_zero(TIMEOUT_MAX),
+            default=2.0,
+            metavar="S",
+            help="seconds without an answer; %(default)s",
         )
 
     classify = command("classify", _classify, "Send images through the core and show classes and scores.")
-    classify.add_argument(
-        "images",
-        type=Path,
-        metavar="IMAGES",
-        help=".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, or a cifar-10-batches-bin folder",
-    )
+    add_images(classify)
     line(classify)
-    classify.add_argument("--flying", type=_positive, default=4, metavar="N", help="images under way; %(default)s")
+    classify.add_argument("--flying", type=positive, default=4, metavar="N", help="images under way; %(default)s")
     classify.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     status = command("status", _status, "Show every register of the core, and what the line has seen.")

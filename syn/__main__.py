@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
         command.add_argument(
             "--clock",
-            type=above_zero,
+            type=above_zero(),
             default=area.CLOCK_MHZ,
             metavar="MHZ",
             help="assumed; default %(default)s",

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
 from abbnn.export.fit import fitted, with_headroom
-from abbnn.export.folding import Fold, Folding
+from abbnn.export.folding import Folding, fold_of
 from abbnn.export.load_image import MAGIC, to_bytes
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.files import replacing
+from abbnn.golden.files import parse_json, replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.syn import trellis
 
@@ -30,6 +31,8 @@ FORMAT = "abbnn-bitstream"
 VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
+BYTES_MAX = 1 << 24
+"""Of a bitstream: far more than any ECP5 has."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Metadata:
     """What the hardware is built for, stage by stage."""
 
     def folds(self) -> Folding:
-        return {stage: Fold(*fold) for stage, fold in self.folding.items()}
+        return {stage: fold_of(fold) for stage, fold in self.folding.items()}
 
     def stages(self) -> list[dict[str, int]]:
         """`parameters` in pipeline order."""
@@ -71,24 +74,50 @@ class Metadata:
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, separators=(",", ":"))
 
 
+def read_bitstream(path: Path) -> bytes:
+    """UserError if the file is far too great for a bitstream."""
+    size = path.stat().st_size
+    if size > BYTES_MAX:
+        raise UserError(f"{path}: {size:,} bytes; no ECP5 has a bitstream of more than {BYTES_MAX:,}")
+    return path.read_bytes()
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of the type that a field of Metadata has."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
+    if origin is Sequence:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    return hint is Any or type(value) is hint
+
+
 def read_metadata(bitstream: bytes) -> Metadata:
-    """ValueError if it is no bitstream, one of another origin, or one of another version."""
+    """UserError if it is no bitstream, one of another origin, or one of another version."""
     said = [text.removeprefix(PREFIX) for text in trellis.comments(bitstream) if text.startswith(PREFIX)]
     if not said:
         raise UserError("a bitstream, but not one of abbnn bitstream: its header says nothing of abbnn")
-    try:
-        fields = json.loads(said[0])
-        found = fields.pop("format"), fields.pop("version")
-        if found != (FORMAT, VERSION):
-            raise UserError(f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
-        result = Metadata(**fields)
-        result.folds()
-        result.stages()
-        wids = [int(wid) for wid in result.boot_blocks]
-        if len(wids) != -(-int(result.boot_words) // trellis.CHUNK) or len(set(wids)) != len(wids):
-            raise UserError("the blocks of the boot ROM are not those of its words")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"its metadata cannot be read ({error!r})") from None
+    unreadable = "its metadata cannot be read"
+    fields = parse_json(said[0], unreadable)
+    found = fields.pop("format", None), fields.pop("version", None)
+    if found != (FORMAT, VERSION):
+        raise UserError(f"{unreadable}: {str(found[0])[:40]} {str(found[1])[:40]}, not {FORMAT} {VERSION}")
+    hints = get_type_hints(Metadata)
+    for key in sorted(fields.keys() | hints.keys()):
+        if key not in hints or key not in fields:
+            raise UserError(f"{unreadable}: {key[:40]} is {'missing' if key in hints else 'unknown'}")
+        if not _fits(fields[key], hints[key]):
+            raise UserError(f"{unreadable}: {key} is {str(fields[key])[:80]}")
+    result = Metadata(**fields)
+    result.folds()
+    if any(abs(value) >= 1 << 24 for stage in result.stages() for value in stage.values()):
+        raise UserError(f"{unreadable}: a parameter of more than 24 bits")
+    # They come from a file and go to a program: only options that write nothing else.
+    if not all(re.fullmatch(r"--(compress|background|freq|spimode)|[a-z0-9][a-z0-9.-]*", each) for each in result.pack):
+        raise UserError(f"{unreadable}: options for ecppack of {str(result.pack)[:80]}")
+    wids = result.boot_blocks
+    if len(wids) != -(-result.boot_words // trellis.CHUNK) or len(set(wids)) != len(wids):
+        raise UserError(f"{unreadable}: the blocks of the boot ROM are not those of its words")
     return result
 
 
@@ -96,7 +125,7 @@ def read_metadata(bitstream: bytes) -> Metadata:
 
 
 def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
-    """The load image of `network` for a core that was built as `metadata` says. ValueError says what does not fit."""
+    """The load image of `network` for a core that was built as `metadata` says. UserError says what does not fit."""
     try:
         pipeline = Pipeline(network, metadata.folds(), metadata.stages())
     except UserError as error:
@@ -140,7 +169,7 @@ def with_image(config: str, image: Sequence[int], metadata: Metadata) -> str:
 
 
 def image_in(config: str, metadata: Metadata) -> list[int]:
-    """The words of the boot ROM in a text configuration. ValueError if a block RAM is not there."""
+    """The words of the boot ROM in a text configuration. UserError if a block RAM is not there."""
     there = dict(trellis.blocks(config))
     missing = [wid for wid in metadata.boot_blocks if wid not in there]
     if missing:
@@ -173,21 +202,24 @@ class Patched:
 def patched(old: bytes, network: IntegerNetwork) -> Patched:
     """`old` with the load image of `network` in its boot ROM. Everything else stays, and that is checked.
 
-    ValueError says why not, and whose fault it is: `Refused` if the network's, else the bitstream's.
+    UserError says why not, and whose fault it is: `Refused` if the network's, else the bitstream's.
     """
     metadata = read_metadata(old)
     if not metadata.boot_words:
         raise UserError("it was built without a boot ROM; load the network through the link instead")
     try:
         image = image_for(network, metadata)
-    except ValueError as error:
+    except UserError as error:
         raise Refused(str(error)) from None
     try:
         config = trellis.unpack(old)
     except trellis.ToolError as error:
         raise UserError(f"damaged or cut off ({error})") from None
     if trellis.pack(config, metadata.pack) != old:
-        raise UserError("damaged, cut off, or of another ecppack: unpacked and packed again it is not the same")
+        raise UserError(
+            "it unpacks, but is not as abbnn bitstream has written it: of another ecppack or of other options, "
+            "or cut off"
+        )
     before = image_in(config, metadata)
     if before[0] != MAGIC or zlib.crc32(to_bytes(before[:-1])) != before[-1]:
         raise UserError("what its boot ROM holds is no load image")
@@ -225,16 +257,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """ValueError or OSError, one line that names the culprit; then nothing is written."""
+    """UserError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
         trellis.tool(name)
     network = load_network(options.network)
-    old = options.bitstream.read_bytes()
+    old = read_bitstream(options.bitstream)
     try:
         result = patched(old, network)
     except Refused as error:
         raise UserError(f"{options.network}: {error}") from None
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{options.bitstream}: {error}") from None
     with replacing(options.out) as temporary:
         temporary.write_bytes(result.bitstream)

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_folding, random_images, random_network, random_structure
 
 from abbnn import building, paths
-from abbnn.export.folding import balance
+from abbnn.export.folding import Fold, balance
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
 from abbnn.golden.model import forward, layer_names
 from abbnn.golden.network import load_network, save_network
-from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
+from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, Stem, StemForm, member
 from abbnn.tb import sim
 from abbnn.tb.bench import BUILD, default_simulator, simulate
 from abbnn.tb.pipeline import MEM_FOLDER, Report, compare_layer, run_core, simulate_core
@@ -164,10 +164,36 @@ def test_abbnn_core_members(name):
     report = run_core(network, random_images(network.structure, 9, 5), None, run_folder(name), folding=folding)
     assert {row["layer"] for row in report.layers} == set(layer_names(network.structure))
     assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
+    assert_timing(report, network, folding)
+
+
+def assert_timing(report, network, folding):
+    """The run shows the latency and the interval that the formulas give."""
     expected = timing(network, folding)
     left = [row["left"] for row in report.images]
     assert left[0] - report.images[0]["entered"] == expected.latency
     assert left[-1] - left[-2] == expected.interval
+
+
+NARROW = member("narrow", (8,), (1,), image=(8, 12), stem=CIFAR_STEM, classes=10)
+RANDOM = {
+    # A block of twice as many lanes as come in: the residual must not come at half its speed.
+    "narrow_residual": (NARROW, {"stem": Fold(4, 27), "block00": Fold(8, 72), "head": Fold(10, 2)}),
+    # A stem that picks pixels, of which there are too many in every second row.
+    "picked": (replace(NARROW, stem=Stem(3, 8, 1, 2), blocks=()), {"stem": Fold(4, 3), "head": Fold(2, 4)}),
+    **{f"seed{seed}": (random_structure(seed), None) for seed in (2, 5, 36)},
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_abbnn_core_timing_of_any_folding(name):
+    """Legal foldings need not be balanced: the formulas hold for random ones as well."""
+    structure, folding = RANDOM[name]
+    network = random_network(structure, 1, stem_planes=3, head_planes=3)
+    folding = folding or random_folding(network, 1)
+    images = random_images(structure, 1, 4)
+    report = run_core(network, images, None, run_folder(f"any-{name}"), folding=folding, monitor=False)
+    assert_timing(report, network, folding)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -213,7 +239,7 @@ def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
         member(f"sim{classes}", (2,), (1,), classes=classes, image=(12, 8), stem=STRIDED_STEM), 1, stem_planes=2
     )
     save_network(network, tmp_path / "net.safetensors")
-    assert sim.main(["--network", str(tmp_path / "net.safetensors"), "--images", "2"]) == 0
+    assert sim.main([str(tmp_path / "net.safetensors"), "--count", "2"]) == 0
     said = capsys.readouterr().out
     assert "cifar10_test100.npz: resized to 12x8 by the nearest pixel" in said
     assert ("of 2 images classified as labelled" in said) == labels

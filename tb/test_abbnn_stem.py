@@ -8,6 +8,7 @@ from random_network import random_images, random_network
 
 from abbnn.export.config import stem_config
 from abbnn.export.folding import Fold, cycles, stages
+from abbnn.export.schedule import picking_interval
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import Stem, Structure
@@ -34,6 +35,9 @@ CASES = {
         Stem(3, 2, 7, 2, prelu=True, max_pool=True), (9, 6), Fold(1, 49), {"stem_planes": 2, "spread": 2.0}
     ),
     "pool_of_odd_map": Case(Stem(3, 4, 3, 1, max_pool=True), (5, 3), Fold(1, 27), {"stem_planes": 2}),
+    # No window's memory behind the pixels: they come in rows that are picked, and in rows that are not.
+    "picked": Case(Stem(3, 4, 1, 2), (6, 7), Fold(2, 3), {"stem_planes": 3}),
+    "picked_in_groups": Case(Stem(3, 4, 1, 2), (5, 8), Fold(4, 1), {"stem_planes": 2}),
     "window_bound": Case(Stem(3, 4, 7, 2), (4, 6), Fold(4, 49), {"stem_planes": 2}),
 }
 
@@ -74,5 +78,7 @@ def test_abbnn_stem(name):
         s_width=8,
         m_lanes=fold.pe,
         m_width=network.value_width,
-        interval=max(cycles(stage, fold), image[0] * image[1]),
+        interval=picking_interval(network, fold)
+        if (stem.kernel, stem.stride) == (1, 2)
+        else max(cycles(stage, fold), image[0] * image[1]),
     )

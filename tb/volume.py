@@ -34,13 +34,14 @@ from abbnn import paths
 from abbnn.building import once
 from abbnn.errors import Stopped, UserError, run
 from abbnn.executor import Task, Workers, fingerprint
-from abbnn.export.folding import Folding, balance, check, read_folding, to_json
+from abbnn.export.folding import Folding, to_json
 from abbnn.export.mem import HEADER, STAGES, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
-from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.options import add_workers, positive
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, add_workers, positive
 from abbnn.syn.gates import cell_files, synthesise, verilog_text
 from abbnn.tb.bench import simulation_defines, simulator_version, verilator_environment, verilator_root
 from abbnn.tb.pipeline import MEM_FOLDER, PATIENCE
@@ -483,14 +484,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="abbnn volume",
         description="Whole data sets through the verilated core; class and scores compared with the golden model.",
     )
-    parser.add_argument("--network", type=Path, default=paths.MODELS / "tiny.safetensors", metavar="FILE.safetensors")
-    parser.add_argument(
-        "--images", type=Path, metavar="IMAGES", help="what abbnn golden takes; default: the shipped 100, resized"
-    )
+    add_network(parser, default=SHIPPED_NETWORK)
+    add_images(parser, default="the shipped 100, resized")
     parser.add_argument("--limit", type=int, metavar="M", help="the first M images only")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
-    choice.add_argument("--cycles", type=int, metavar="N", help="as in abbnn mem")
+    add_folding(parser)
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
     parser.add_argument(
         "--part", type=positive, default=PART, metavar="M", help="images that a simulation streams; default %(default)s"
@@ -510,7 +507,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepared(arguments: argparse.Namespace) -> Run:
-    network = load_network(arguments.network)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    network, folding = pipeline.network, pipeline.folding
     structure = network.structure
     if arguments.images is None:
         images, labels = shipped_images(structure)
@@ -524,8 +522,6 @@ def _prepared(arguments: argparse.Namespace) -> Run:
     if labels is not None and labels.max() >= structure.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
         raise UserError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    check(network, folding)
     netlist = verilog_text(synthesise(network, folding)) if arguments.gates else None
     return Run(network, folding, images, labels, arguments.stall, netlist)
 

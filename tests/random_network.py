@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import abbnn.export.random_network
+from abbnn.export.folding import Fold, check, divisors, regroups, stages
 from abbnn.export.freeze import FreezeOptions
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Activation, Block, Shortcut, Stem, Structure
@@ -46,9 +47,31 @@ def random_structure(seed: int) -> Structure:
         else:
             out_channels = 2 * channels if shortcut == "repeat" else int(rng.integers(1, 7))
         kernel, steps = int(rng.choice([1, 3])), int(rng.integers(0, 4))
+        kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
     return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)
+
+
+def random_folding(network: IntegerNetwork, seed: int) -> dict[str, Fold]:
+    """Any legal folding, however unbalanced."""
+    rng = np.random.default_rng(seed)
+    result: dict[str, Fold] = {}
+    entering, leaving = 0, network.structure.stem.in_channels
+    for stage in stages(network):
+        shortcut = stage.name.endswith(".shortcut")
+        if not shortcut:
+            entering = leaving
+        options = [
+            Fold(pe, stage.taps * lanes)
+            for pe in ([leaving] if shortcut else divisors(stage.outputs // stage.parts))
+            for lanes in divisors(stage.channels)
+            if regroups(stage, entering, pe, lanes)
+        ]
+        result[stage.name] = options[int(rng.integers(len(options)))]
+        leaving = result[stage.name].pe
+    check(network, result)
+    return result
 
 
 def random_network(

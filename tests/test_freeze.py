@@ -38,7 +38,7 @@ from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_ST
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)
+PROPERTY = settings(max_examples=100)
 SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
 NARROW = [
     SMALL,

@@ -142,6 +142,13 @@ def test_bad_lines_of_labels(tmp_path, text, parts):
     refused(tmp_path, "labels.csv", *parts)
 
 
+def test_labels_that_would_fill_the_memory(tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "000.png")
+    with (tmp_path / "labels.txt").open("wb") as file:
+        file.truncate(3 << 30)
+    refused(tmp_path, "labels.txt: more than 268,435,456 bytes")
+
+
 def test_labels_as_excel_writes_them(tmp_path):
     Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("a.png,7\r\n", encoding="utf-8-sig")
@@ -334,7 +341,7 @@ def test_colours_of_16_bits_are_not_cut(tmp_path, name, content):
     refused(tmp_path / name, "16 bits a colour")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), suffix=st.sampled_from(["npy", "npz", "png", "bin"]))
 def test_damaged_files_are_refused_or_read(tmp_path, data, suffix):
     """Whatever a few changed or missing bytes do, the answer is images of the right form or one line."""

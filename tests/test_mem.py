@@ -129,6 +129,8 @@ def stage_list(text: str) -> dict[str, dict[str, int]]:
         values = dict(re.fullmatch(r"    \.(\w+)\((.*)\),?", line).groups() for line in parameters.splitlines())
         assert values.pop("PREFIX") == f'{{`ABBNN_MEM_DIR, "/{name}"}}'
         assert values.pop("LOAD_MEMORY") == f"(LOADABLE == 1) ? {16 * index} : -1"
+        classes = values.pop("CLASSES", None)
+        assert classes == ("CLASSES" if name == "head" else None)
         result[name] = {
             key: int(value.removeprefix("24'h"), 16 if "'h" in value else 10) for key, value in values.items()
         }
@@ -254,7 +256,7 @@ class Folder:
                 s["PRELU_SHIFT_WIDTH"],
                 s["PRELU_GUARD"],
             )
-        head = (e["CLASSES"], 1, 1, e["CHANNELS"])
+        head = (h["CLASSES"], 1, 1, e["CHANNELS"])
         return replace(
             like,
             structure=structure,
@@ -389,7 +391,6 @@ def test_header_values(small, folder) -> None:
     expected["head"] = {
         "CHANNELS": 6,
         "POSITIONS": 4,
-        "CLASSES": 3,
         "S_LANES": lanes[-1],
         "PE": folding["head"].pe,
         "SIMD": folding["head"].simd,
@@ -457,7 +458,7 @@ def test_header_values_of_the_other_families(tmp_path) -> None:
     assert column("PRELU_TERMS")[:2] == [None, None]
 
     s = lists["xnornet"]
-    assert (s["stem"]["PRELU"], s["stem"]["MAX_POOL"], s["head"]["CLASSES"]) == (1, 0, 9)
+    assert (s["stem"]["PRELU"], s["stem"]["MAX_POOL"], s["head"]["POSITIONS"]) == (1, 0, 16)
     assert (column("SHORTCUT"), column("ACTIVATION")) == ([0, 4, 0], [0, 0, 2])
     assert column("SHORTCUT_SCALE_TERMS") == [None, 4, None]
     assert column("SHORTCUT_SUM_WIDTH") == [None, ranges["xnornet"].blocks[1].shortcut.sum.bits, None]

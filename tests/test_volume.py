@@ -40,10 +40,9 @@ def data(tmp_path, build_folder, monkeypatch):
     return tmp_path
 
 
-def run(data, *options, out="out"):
+def run(data, *options, out="out", network="net.safetensors", images="images.npz"):
     """`abbnn volume` on the folder's network and images; its exit status."""
-    fixed = ["--network", data / "net.safetensors", "--images", data / "images.npz", "--out", data / out]
-    return volume.main([str(word) for word in [*fixed, *options]])
+    return volume.main([str(word) for word in [data / network, data / images, "--out", data / out, *options]])
 
 
 def results(data, out="out"):
@@ -247,8 +246,6 @@ def test_comparison_finds_every_difference():
         (["--limit", "25"], "--limit 25"),
         (["--limit", "0"], "--limit 0"),
         (["--shard", "25/25"], "there are 24 images"),
-        (["--network", "missing.safetensors"], "missing.safetensors"),
-        (["--images", "missing.npz"], "missing.npz: no such file"),
         (["--fold", "missing.json"], "missing.json"),
         (["--cycles", "1"], "1 cycles a frame"),
         (["--summary", "missing"], "missing/results.jsonl: missing"),
@@ -262,9 +259,22 @@ def test_bad_input(data, options, fault, capsys):
     assert not (data / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        ({"network": "missing.safetensors"}, "missing.safetensors"),
+        ({"images": "missing.npz"}, "missing.npz: no such file"),
+    ],
+)
+def test_missing_files(data, files, fault, capsys):
+    assert run(data, **files) == 2
+    assert fault in capsys.readouterr().err
+    assert not (data / "out").exists()
+
+
 def test_images_of_another_size(data, capsys):
     np.save(data / "large.npy", np.zeros((2, 32, 32, 3), np.uint8))
-    assert run(data, "--images", data / "large.npy") == 2
+    assert run(data, images="large.npy") == 2
     assert "large.npy: images of shape (2, 32, 32, 3), expected (N, 8, 12, 3)" in capsys.readouterr().err
 
 

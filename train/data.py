@@ -136,6 +136,10 @@ class ArrayImages(LabelledImages):
     def augmented(self, shift: int, alternate: bool) -> ArrayImages:
         return type(self)(self.images, self.labels, shift=shift, alternate=alternate, soft=self.soft)
 
+    def taught(self, soft: Tensor) -> ArrayImages:
+        """These images with soft labels (N, classes)."""
+        return type(self)(self.images, self.labels, shift=self.shift, alternate=self.alternate, soft=soft)
+
     def _load(
         self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
     ) -> Iterator[tuple[Tensor, Tensor | None]]:

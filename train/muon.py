@@ -39,10 +39,10 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Weights (out, ...), each flattened to a matrix (out, rest), kept at the norm sqrt(out) and moved by `lr`."""
+    """Weights (out, in, k, k), each a matrix (out, the rest), kept at the norm sqrt(out) and moved by `lr`."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        super().__init__(list(parameters), {"lr": lr})
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = MOMENTUM) -> None:
+        super().__init__(list(parameters), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -53,8 +53,8 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].mul_(MOMENTUM).add_(weight.grad)
-                ahead = torch.add(weight.grad, momentum, alpha=MOMENTUM)
+                momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
+                ahead = torch.add(weight.grad, momentum, alpha=group["momentum"])
                 # As the maps lie in memory, (out, k, k, in): a view where the weights are channels_last.
                 update = orthogonalized(ahead.permute(0, 2, 3, 1).flatten(1))
                 weight.mul_(len(weight) ** 0.5 / weight.norm().clamp_min(1e-12))

@@ -10,9 +10,9 @@
 //
 //   s_axis -+- compare - resize - window - replay - xnor_array - scale -+
 //           |                                                          add - activation - skid - m_axis
-//           +- 0 identity: fifo - resize -------------------------------+
-//           +- 1 repeat:   fifo - resize - replay ----------------------+
-//           +- 2 pool:     2x2 average - fifo - resize -----------------+
+//           +- 0 identity: resize - fifo - resize ----------------------+
+//           +- 1 repeat:   resize - fifo - resize - replay -------------+
+//           +- 2 pool:     2x2 average - resize - fifo - resize ---------+
 //           +- 3, 4:       abbnn_shortcut ------------------------------+
 //
 // In: S_LANES values a beat, HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat, pixels of OUT_CHANNELS.
@@ -89,7 +89,6 @@ module abbnn_block #(
 );
 
 localparam integer BIT_LANES = SIMD / (KERNEL * KERNEL);
-localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer GROUPS = IN_CHANNELS / BIT_LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer OUT_HEIGHT = HEIGHT / STRIDE;
@@ -99,9 +98,11 @@ localparam integer ADDED_WIDTH = ((SCALED_WIDTH > RESIDUAL_WIDTH) ? SCALED_WIDTH
 // A 3x3 convolution's first result needs one row and two pixels of the input; two more pixels are in the replay buffer,
 // and every register of the path may hold another beat (PATH_BEATS bounds their number). With room for all of that the
 // input is never held back by the residual alone. Averages come in bursts, every second row, and need room for a row.
-localparam integer PATH_BEATS = 72;
+// The FIFO's words have the wider side's lanes, so that a residual for every result is there in time.
+localparam integer KEPT_LANES = (PE > S_LANES) ? PE : S_LANES;
+localparam integer PATH_BEATS = (72 * S_LANES + KEPT_LANES - 1) / KEPT_LANES;
 localparam integer RESIDUAL_PIXELS = (SHORTCUT == 2) ? WIDTH / 2 + 4 : (KERNEL == 3) ? WIDTH + 4 : 3;
-localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * S_GROUPS + PATH_BEATS;
+localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * (IN_CHANNELS / KEPT_LANES) + PATH_BEATS;
 
 generate
     if (KERNEL != 1 && KERNEL != 3) begin : gen_check_kernel
@@ -339,15 +340,18 @@ wire                         residual_tready;
 
 generate
     if (SHORTCUT < 3) begin : gen_values
-        wire [S_LANES*VALUE_WIDTH-1:0] kept_tdata;
-        wire                           kept_tvalid;
-        wire                           kept_tready;
-        wire [S_LANES*VALUE_WIDTH-1:0] delayed_tdata;
-        wire                           delayed_tvalid;
-        wire                           delayed_tready;
-        wire [PE*VALUE_WIDTH-1:0]      grouped_tdata;
-        wire                           grouped_tvalid;
-        wire                           grouped_tready;
+        wire [S_LANES*VALUE_WIDTH-1:0]    small_tdata;
+        wire                              small_tvalid;
+        wire                              small_tready;
+        wire [KEPT_LANES*VALUE_WIDTH-1:0] kept_tdata;
+        wire                              kept_tvalid;
+        wire                              kept_tready;
+        wire [KEPT_LANES*VALUE_WIDTH-1:0] delayed_tdata;
+        wire                              delayed_tvalid;
+        wire                              delayed_tready;
+        wire [PE*VALUE_WIDTH-1:0]         grouped_tdata;
+        wire                              grouped_tvalid;
+        wire                              grouped_tready;
 
         if (SHORTCUT == 2) begin : gen_pool
             abbnn_pool #(
@@ -362,18 +366,33 @@ generate
                 .s_axis_tdata(skip_tdata),
                 .s_axis_tvalid(skip_tvalid),
                 .s_axis_tready(skip_tready),
-                .m_axis_tdata(kept_tdata),
-                .m_axis_tvalid(kept_tvalid),
-                .m_axis_tready(kept_tready)
+                .m_axis_tdata(small_tdata),
+                .m_axis_tvalid(small_tvalid),
+                .m_axis_tready(small_tready)
             );
         end else begin : gen_all
-            assign kept_tdata  = skip_tdata;
-            assign kept_tvalid = skip_tvalid;
-            assign skip_tready = kept_tready;
+            assign small_tdata  = skip_tdata;
+            assign small_tvalid = skip_tvalid;
+            assign skip_tready  = small_tready;
         end
 
+        abbnn_resize #(
+            .LANE_WIDTH(VALUE_WIDTH),
+            .S_LANES(S_LANES),
+            .M_LANES(KEPT_LANES)
+        ) kept_resize_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(small_tdata),
+            .s_axis_tvalid(small_tvalid),
+            .s_axis_tready(small_tready),
+            .m_axis_tdata(kept_tdata),
+            .m_axis_tvalid(kept_tvalid),
+            .m_axis_tready(kept_tready)
+        );
+
         abbnn_fifo #(
-            .DATA_WIDTH(S_LANES * VALUE_WIDTH),
+            .DATA_WIDTH(KEPT_LANES * VALUE_WIDTH),
             .DEPTH(RESIDUAL_DEPTH)
         ) fifo_inst (
             .clk(clk),
@@ -388,7 +407,7 @@ generate
 
         abbnn_resize #(
             .LANE_WIDTH(VALUE_WIDTH),
-            .S_LANES(S_LANES),
+            .S_LANES(KEPT_LANES),
             .M_LANES(PE)
         ) resize_inst (
             .clk(clk),
