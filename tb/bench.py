@@ -434,5 +434,10 @@ def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "inde
         )
 
 
+def rows(names: str, *values: tuple[int, ...]) -> list[dict[str, int | str]]:
+    """LINT_PARAMETERS as a table: one set of parameters a row, `names` heads the columns."""
+    return [dict(zip(names.split(), row, strict=True)) for row in values]
+
+
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]
 """(idle, back-pressure) shares that every stream test crosses with its payloads."""

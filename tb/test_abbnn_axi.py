@@ -23,11 +23,12 @@ from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
-from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, rows, simulate
 from abbnn.tb.core_tests import pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
 
 CLOCK_NS = 10
+LINT_PARAMETERS = rows("LOADABLE", (0,))
 BAD_PARAMETERS = [
     ("abbnn_axi", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1"),
     ("abbnn_axi", {"LOADABLE": -1}, "LOADABLE_must_be_0_or_1"),

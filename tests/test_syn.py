@@ -422,7 +422,7 @@ def test_bad_input(file, monkeypatch, capsys, arguments, culprit) -> None:
 
 def test_without_yosys_it_says_what_to_install(file, monkeypatch, capsys) -> None:
     executable.cache_clear()
-    monkeypatch.setattr(abbnn.syn.yosys.shutil, "which", lambda name: None)
+    monkeypatch.setattr(verilog.shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "executable", str(file))
     try:
         assert main(["area", str(file)]) == 2
