@@ -57,6 +57,7 @@ CORNERS: dict[str, Corners] = {
         (50176, 1000, 4096, 251, 600, 65535),
     ),
     "abbnn_board": _rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100)),
+    "abbnn_cut": _rows("DATA_WIDTH", (1,), (33,)),
     "abbnn_crc32": _rows("WIDTH", (1,), (32,)),
     "abbnn_gate": [],
     "abbnn_load": _rows(

@@ -6,7 +6,7 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// guard - stem - block 0 .. block N-1 - head - drop - skid, a pipeline whose shape abbnn_config.vh gives. The exporter
+// guard - stem - block 0 .. block N-1 - head - drop - cut, a pipeline whose shape abbnn_config.vh gives. The exporter
 // writes that header and the table files for one frozen network and folding (abbnn mem); the files are
 // looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
 //
@@ -24,8 +24,10 @@ module abbnn_core #(
     parameter integer LOADABLE = 0
 ) (
     input  wire        clk,
+    // Both resets are high for two cycles or more.
     input  wire        rst,
-    // Drops all frames in flight and clears the counters of frames; loaded tables stay.
+    // Drops all frames in flight and clears the counters of frames; loaded tables stay. A result that m_axis has begun to
+    // show ends with one beat of ones and tlast; every other result's last beat, the class, has a 0 on top.
     input  wire        soft_rst,
 
     input  wire [23:0] s_axis_tdata,
@@ -72,23 +74,12 @@ generate
     end
 endgenerate
 
-// ---- reset: that of the stages passes a register each, one more on their residual paths. The ends are in reset until the
-// stages have long left it.
+// ---- reset: that of the stages passes a register each, which takes as long as the first pixel in the guard's
 
-localparam integer RESET_TAIL = 4;
-
-reg  [RESET_TAIL-1:0] tail_reg;
-reg                   in_tail_reg;
-
-wire core_rst = rst || soft_rst || in_tail_reg;
+wire core_rst = rst || soft_rst;
 wire stages_rst;
 // Register i is that of stage i.
 wire [BLOCKS+1:0] stage_rst;
-
-always @(posedge clk) begin
-    tail_reg    <= {tail_reg[RESET_TAIL-2:0], rst || soft_rst};
-    in_tail_reg <= rst || soft_rst || tail_reg != {RESET_TAIL{1'b0}};
-end
 
 generate
     genvar r;
@@ -120,7 +111,7 @@ generate
         reg [77*(BLOCKS+2)-1:0] load_buses_reg;
 
         assign load_buses = load_buses_reg;
-        assign stages_rst = rst || soft_rst || load_rst;
+        assign stages_rst = core_rst || load_rst;
 
         always @(posedge clk) begin
             load_buses_reg <= {load_buses_reg[77*(BLOCKS+1)-1:0], load};
@@ -183,7 +174,7 @@ generate
         wire unused_load = &{1'b0, frame_done_reg, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
         assign load_buses         = {77*(BLOCKS+2){1'b0}};
-        assign stages_rst         = rst || soft_rst;
+        assign stages_rst         = core_rst;
         assign frame_tvalid       = s_axis_tvalid;
         assign s_axis_tready      = frame_tready;
         assign s_load_axis_tready = 1'b0;
@@ -467,17 +458,20 @@ end
 
 assign status_stalled = {{62-BLOCKS{1'b0}}, score_tvalid && !score_tready, stream_tvalid & ~stream_tready};
 
-abbnn_skid #(
-    .DATA_WIDTH(33)
-) skid_inst (
+abbnn_cut #(
+    .DATA_WIDTH(32)
+) cut_inst (
     .clk(clk),
-    .rst(core_rst),
-    .s_axis_tdata({kept_tlast, kept_tdata}),
+    .rst(rst),
+    .s_axis_tdata(kept_tdata),
     .s_axis_tvalid(kept_tvalid),
     .s_axis_tready(kept_tready),
-    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
+    .s_axis_tlast(kept_tlast),
+    .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
+    .m_axis_tready(m_axis_tready),
+    .m_axis_tlast(m_axis_tlast),
+    .cut(soft_rst)
 );
 
 endmodule
