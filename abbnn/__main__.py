@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -60,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"abbnn: {f'no verb {name}' if name else 'a verb is missing'}\n{usage()}", file=sys.stderr)
         return 2
     verb = VERBS[name]
+
+    # Commands spread work over processes and threads themselves. BLAS reads this once, when NumPy loads it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def command() -> int:
         status: int = import_module(f"abbnn.{verb.module}").main(words if verb.several else words[1:])

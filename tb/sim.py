@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
-        images, labels = read_images(arguments.images, structure.height, structure.width)
+        images, labels = read_images(arguments.images, structure.height, structure.width, structure.classes)
     first, count = arguments.first, arguments.count
     if count > len(images) - first:
         source = arguments.images or SHIPPED_IMAGES
