@@ -50,7 +50,7 @@ def measure(structure: Structure, options: TrainOptions) -> Iterator[Speed]:
     )
     data = DataSet("made", made, made, structure.classes)
     # A step computes each product forward and twice backward; two operations make one.
-    operations = 6.0 * (structure.binary_macs + stem_macs(structure)) * count
+    operations = 6.0 * (structure.binary_macs + structure.stem_macs) * count
     for path, chosen in paths(options).items():
         run = Run(structure, data, [Path()], chosen, None, Ranks(), lambda line: None)
         run.prepare(None)
