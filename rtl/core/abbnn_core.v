@@ -65,8 +65,8 @@ module abbnn_core #(
 
 `include "abbnn_config.vh"
 
-// Frames on their way: each stage holds parts of at most two. A full status FIFO only holds the next frame's end back.
-localparam integer STATUS_DEPTH = 2 * BLOCKS + 8;
+// Frames on their way: each stage holds parts of at most two. A full verdict FIFO only holds the next frame's end back.
+localparam integer VERDICT_DEPTH = 2 * BLOCKS + 8;
 
 generate
     if (LOADABLE != 0 && LOADABLE != 1) begin : gen_check_loadable
@@ -173,15 +173,15 @@ endgenerate
 
 // ---- gate: a frame is through when its verdict has met its scores
 
-wire verdict_out_tdata;
-wire verdict_out_tvalid;
-wire verdict_out_tready;
+wire verdict_due_tdata;
+wire verdict_due_tvalid;
+wire verdict_due_tready;
 wire frame_tvalid;
 wire frame_tready;
 reg  frame_done_reg;
 
 always @(posedge clk) begin
-    frame_done_reg <= verdict_out_tvalid && verdict_out_tready && !core_rst;
+    frame_done_reg <= verdict_due_tvalid && verdict_due_tready && !core_rst;
 end
 
 abbnn_gate gate_inst (
@@ -223,9 +223,9 @@ abbnn_guard #(
     .m_axis_tvalid(pixel_tvalid),
     .m_axis_tready(pixel_tready),
     .m_axis_tlast(pixel_tlast),
-    .m_status_tdata(verdict_tdata),
-    .m_status_tvalid(verdict_tvalid),
-    .m_status_tready(verdict_tready),
+    .m_verdict_tdata(verdict_tdata),
+    .m_verdict_tvalid(verdict_tvalid),
+    .m_verdict_tready(verdict_tready),
     .error_short(error_short),
     .error_long(error_long)
 );
@@ -257,9 +257,9 @@ always @(posedge clk) begin
     end
 end
 
-wire verdict_kept_tdata;
-wire verdict_kept_tvalid;
-wire verdict_kept_tready;
+wire verdict_held_tdata;
+wire verdict_held_tvalid;
+wire verdict_held_tready;
 
 abbnn_skid #(
     .DATA_WIDTH(1)
@@ -269,23 +269,23 @@ abbnn_skid #(
     .s_axis_tdata(verdict_tdata),
     .s_axis_tvalid(verdict_tvalid),
     .s_axis_tready(verdict_tready),
-    .m_axis_tdata(verdict_kept_tdata),
-    .m_axis_tvalid(verdict_kept_tvalid),
-    .m_axis_tready(verdict_kept_tready)
+    .m_axis_tdata(verdict_held_tdata),
+    .m_axis_tvalid(verdict_held_tvalid),
+    .m_axis_tready(verdict_held_tready)
 );
 
 abbnn_fifo #(
     .DATA_WIDTH(1),
-    .DEPTH(STATUS_DEPTH)
-) status_fifo_inst (
+    .DEPTH(VERDICT_DEPTH)
+) verdict_fifo_inst (
     .clk(clk),
     .rst(core_rst),
-    .s_axis_tdata(verdict_kept_tdata),
-    .s_axis_tvalid(verdict_kept_tvalid),
-    .s_axis_tready(verdict_kept_tready),
-    .m_axis_tdata(verdict_out_tdata),
-    .m_axis_tvalid(verdict_out_tvalid),
-    .m_axis_tready(verdict_out_tready)
+    .s_axis_tdata(verdict_held_tdata),
+    .s_axis_tvalid(verdict_held_tvalid),
+    .s_axis_tready(verdict_held_tready),
+    .m_axis_tdata(verdict_due_tdata),
+    .m_axis_tvalid(verdict_due_tvalid),
+    .m_axis_tready(verdict_due_tready)
 );
 
 // ---- stages: pixel_* to head_*, and stage_stalled
@@ -310,9 +310,9 @@ abbnn_drop #(
     .s_axis_tvalid(head_tvalid),
     .s_axis_tready(head_tready),
     .s_axis_tlast(head_tlast),
-    .s_status_tdata(verdict_out_tdata),
-    .s_status_tvalid(verdict_out_tvalid),
-    .s_status_tready(verdict_out_tready),
+    .s_verdict_tdata(verdict_due_tdata),
+    .s_verdict_tvalid(verdict_due_tvalid),
+    .s_verdict_tready(verdict_due_tready),
     .m_axis_tdata(kept_tdata),
     .m_axis_tvalid(kept_tvalid),
     .m_axis_tready(kept_tready),
