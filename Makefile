@@ -23,11 +23,11 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ BOOT OUT
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ BOOT HEADROOM LIMIT SCHEDULER OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga sim volume bitstream proof gates table3 test lint bench bench-compare clean \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume bitstream proof gates table3 test lint bench bench-compare clean \
     check-sim check-toplevel
 
 help: ## this list
@@ -36,25 +36,25 @@ help: ## this list
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/ or soc/) SIM=$(SIM) (or verilator) SEED=$(SEED) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
-	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), OUT= (folder)"
-	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N)"
+	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
+	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
 ifeq ($(TOPLEVEL),abbnn_core)
-	@$(python) -m abbnn sim --network "$(NETWORK)" --images "$(IMAGES)" --first "$(FIRST)" \
-	    $(if $(DATA),--data "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
+	@$(python) -m abbnn sim "$(NETWORK)" $(if $(DATA),"$(DATA)") --count "$(IMAGES)" --first "$(FIRST)" \
+	    $(if $(FOLD),--fold "$(FOLD)")
 else
 	@$(pytest) tb/test_$(TOPLEVEL).py
 endif
 
 volume: setup ## stream all images of DATA through abbnn_core on Verilator and compare every score
-	@$(python) -m abbnn volume --network "$(NETWORK)" --jobs "$(JOBS)" --shard "$(SHARD)" \
-	    $(if $(DATA),--images "$(DATA)") $(if $(FOLD),--fold "$(FOLD)")
+	@$(python) -m abbnn volume "$(NETWORK)" $(if $(DATA),"$(DATA)") --jobs "$(JOBS)" --shard "$(SHARD)" \
+	    $(if $(FOLD),--fold "$(FOLD)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
 	@$(python) -m abbnn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \
 	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") --seed "$(SEED)" \
-	    $(if $(filter 0,$(BOOT)),--no-boot) $(if $(OUT),--out "$(OUT)")
+	    $(if $(filter 0,$(BOOT)),--no-boot) $(if $(HEADROOM),--headroom "$(HEADROOM)") $(if $(OUT),--out "$(OUT)")
 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
 	@$(python) -m abbnn proof
@@ -65,7 +65,7 @@ gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: ev
 table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters, with and without
 	@$(python) -m abbnn table3
 
-test: lint setup-train setup-fpga ## everything: lint, all tests, the core on both simulators
+test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
 	@$(python) -m abbnn proof --quick --jobs "$(JOBS)"
 	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
 	@SIM=icarus $(pytest) $(parallel) tb
@@ -88,6 +88,9 @@ setup-fpga: ## the same, and Yosys, nextpnr and the packers for bitstreams
 
 setup-train: ## the same, and torch for training
 	@tools/setup.sh train
+
+setup-dask: ## the same, and Dask for --scheduler
+	@tools/setup.sh dask
 
 clean: ## remove all that was built but .venv
 	@rm -rf build sim_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 
@@ -14,11 +16,27 @@ class UserError(ValueError):
 
 
 class Stopped(BaseException):
-    """SIGTERM has come: raised wherever the main thread is, so that what is half done is cleaned up on the way out."""
+    """A signal ends the program: raised wherever the main thread is, so that what is half done is cleaned up."""
+
+    def __init__(self, signum: int = signal.SIGTERM, said: str = "terminated") -> None:
+        super().__init__(said)
+        self.signum = signum
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    for process in _below(os.getpid()):  # killing a child, as subprocess does, would leave its children to themselves
+        with suppress(OSError):
+            os.kill(process, signal.SIGTERM)
     raise Stopped
+
+
+def _below(process: int) -> list[int]:
+    """All that a process has started, directly or not; where there is no /proc, none."""
+    children: list[int] = []
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            children += map(int, thread.read_text().split())
+    return [each for child in children for each in (*_below(child), child)]
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:
@@ -37,8 +55,8 @@ def run(name: str, command: Callable[[], int | None]) -> int:
         said, status = " ".join(str(error).split()), 2
     except KeyboardInterrupt:
         said, status = "interrupted", 130
-    except Stopped:
-        said, status = "terminated", 143
+    except Stopped as stop:
+        said, status = str(stop), 128 + stop.signum
     finally:
         signal.signal(signal.SIGTERM, before)
     print(f"{name}: {said}", file=sys.stderr)

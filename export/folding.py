@@ -8,12 +8,13 @@ SIMD is the taps of the kernel times a divisor of the input channels; PE divides
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from abbnn.errors import UserError
+from abbnn.golden.files import read_json
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Structure, block_name
 
@@ -60,8 +61,6 @@ class Fold:
     pe: int
     simd: int
     weights: WeightMemory = "auto"
-    deep: bool = False
-    """More registers for a higher clock (DEEP of the RTL). A shortcut has its block's."""
 
 
 Folding = Mapping[str, Fold]
@@ -136,7 +135,7 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
     """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
 
     A shortcut takes its block's PE, since both results meet in one adder. `default_cycles` is the target if there is
-    none. ValueError if a stage cannot be fast enough.
+    none. UserError if a stage cannot be fast enough.
     """
     target = default_cycles(network) if target is None else target
     least = floors(network)
@@ -200,8 +199,6 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
             )
         if shortcut and fold.pe != leaving:
             raise UserError(f"folding: {name}: PE {fold.pe} differs from its block's {leaving}")
-        if shortcut and fold.deep != folding[name.removesuffix(".shortcut")].deep:
-            raise UserError(f"folding: {name}: deep differs from its block's")
         if fold.weights not in get_args(WeightMemory) or (fold.weights != "auto" and not stage.binary):
             raise UserError(f"folding: {name}: its weights cannot go to {fold.weights!r}")
         if not regroups(stage, entering, fold.pe, fold.simd // stage.taps):
@@ -209,51 +206,37 @@ def check(network: IntegerNetwork, folding: Folding) -> None:
         leaving = fold.pe
 
 
-def deepened(folding: Folding) -> dict[str, Fold]:
-    """The same lanes with all stages' pipelines deep."""
-    return {name: replace(fold, deep=True) for name, fold in folding.items()}
-
-
 def to_json(folding: Folding) -> str:
-    """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights", and "deep" if so, of every stage."""
+    """The file that `read_folding` reads: PE, SIMD and, unless "auto", "weights" of every stage."""
     stage_map = {
-        name: {"pe": fold.pe, "simd": fold.simd}
-        | ({} if fold.weights == "auto" else {"weights": fold.weights})
-        | ({"deep": True} if fold.deep else {})
+        name: {"pe": fold.pe, "simd": fold.simd} | ({} if fold.weights == "auto" else {"weights": fold.weights})
         for name, fold in folding.items()
     }
     return json.dumps({"stages": stage_map}, indent=2) + "\n"
 
 
-def _integer(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is no integer")
-    return value
-
-
-def _truth(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
+def fold_of(values: Sequence[Any]) -> Fold:
+    """PE, SIMD and, if it is there, the weight memory, as a file has them. UserError if they are of other types."""
+    if [type(value) for value in values] not in ([int, int], [int, int, str]):
+        raise UserError(f"{str(values)[:80]} is no PE, SIMD and weight memory")
+    return Fold(*values)
 
 
 def read_folding(path: Path) -> dict[str, Fold]:
-    """Read what `to_json` gives. ValueError names the file and what is wrong with it."""
+    """Read what `to_json` gives. UserError names the file and what is wrong with it.
+
+    "deep", which files of before version 0.2 may have, chose between two forms of the pipeline: it says nothing now.
+    """
+    found = read_json(path, "folding file").get("stages")
+    if not isinstance(found, dict) or not all(isinstance(fold, dict) for fold in found.values()):
+        raise UserError(f'{path}: not a folding file: no object "stages" of objects')
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: Fold(
-                _integer(fold["pe"]),
-                _integer(fold["simd"]),
-                fold.get("weights", "auto"),
-                _truth(fold.get("deep", False)),
-            )
-            for name, fold in data["stages"].items()
+            name: fold_of([fold.get("pe"), fold.get("simd"), fold.get("weights", "auto")])
+            for name, fold in found.items()
         }
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a folding file ({error!r})") from None
+    except UserError as error:
+        raise UserError(f"{path}: not a folding file: {error}") from None
 
 
 def stream_beats(structure: Structure, folding: Folding) -> dict[str, int]:

@@ -27,7 +27,7 @@ HEX_DIGITS = frozenset(string.hexdigits)
 def pack(values: ArrayLike, width: int) -> list[int]:
     """Pack a (words, lanes) integer array into words of lanes * width bits, lane 0 lowest.
 
-    A field fits if it lies in [-2**(width - 1), 2**width): two's complement or unsigned; anything else is a ValueError.
+    A field fits if it lies in [-2**(width - 1), 2**width): two's complement or unsigned; anything else is a UserError.
     """
     array = np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "iub":
@@ -105,7 +105,7 @@ def mem_text(words: Sequence[int], bits: int) -> str:
 
 
 def read_mem(path: Path, depth: int, bits: int) -> list[int]:
-    """Read back what `mem_text` wrote. A wrong depth, digit count or character is a ValueError that names the file."""
+    """Read back what `mem_text` wrote. A wrong depth, digit count or character is a UserError that names the file."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError as error:

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config, table_headers
+from abbnn.export.config import STAGE_NUMBERS, StageConfig, pipeline_config, stage_kind, table_headers
 from abbnn.export.folding import Folding, check, cycles, stages
 from abbnn.export.layout import read_mem
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
 
 HEADER = "abbnn_config.vh"
+STAGES = "abbnn_stages.vh"
 MANIFEST = "manifest.json"
 FORMAT = "abbnn-memory-files"
-VERSION = 1
-STREAM_PARAMETERS = ("S_LANES", "PE", "VALUE_WIDTH")
-"""Block parameters that the header gives as STREAM_LANES and VALUE_WIDTH instead."""
+VERSION = 2
 
 
 def _vector(values: Sequence[int]) -> str:
@@ -30,57 +29,79 @@ def _vector(values: Sequence[int]) -> str:
     return "{" + ", ".join(f"32'd{value}" for value in reversed(values)) + "}"
 
 
-def _parameter_lines(configs: Sequence[StageConfig]) -> list[str]:
-    """Localparams of everything that the hardware is built for: what networks of one layout have in common."""
+def _size_lines(configs: Sequence[StageConfig]) -> list[str]:
     stem, *blocks, head = configs
-    value_width = stem.parameters["VALUE_WIDTH"]
-    lanes = [stem.parameters["PE"], *(block.parameters["PE"] for block in blocks)]
-    widths = [count * value_width for count in lanes]
-    offsets = [sum(widths[:index]) for index in range(len(widths))]
+    sizes = {
+        "IMAGE_HEIGHT": stem.parameters["HEIGHT"],
+        "IMAGE_WIDTH": stem.parameters["WIDTH"],
+        "BLOCKS": len(blocks),
+        "CLASSES": head.parameters["CLASSES"],
+    }
+    return [f"localparam integer {name} = {value};" for name, value in sizes.items()]
+
+
+def _literal(name: str, value: int) -> str:
+    """Of a stage's parameter; the number of classes is one of the sizes."""
+    return {"CENTER": f"24'h{value:06x}", "CLASSES": "CLASSES"}.get(name, str(value))
+
+
+def _stage_lines(configs: Sequence[StageConfig]) -> list[str]:
+    """One instance a stage, with its output stream as wires of its name, and which of these wait."""
     lines = []
-
-    def number(name: str, value: int) -> None:
-        lines.append(f"localparam integer {name} = {value};")
-
-    number("VALUE_WIDTH", value_width)
-    number("IMAGE_HEIGHT", stem.parameters["HEIGHT"])
-    number("IMAGE_WIDTH", stem.parameters["WIDTH"])
-    for key, value in stem.parameters.items():
-        if key == "CENTER":
-            lines.append(f"localparam [23:0] STEM_CENTER = 24'h{value:06x};")
-        elif key not in ("CHANNELS", "HEIGHT", "WIDTH", "VALUE_WIDTH"):
-            number(f"STEM_{key}", value)
-    number("BLOCKS", len(blocks))
-    number("STREAM_BITS", sum(widths))
-    vectors = {"STREAM_LANES": lanes, "STREAM_OFFSET": offsets}
-    for key in blocks[0].parameters if blocks else ():
-        if key not in STREAM_PARAMETERS:
-            vectors[f"BLOCK_{key}"] = [block.parameters[key] for block in blocks]
-    for name, values in vectors.items():
-        lines.append(f"localparam [{32 * len(values) - 1}:0] {name} = {_vector(values)};")
-    for key, value in head.parameters.items():
-        if key != "VALUE_WIDTH":
-            number(f"HEAD_{key}", value)
-    return lines
+    before = "pixel"
+    for index, config in enumerate(configs):
+        name, parameters = config.name, config.parameters
+        width = 32 if name == "head" else parameters["PE"] * parameters["VALUE_WIDTH"]
+        ends = ["tvalid", "tready", *(["tlast"] if name == "head" else [])]
+        values = {
+            "PREFIX": f'{{`ABBNN_MEM_DIR, "/{name}"}}',
+            **{key: _literal(key, value) for key, value in parameters.items()},
+            "LOAD_MEMORY": f"(LOADABLE == 1) ? {STAGE_NUMBERS * index} : -1",
+        }
+        ports = {
+            "clk": "clk",
+            "rst": f"stage_rst[{index}]",
+            "load": f"load_buses[LOAD_WIDTH*{index} +: LOAD_WIDTH]",
+            **{f"s_axis_{end}": f"{before}_{end}" for end in ("tdata", "tvalid", "tready")},
+            **{f"m_axis_{end}": f"{name}_{end}" for end in ("tdata", *ends)},
+        }
+        lines += [
+            "",
+            f"wire [{width - 1}:0] {name}_tdata;",
+            *(f"wire {name}_{end};" for end in ends),
+            "",
+            f"abbnn_{stage_kind(name)} #(",
+            ",\n".join(f"    .{key}({value})" for key, value in values.items()),
+            f") {name} (",
+            ",\n".join(f"    .{key}({value})" for key, value in ports.items()),
+            ");",
+        ]
+        before = name
+    waits = [f"    {config.name}_tvalid && !{config.name}_tready" for config in reversed(configs)]
+    return [*lines, "", f"wire [{len(configs) - 1}:0] stage_stalled = {{", ",\n".join(waits), "};"]
 
 
 def layout_id(configs: Sequence[StageConfig]) -> int:
     """32 bits that differ where the hardware of these stages does: a load image fits a core of the same LAYOUT_ID."""
-    return int(_sha256("\n".join(_parameter_lines(configs)).encode())[:8], 16)
+    return int(_sha256("\n".join(_size_lines(configs) + _stage_lines(configs)).encode())[:8], 16)
 
 
-def header_text(network: IntegerNetwork, configs: Sequence[StageConfig]) -> str:
-    """The body of abbnn_config.vh: localparams that rtl/abbnn_core.v includes into itself."""
-    headers = [word for header in table_headers(configs) for word in header]
-    lines = [
-        f"// {HEADER} : parameters of abbnn_core for {network.structure.name}, written by abbnn mem",
+def headers(network: IntegerNetwork, configs: Sequence[StageConfig]) -> dict[str, str]:
+    """File name -> text of what rtl/core/abbnn_core.v includes into itself: sizes, and the stages."""
+    loads = [word for header in table_headers(configs) for word in header]
+    config = [
+        f"// {HEADER} : sizes of abbnn_core for {network.structure.name}, written by abbnn mem",
         f"localparam [63:0] NETWORK_ID = 64'h{network_hash(network)[:16]};",
         f"localparam [31:0] LAYOUT_ID = 32'h{layout_id(configs):08x};",
-        f"localparam integer LOAD_TABLES = {len(headers) // 2};",
-        f"localparam [{32 * len(headers) - 1}:0] LOAD_HEADERS = {_vector(headers)};",
-        *_parameter_lines(configs),
+        f"localparam integer LOAD_TABLES = {len(loads) // 2};",
+        f"localparam [{32 * len(loads) - 1}:0] LOAD_HEADERS = {_vector(loads)};",
+        *_size_lines(configs),
     ]
-    return "\n".join(lines) + "\n"
+    stages = [
+        f"// {STAGES} : the stages of abbnn_core for {network.structure.name}, written by abbnn mem",
+        *_stage_lines(configs),
+    ]
+    return {HEADER: "\n".join(config) + "\n", STAGES: "\n".join(stages) + "\n"}
 
 
 def _sha256(data: bytes) -> str:
@@ -91,7 +112,7 @@ def render(network: IntegerNetwork, folding: Folding) -> dict[str, str]:
     """File name -> text of everything in the folder. Pure; docs/formats.md specifies the files."""
     check(network, folding)
     configs = pipeline_config(network, analyse(network), folding)
-    files = {HEADER: header_text(network, configs)}
+    files = headers(network, configs)
     memories = []
     for config in configs:
         for name, memory in config.memories.items():
@@ -112,7 +133,7 @@ def render(network: IntegerNetwork, folding: Folding) -> dict[str, str]:
         "version": VERSION,
         "network": network.structure.name,
         "network_sha256": network_hash(network),
-        "header": {"file": HEADER, "sha256": _sha256(files[HEADER].encode())},
+        "headers": [{"file": name, "sha256": _sha256(files[name].encode())} for name in (HEADER, STAGES)],
         "folding": {
             stage.name: {
                 "pe": folding[stage.name].pe,
@@ -138,7 +159,7 @@ def _is_replaceable(out: Path) -> bool:
         ours = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-    return ours and all(name in (HEADER, MANIFEST) or name.endswith(".mem") for name in names)
+    return ours and all(name in (HEADER, STAGES, MANIFEST) or name.endswith(".mem") for name in names)
 
 
 def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
@@ -165,7 +186,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT or manifest["version"] != VERSION:
             raise UserError(f"not of {FORMAT} {VERSION}")
-        for entry in (manifest["header"], *manifest["memories"]):
+        for entry in (*manifest["headers"], *manifest["memories"]):
             name, digest = entry["file"], entry["sha256"]
             if not (isinstance(name, str) and isinstance(digest, str) and Path(name).name == name):
                 raise UserError(f"{name!r} is no file name with a digest")
@@ -182,7 +203,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The folder's manifest, every file checked against it. ValueError names the first that does not match."""
     manifest = _manifest(folder)
-    for entry in (manifest["header"], *manifest["memories"]):
+    for entry in (*manifest["headers"], *manifest["memories"]):
         file = folder / entry["file"]
         if not file.is_file():
             raise UserError(f"{file}: missing, but {MANIFEST} lists it")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn.errors import UserError
 from abbnn.export.area import FAMILIES, NOTHING, Area, Device, NetworkArea, area_model, total
 from abbnn.export.folding import Fold, Stage, WeightMemory, check, cycles, divisors, floors, regroups, stages
 from abbnn.golden.network import IntegerNetwork
@@ -31,7 +32,7 @@ DEFAULT_FILL = 0.8
 """Part of a device: routing gets hard, and estimates are off, beyond it."""
 
 
-class Infeasible(ValueError):
+class Infeasible(UserError):
     """No folding does it; says what is short."""
 
 

@@ -3,64 +3,52 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-if __name__ == "__main__":
-    # Threads work on batches of their own; BLAS reads this once, when NumPy loads it.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from abbnn.errors import UserError, run
-from abbnn.golden.files import replacing
-from abbnn.golden.images import read_images
+from abbnn.golden.files import making, naming, replacing
+from abbnn.golden.images import ImageSource, open_images
 from abbnn.golden.model import Model, saturating_layers, values_at_limit
 from abbnn.golden.network import load_network
 from abbnn.golden.ops import Integers
-from abbnn.golden.structure import Structure
+from abbnn.options import add_images, add_jobs, add_network
 
 
 class LayerFiles:
-    """One .npy file a layer, int32 with the images first, filled in any order in a hidden folder beside `folder`."""
+    """One .npy file a layer in `folder`, int32 with the images first, filled in any order and from any thread."""
 
-    def __init__(self, folder: Path, structure: Structure, images: int) -> None:
-        if folder.exists():
-            raise UserError(f"{folder}: exists; --layers wants a new folder")
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, model: Model, images: ImageSource) -> None:
         self.folder = folder
-        self.temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-        self.images = images
-        self.files: dict[str, NDArray[np.int32]] = {}
-        self.opening = threading.Lock()
+        self.starts: dict[str, int] = {}
+        # An image on trial shows the shapes.
+        for name, values in model.layers(np.ascontiguousarray(images[:1])):
+            path = folder / f"{name}.npy"
+            with naming(path), path.open("wb") as file:
+                header = {"descr": "<i4", "fortran_order": False, "shape": (len(images), *values.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+                self.starts[name] = file.tell()
+                file.truncate(file.tell() + 4 * len(images) * values.size)
+        self.bytes = sum(path.stat().st_size for path in folder.iterdir())
 
     def put(self, name: str, first: int, values: Integers) -> None:
-        """A layer of the images from number `first` on; from any thread."""
-        with self.opening:
-            if name not in self.files:
-                self.files[name] = np.lib.format.open_memmap(
-                    self.temporary / f"{name}.npy", "w+", np.int32, (self.images, *values.shape[1:])
-                )
-        self.files[name][first : first + len(values)] = values
-
-    def close(self, *, keep: bool) -> None:
-        self.files.clear()
-        if keep:
-            self.temporary.chmod(0o755)
-            self.temporary.rename(self.folder)
-        else:
-            shutil.rmtree(self.temporary)
+        """A layer of the images from number `first` on."""
+        data = np.ascontiguousarray(values, "<i4")
+        path = self.folder / f"{name}.npy"
+        with naming(path), path.open("r+b") as file:
+            file.seek(self.starts[name] + first * data[0].nbytes)
+            file.write(data.data)
 
 
 @dataclass(frozen=True)
@@ -71,12 +59,12 @@ class Outcome:
     at_limit: Counter[str]
 
 
-def run_batch(model: Model, images: NDArray[np.uint8], first: int, files: LayerFiles | None) -> Outcome:
-    """Images from number `first` on through the network, layer by layer, each forgotten once it is written."""
+def run_batch(model: Model, images: ImageSource, first: int, files: LayerFiles | None) -> Outcome:
+    """A batch from number `first` on through the network, layer by layer, each forgotten once it is written."""
     saturating = frozenset(saturating_layers(model.network.structure))
     scores = np.zeros((0, 0), np.int32)
     at_limit: Counter[str] = Counter()
-    for name, values in model.layers(images):
+    for name, values in model.layers(np.ascontiguousarray(images[first : first + model.batch_size])):
         if files:
             files.put(name, first, values)
         if name in saturating:
@@ -87,10 +75,10 @@ def run_batch(model: Model, images: NDArray[np.uint8], first: int, files: LayerF
 
 
 def evaluate(
-    model: Model, images: NDArray[np.uint8], jobs: int, files: LayerFiles | None, progress: Callable[[int], object]
+    model: Model, images: ImageSource, jobs: int, files: LayerFiles | None, progress: Callable[[int], object]
 ) -> Outcome:
     """All images in `jobs` threads; `progress` is told how many are done. No more than `jobs` batches are begun ahead
-    of the one that is waited for, so that memory does not grow with the images.
+    of the one that is waited for, and each reads its own images, so that memory does not grow with them.
     """
     scores = np.zeros((len(images), model.network.structure.classes), np.int32)
     at_limit: Counter[str] = Counter()
@@ -99,8 +87,7 @@ def evaluate(
     def pending() -> Iterator[tuple[int, Future[Outcome]]]:
         waiting: deque[tuple[int, Future[Outcome]]] = deque()
         for first in range(0, len(images), model.batch_size):
-            batch = images[first : first + model.batch_size]
-            waiting.append((first, pool.submit(run_batch, model, batch, first, files)))
+            waiting.append((first, pool.submit(run_batch, model, images, first, files)))
             if len(waiting) > jobs:
                 yield waiting.popleft()
         yield from waiting
@@ -116,59 +103,42 @@ def evaluate(
     return Outcome(scores, at_limit)
 
 
-def _check_labels(path: Path, labels: NDArray[np.int64], structure: Structure) -> None:
-    if labels.max() >= structure.classes:
-        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise UserError(f"{path}: {culprit}; {structure.name} has {structure.classes} classes")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="abbnn golden",
         description="Class scores of images by the bit-exact integer model: what the RTL must give, value by value.",
     )
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors", help="a frozen network")
-    parser.add_argument(
-        "images",
-        type=Path,
-        metavar="IMAGES",
-        help=".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, or a cifar-10-batches-bin folder",
-    )
+    add_network(parser)
+    add_images(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="SCORES.npy", help="int32 (N, classes)")
     parser.add_argument("--layers", type=Path, metavar="DIR", help="also every layer's output, one .npy each, into DIR")
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="threads; %(default)s, all cores, by default"
-    )
+    add_jobs(parser)
     return parser
 
 
+def _layer_files(stack: ExitStack, folder: Path, model: Model, images: ImageSource) -> LayerFiles:
+    """Says how much will be written. UserError if that does not fit the disk."""
+    files = LayerFiles(stack.enter_context(making(folder)), model, images)
+    free = shutil.disk_usage(files.folder).free
+    if files.bytes > free:
+        raise UserError(f"{folder}: the layers have {files.bytes:,} bytes, on the disk {free:,} are free")
+    print(f"{folder}: {files.bytes:,} bytes in {len(files.starts)} files", flush=True)
+    return files
+
+
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.jobs < 1:
-        raise UserError(f"--jobs {arguments.jobs}: at least 1 works")
-    if arguments.out.is_dir():
-        raise UserError(f"{arguments.out}: a folder; --out wants a file")
     network = load_network(arguments.network)
     structure = network.structure
-    images, labels = read_images(arguments.images, structure.height, structure.width)
-    if labels is not None:
-        _check_labels(arguments.images, labels, structure)
+    images, labels = open_images(arguments.images, structure.height, structure.width, structure.classes)
     model = Model(network)
-    files = LayerFiles(arguments.layers, structure, len(images)) if arguments.layers else None
-    started = time.perf_counter()
-    try:
-        with (
-            replacing(arguments.out) as temporary,
-            temporary.open("wb") as file,
-            tqdm(total=len(images), unit="img", disable=None) as progress,
-        ):
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replacing(arguments.out))
+        files = _layer_files(stack, arguments.layers, model, images) if arguments.layers else None
+        started = time.perf_counter()
+        with tqdm(total=len(images), unit="img", disable=None) as progress:
             outcome = evaluate(model, images, arguments.jobs, files, progress.update)
+        with temporary.open("wb") as file:
             np.save(file, outcome.scores)
-    except BaseException:
-        if files:
-            files.close(keep=False)
-        raise
-    if files:
-        files.close(keep=True)
     rate = len(images) / (time.perf_counter() - started)
     print(f"{arguments.out}: scores of {len(images)} images, worth 2**-{network.score_fraction_bits} each")
     at_limit = {name: outcome.at_limit[name] for name in saturating_layers(structure) if outcome.at_limit[name]}

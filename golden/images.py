@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,23 @@ from abbnn.errors import UserError
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
+
+class ImageSource(Protocol):
+    """Images uint8 (N, height, width, 3), an array or like one: a slice reads what it names."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice, /) -> Images: ...
+
+
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 PICTURE_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
 LABEL_FILES = ("labels.txt", "labels.csv")
+ARCHIVE_BYTES_MAX = 2 << 30
+"""Of the images in an .npz, which has to be unpacked into memory whole; an .npy needs not."""
+LABEL_BYTES_MAX = 1 << 28
+HEADER_BYTES = 1 << 16
+"""Enough for the header of any array that can be meant."""
 SHIPPED_IMAGES = paths.MODELS / "cifar10_test100.npz"
 """100 of CIFAR-10's test images, ten a class, that come with the project."""
 CIFAR_SIDE = 32
@@ -47,10 +63,21 @@ CIFARS = (
     CifarLayout("cifar-10-batches-bin", "test_batch.bin", "data_batch_*.bin", 1, 10),
     CifarLayout("cifar-100-binary", "test.bin", "train.bin", 2, 100),
 )
+BINARY_CIFARS = "cifar-10-batches-bin or cifar-100-binary, from cifar-10-binary.tar.gz or cifar-100-binary.tar.gz"
 CIFAR_CLASSES = CIFARS[0].classes
 
 
-def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Images, Labels | None]:
+def read_images(
+    path: str | Path, height: int = 32, width: int = 32, classes: int | None = None
+) -> tuple[Images, Labels | None]:
+    """`open_images` with all images in memory."""
+    images, labels = open_images(path, height, width, classes)
+    return np.require(images[:], requirements=("C", "W")), labels
+
+
+def open_images(
+    path: str | Path, height: int = 32, width: int = 32, classes: int | None = None
+) -> tuple[ImageSource, Labels | None]:
     """Images uint8 (N, height, width, 3), and their labels int64 (N,) where the source has them.
 
     `path` is one of
@@ -58,28 +85,38 @@ def read_images(path: str | Path, height: int = 32, width: int = 32) -> tuple[Im
     - a .npz file: `images` as above and, if it is there, `labels`: integers (N,);
     - a folder of pictures, taken in the order of their names, with labels.txt (one integer a line, in that order) or
       labels.csv (lines of name,label) beside them or not; or one picture;
+    - a folder of such folders, one a class: the label is the place of the folder's name;
     - a cifar-10-batches-bin or cifar-100-binary folder or the folder that holds it (its test batch, with the fine
       labels), or one .bin file of such a layout.
 
-    Nothing is resized or guessed: what does not fit raises ValueError with one line that names the file and the fault.
+    Pictures and .npy files stay on the disk until a slice asks for them. Nothing is resized or guessed: what does not
+    fit, and a label that is none of `classes` classes, is a UserError of one line that names the file and the fault.
     """
     path = Path(path)
+    images, labels = _opened(path, height, width)
+    if labels is not None and classes is not None and labels.max() >= classes:
+        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
+        raise UserError(f"{path}: {culprit}; the network has {classes} classes")
+    return images, labels
+
+
+def _opened(path: Path, height: int, width: int) -> tuple[ImageSource, Labels | None]:
     if path.is_dir():
         batch = _cifar_test_batch(path)
-        if batch is not None:
-            return _read_cifar(batch, height, width)
-        return _read_folder(path, height, width)
+        return _read_folder(path, height, width) if batch is None else _read_cifar(batch, height, width)
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder")
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _checked_images(path, _read_array(lambda: path.open("rb"), str(path)), height, width), None
+        return _open_npy(path, height, width), None
     if suffix == ".npz":
         return _read_npz(path, height, width)
     if suffix == ".bin":
         return _read_cifar(path, height, width)
     if suffix in PICTURE_SUFFIXES:
-        return _read_picture(path, height, width)[np.newaxis], None
+        return Pictures([path], height, width), None
+    if suffix in (".gz", ".tar", ".tgz"):
+        raise UserError(f"{path}: an archive; unpack it (tar xf) and name the folder, {BINARY_CIFARS}")
     raise UserError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
 
 
@@ -93,10 +130,10 @@ def image_size(path: str | Path) -> tuple[int, int] | None:
         match path.suffix.lower():
             case ".npy":
                 with path.open("rb") as file:
-                    shape = _array_shape(file)
+                    shape, _ = _header(file)
             case ".npz":
                 with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
-                    shape = _array_shape(file)
+                    shape, _ = _header(file)
             case _:
                 return None
     except Exception:  # a damaged header or directory can raise nearly anything
@@ -104,63 +141,74 @@ def image_size(path: str | Path) -> tuple[int, int] | None:
     return (shape[1], shape[2]) if len(shape) == 4 and min(shape) > 0 else None
 
 
-def _array_shape(file: IO[bytes]) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(file)
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array in NumPy's format, before anything is made for it."""
+    start = io.BytesIO(file.read(HEADER_BYTES))
+    version = np.lib.format.read_magic(start)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return tuple(read_header(file)[0])
+    shape, _, kind = read_header(start)
+    return shape, kind
 
 
-def _read_array(opened: Callable[[], IO[bytes]], what: str) -> NDArray[Any]:
-    """One array in NumPy's format; `what` begins the error. Pickled objects are refused."""
+@contextmanager
+def _readable(what: str | Path, kind: str) -> Iterator[None]:
+    """Whatever a damaged file makes a library raise is a UserError that begins with `what`."""
     try:
-        with opened() as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-    except Exception as error:  # a damaged header can raise nearly anything
-        raise UserError(f"{what}: not a readable NumPy array: {_one_line(error)}") from None
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{what}: not a readable {kind}: {' '.join(str(error).split()) or repr(error)}") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _checked_images(name: str | Path, array: NDArray[Any], height: int, width: int) -> Images:
-    if array.dtype != np.uint8:
-        raise UserError(f"{name}: images of type {array.dtype}, expected uint8")
-    if array.ndim != 4 or array.shape[1:] != (height, width, 3):
-        raise UserError(f"{name}: images of shape {array.shape}, expected (N, {height}, {width}, 3)")
-    if not len(array):
+def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any], height: int, width: int) -> None:
+    if kind != np.uint8:
+        raise UserError(f"{name}: images of type {kind}, expected uint8")
+    if len(shape) != 4 or shape[1:] != (height, width, 3):
+        raise UserError(f"{name}: images of shape {shape}, expected (N, {height}, {width}, 3)")
+    if not shape[0]:
         raise UserError(f"{name}: no images")
-    return np.ascontiguousarray(array)
 
 
-def _checked_labels(name: str | Path, labels: NDArray[Any], count: int) -> Labels:
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{name}: labels of type {labels.dtype}, expected integers")
-    if labels.shape != (count,):
-        raise UserError(f"{name}: labels of shape {labels.shape}, expected ({count},)")
-    if labels.min() < 0:
-        raise UserError(f"{name}: label {labels.min()} of image {int(labels.argmin())} is negative")
-    return labels.astype(np.int64)
+def _open_npy(path: Path, height: int, width: int) -> Images:
+    with _readable(path, "NumPy array"):
+        with path.open("rb") as file:
+            _check_images(path, *_header(file), height, width)
+        return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | None]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except Exception as error:  # a damaged directory can raise nearly anything
-        raise UserError(f"{path}: not a readable .npz file: {_one_line(error)}") from None
-    arrays = {}
-    with archive:
-        for name in ("images", "labels"):
-            if f"{name}.npy" in archive.namelist():
-                arrays[name] = _read_array(partial(archive.open, f"{name}.npy"), f"{path}: `{name}`")
-    if "images" not in arrays:
-        raise UserError(f"{path}: no array `images` in it")
-    images = _checked_images(path, arrays["images"], height, width)
-    return images, _checked_labels(path, arrays["labels"], len(images)) if "labels" in arrays else None
+    """What does not fit is refused before it is unpacked."""
+    with _readable(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if "images.npy" not in names:
+            raise UserError(f"{path}: no array `images` in it")
+        with archive.open("images.npy") as file:
+            shape, kind = _header(file)
+        _check_images(path, shape, kind, height, width)
+        size = int(np.prod(shape, dtype=object))
+        if size > ARCHIVE_BYTES_MAX:
+            raise UserError(f"{path}: {size:,} bytes of images; more than {ARCHIVE_BYTES_MAX:,} go into an .npy file")
+        if "labels.npy" in names:
+            with archive.open("labels.npy") as file:
+                label_shape, kind = _header(file)
+            if kind.kind not in "iu":
+                raise UserError(f"{path}: labels of type {kind}, expected integers")
+            if label_shape != shape[:1]:
+                raise UserError(f"{path}: labels of shape {label_shape}, expected {shape[:1]}")
+        with np.load(path) as arrays:
+            images = np.ascontiguousarray(arrays["images"])
+            labels = arrays["labels"] if "labels.npy" in names else None
+    if labels is None:
+        return images, None
+    if labels.min() < 0 or labels.max() > np.iinfo(np.int32).max:
+        culprit = int(labels.argmin() if labels.min() < 0 else labels.argmax())
+        raise UserError(f"{path}: label {labels[culprit]} of image {culprit} is no class")
+    return images, labels.astype(np.int64)
 
 
 def _cifar_test_batch(folder: Path) -> Path | None:
-    """The test batch that this folder is about, or None if it is no CIFAR folder. Raises if it should be there."""
+    """The test batch of a CIFAR's binary folder or of the folder around it; None if there is no such folder."""
     for cifar in CIFARS:
         for candidate in (folder, folder / cifar.folder):
             batch = candidate / cifar.test_batch
@@ -168,6 +216,9 @@ def _cifar_test_batch(folder: Path) -> Path | None:
                 return batch
             if (candidate.name == cifar.folder and candidate.is_dir()) or any(candidate.glob(cifar.train_batches)):
                 raise UserError(f"{batch}: missing")
+    for pickled in ("batches.meta", "cifar-10-batches-py/batches.meta", "meta", "cifar-100-python/meta"):
+        if (folder / pickled).is_file():
+            raise UserError(f"{folder}: CIFAR's Python version; its binary one is read, {BINARY_CIFARS}")
     return None
 
 
@@ -175,12 +226,12 @@ def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
     """Records of label bytes and the red, green and blue planes of 32 x 32 pixels; the size tells which CIFAR it is."""
     if (height, width) != (CIFAR_SIDE, CIFAR_SIDE):
         raise UserError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
-    data = np.fromfile(path, dtype=np.uint8)
-    cifar = next((cifar for cifar in CIFARS if data.size and data.size % cifar.record == 0), None)
+    size = path.stat().st_size
+    cifar = next((cifar for cifar in CIFARS if size and size % cifar.record == 0), None)
     if cifar is None:
         wanted = " or ".join(str(cifar.record) for cifar in CIFARS)
-        raise UserError(f"{path}: {data.size} bytes, expected a multiple of {wanted}")
-    records = data.reshape(-1, cifar.record)
+        raise UserError(f"{path}: {size} bytes, expected a multiple of {wanted}")
+    records = np.fromfile(path, dtype=np.uint8).reshape(-1, cifar.record)
     labels = records[:, cifar.label_bytes - 1].astype(np.int64)
     if labels.max() >= cifar.classes:
         culprit = f"label {labels.max()} of image {int(labels.argmax())}"
@@ -189,7 +240,38 @@ def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
 
 
-def _read_folder(folder: Path, height: int, width: int) -> tuple[Images, Labels | None]:
+class Pictures:
+    """The ImageSource of picture files: their headers are checked at once, pixels are read when a slice asks."""
+
+    def __init__(self, files: Sequence[Path], height: int, width: int) -> None:
+        from PIL import Image
+
+        self.files = files
+        for path in files:
+            with _readable(path, "picture"), Image.open(path) as picture:
+                fault = _picture_fault(picture, height, width)
+                if fault:
+                    raise UserError(f"{path}: {fault}")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: slice, /) -> Images:
+        return np.stack([_read_picture(path) for path in self.files[index]])
+
+
+def _read_folder(folder: Path, height: int, width: int) -> tuple[Pictures, Labels | None]:
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    if entries and all(entry.is_dir() for entry in entries):
+        files = [_picture_files(entry) for entry in entries]
+        labels = np.repeat(np.arange(len(entries)), [len(each) for each in files])
+        return Pictures([path for each in files for path in each], height, width), labels
+    pictures = _picture_files(folder)
+    return Pictures(pictures, height, width), _read_labels(folder, [picture.name for picture in pictures])
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    """The pictures in `folder` in the order of their names; nothing else may be there but their labels."""
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     pictures = [entry for entry in entries if entry.name not in LABEL_FILES]
     for entry in pictures:
@@ -199,23 +281,16 @@ def _read_folder(folder: Path, height: int, width: int) -> tuple[Images, Labels 
             raise UserError(f"{entry}: not a picture ({', '.join(sorted(PICTURE_SUFFIXES))})")
     if not pictures:
         raise UserError(f"{folder}: no pictures in it")
-    images = np.stack([_read_picture(picture, height, width) for picture in pictures])
-    return images, _read_labels(folder, [picture.name for picture in pictures])
+    return pictures
 
 
-def _read_picture(path: Path, height: int, width: int) -> Images:
+def _read_picture(path: Path) -> Images:
     from PIL import Image
 
-    try:
-        with Image.open(path) as picture:
-            fault = _picture_fault(picture, height, width)
-            pixels = np.zeros(0, np.uint8) if fault else np.array(picture.convert("RGBA"), dtype=np.uint8)
-    except Exception as error:  # a damaged picture can raise nearly anything
-        raise UserError(f"{path}: not a readable picture: {_one_line(error)}") from None
-    if not fault and pixels[..., 3].min() < 255:
-        fault = "has transparent pixels"
-    if fault:
-        raise UserError(f"{path}: {fault}")
+    with _readable(path, "picture"), Image.open(path) as picture:
+        pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
+        if pixels[..., 3].min() < 255:
+            raise UserError(f"{path}: has transparent pixels")
     return pixels[..., :3]
 
 
@@ -225,6 +300,13 @@ def _picture_fault(picture: Any, height: int, width: int) -> str:
         return f"{picture.size[0]}x{picture.size[1]} pixels (width x height), expected {width}x{height}"
     if picture.mode not in PICTURE_MODES:
         return f"colour mode {picture.mode}, expected 8-bit RGB"
+    # Pillow would cut these to 8 bits: how they lie in the file is all that tells.
+    details = [tile[-1] for tile in picture.tile]
+    deep_ppm = picture.format == "PPM" and any(
+        isinstance(part, int) and part > 255 for each in details for part in each
+    )
+    if deep_ppm or re.search(r";16[BLN]", str(details)):
+        return "16 bits a colour, expected 8"
     if getattr(picture, "n_frames", 1) != 1:
         return f"{picture.n_frames} frames, expected one"
     return ""
@@ -235,25 +317,40 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
     path = next((folder / name for name in LABEL_FILES if (folder / name).is_file()), None)
     if path is None:
         return None
+    if path.stat().st_size > LABEL_BYTES_MAX:
+        raise UserError(f"{path}: more than {LABEL_BYTES_MAX:,} bytes")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte-order mark
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file") from None
-    values: list[str]
     if path.suffix == ".txt":
         values = text.split()
         if len(values) != len(names):
             raise UserError(f"{path}: {len(values)} labels for {len(names)} pictures")
     else:
-        rows = {row[0].strip(): row[-1].strip() for row in csv.reader(text.splitlines()) if len(row) == 2}
+        rows = _label_rows(path, text)
         missing = [name for name in names if name not in rows]
         if missing:
             raise UserError(f"{path}: no line for {missing[0]}")
         values = [rows[name] for name in names]
     for name, value in zip(names, values, strict=True):
-        if not (value.isascii() and value.isdigit()):
-            raise UserError(f"{path}: label {value!r} of {name} is not a number")
-    return _checked_labels(path, np.array([int(value) for value in values], dtype=np.int64), len(names))
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise UserError(f"{path}: label {value[:20]!r} of {name} is no class")
+    return np.array([int(value) for value in values], dtype=np.int64)
+
+
+def _label_rows(path: Path, text: str) -> dict[str, str]:
+    """Name -> label of the lines of a labels.csv; a heading is one of them."""
+    rows: dict[str, str] = {}
+    with _readable(path, "list of name,label"):
+        for row in filter(None, csv.reader(text.splitlines())):
+            if len(row) != 2:
+                raise UserError(f"{path}: {','.join(row)[:60]!r} is not name,label")
+            name, label = (cell.strip() for cell in row)
+            if name in rows:
+                raise UserError(f"{path}: two lines for {name}")
+            rows[name] = label
+    return rows
 
 
 def resized(images: NDArray[Any], height: int, width: int) -> NDArray[Any]:

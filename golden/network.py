@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from abbnn.errors import UserError
-from abbnn.golden.files import replacing
+from abbnn.golden.files import parse_json, replacing, what_is
 from abbnn.golden.ops import Integers, value_range
 from abbnn.golden.structure import Structure, block_name
 
@@ -191,16 +191,16 @@ def to_tensors(network: IntegerNetwork) -> tuple[dict[str, NDArray[Any]], dict[s
     return tensors, metadata
 
 
-def serialize(network: IntegerNetwork) -> bytes:
-    """The file's bytes; equal networks give equal bytes."""
+def serialize(network: IntegerNetwork, **more: str) -> bytes:
+    """The network as a file, with `more` entries in its metadata; equal networks give equal bytes."""
     tensors, metadata = to_tensors(network)
-    return save(tensors, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    return save(tensors, metadata={METADATA_KEY: json.dumps(metadata | more, sort_keys=True)})
 
 
 def save_network(network: IntegerNetwork, path: Path) -> None:
-    """Write the file whole or not at all."""
+    """Write the file, with the network's hash as a checksum, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_bytes(serialize(network))
+        temporary.write_bytes(serialize(network, checksum=network_hash(network)))
 
 
 def network_hash(network: IntegerNetwork) -> str:
@@ -239,7 +239,7 @@ class _Reader:
 
     def number(self, key: str, low: int, high: int, of: str | None = None) -> int:
         """An integer of the metadata; `of` names it in the object `key`."""
-        value, name = self.metadata[key], key
+        value, name = self.metadata.get(key), key
         if of is not None:
             if not isinstance(value, dict):
                 raise UserError(f"metadata {key} is no object")
@@ -282,11 +282,11 @@ class _Reader:
 
 
 def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> IntegerNetwork:
-    """The inverse of `to_tensors`. ValueError names the first thing that is missing, misshapen, foreign or illegal."""
+    """The inverse of `to_tensors`. UserError names the first thing that is missing, misshapen, foreign or illegal."""
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         raise UserError(f"not an {FORMAT} of version {VERSION}")
     for key in ("structure", "source"):
-        if not isinstance(metadata[key], dict):
+        if not isinstance(metadata.get(key), dict):
             raise UserError(f"metadata {key} is no object")
     try:
         structure = Structure.from_dict(metadata["structure"])
@@ -304,7 +304,8 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
     blocks = []
     for index, block in enumerate(structure.blocks):
         name = block_name(index)
-        threshold = reader.limited(f"{name}.threshold", np.int32, (block.in_channels,), *value_range(width))
+        limits = value_range(width) if block.biased else (0, 0)
+        threshold = reader.limited(f"{name}.threshold", np.int32, (block.in_channels,), *limits)
         activation = prelu = shortcut = shortcut_scale = None
         if block.activation == "qprelu":
             activation = reader.activation(f"{name}.activation", block.out_channels)
@@ -336,7 +337,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
 
 
 def load_network(path: Path) -> IntegerNetwork:
-    """Read a frozen network. Whatever is wrong with the file is a ValueError of one line that names it."""
+    """Read a frozen network. Whatever is wrong with the file is a UserError of one line that names it."""
     tensors = {}
     try:
         with safe_open(path, framework="numpy") as file:
@@ -348,16 +349,19 @@ def load_network(path: Path) -> IntegerNetwork:
                     tensors[name] = file.get_tensor(name)
                 except (TypeError, AttributeError):
                     raise UserError(f"tensor {name} has a type that NumPy lacks") from None
-        try:
-            metadata = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"metadata is no JSON: {error}") from None
-        if not isinstance(metadata, dict):
-            raise UserError("metadata is no JSON object")
-        return from_tensors(tensors, metadata)
-    except (OSError, SafetensorError) as error:
+        with path.open("rb") as raw:
+            parse_json(raw.read(int.from_bytes(raw.read(8), "little")), "header")
+        metadata = parse_json(text, "metadata")
+        network = from_tensors(tensors, metadata)
+        # The checksum is that of the file without it; files from before have none.
+        if "checksum" in metadata and metadata["checksum"] != network_hash(network):
+            raise UserError("damaged: its contents are not those of its checksum")
+    except SafetensorError as error:
+        what = what_is(path)
+        said = f"{what}, not a frozen network: abbnn freeze makes one of a checkpoint" if what else str(error)
+        raise UserError(f"{path}: {said.splitlines()[0]}") from None
+    except OSError as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
-    except KeyError as error:
-        raise UserError(f"{path}: metadata lacks {error}") from None
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    return network

@@ -32,7 +32,7 @@ def integer_type(bits: int) -> type[np.signedinteger[Any]]:
 
 
 def float_type(bound: int) -> type[np.floating[Any]]:
-    """The faster of float32 and float64 that holds every integer up to `bound` exactly; ValueError if neither does."""
+    """The faster of float32 and float64 that holds every integer up to `bound` exactly; UserError if neither does."""
     if bound >= EXACT_FLOAT64:
         raise UserError(f"sums up to {bound} are not exact in float64")
     return np.float32 if bound < EXACT_FLOAT32 else np.float64
@@ -74,7 +74,7 @@ def dot(vectors: NDArray[Any], weights: NDArray[Any], bound: int) -> Integers:
     """Exact integer product (..., D) x (C, D) -> (..., C) through BLAS.
 
     `bound` is the greatest magnitude of any sum of |products|: below 2**24 float32 holds every partial sum exactly,
-    below 2**53 float64 does; beyond that it is a ValueError. Operands that already are of that `float_type` are taken
+    below 2**53 float64 does; beyond that it is a UserError. Operands that already are of that `float_type` are taken
     as they are.
     """
     kind = float_type(bound)

@@ -164,7 +164,7 @@ def _prelu_range(where: str, slopes: Scale, values: Interval, bits: int) -> SumR
 def analyse(network: IntegerNetwork) -> Ranges:
     """Intervals of every sum and value of `network`.
 
-    ValueError if the scores cannot be held in 32 bits, or if anything might leave the 64 bits of the golden model.
+    UserError if the scores cannot be held in 32 bits, or if anything might leave the 64 bits of the golden model.
     """
     width = network.value_width
     saturates = []

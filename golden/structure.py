@@ -7,6 +7,7 @@ block patterns are the four families above them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -25,6 +26,10 @@ Activation = Literal["none", "qprelu", "prelu"]
 """Behind the adder: nothing; bias, QPReLU, bias; a PReLU with a free slope a channel."""
 
 BLOCKS_MAX = 100
+NUMBER_MAX = 0xFFFF
+"""Of channels, classes, sides: registers give them 16 bits."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+"""Of a network: it goes into paths and into the comments of Verilog."""
 
 
 def block_name(index: int) -> str:
@@ -45,6 +50,15 @@ class Stem:
     stride: int
     prelu: bool = False
     max_pool: bool = False
+
+    def conv_output(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) behind the convolution of an image: it is padded, so only the stride shrinks it."""
+        return -(-height // self.stride), -(-width // self.stride)
+
+    def output(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) behind the max-pool, if there is one."""
+        height, width = self.conv_output(height, width)
+        return (-(-height // 2), -(-width // 2)) if self.max_pool else (height, width)
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Structure:
-    """A network: stem, blocks in order, global average pool and linear head. (height, width) are the image's."""
+    """A network: stem, blocks in order, global average pool and linear head. (height, width) are the image's.
+
+    One without blocks is part of a network, for tests of that: `member` and `from_dict` make none.
+    """
 
     name: str
     family: str
@@ -108,7 +125,9 @@ class Structure:
             raise UserError(f"{self.name}: nothing is left of the image before the head")
 
     def _check_fields(self) -> None:
-        """ValueError names the first field of a wrong type or value."""
+        """UserError names the first field of a wrong type or value."""
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise UserError(f"{str(self.name)[:80]!r} is no name: up to 64 letters, digits and _ . + - make one")
         if self.family not in FAMILIES:
             raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
         parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
@@ -120,7 +139,8 @@ class Structure:
             if kind in _CHOICES:
                 legal = type(value) is type(_CHOICES[kind][0]) and value in _CHOICES[kind]
             else:
-                legal = type(value) is int and value >= (0 if kind == "variance_steps" else 1)
+                least, most = (0, BLOCKS_MAX) if kind == "variance_steps" else (1, NUMBER_MAX)
+                legal = type(value) is int and least <= value <= most
             if not legal:
                 raise UserError(f"{self.name}: {key} is {value!r}")
         for key in ("stem.kernel", *(f"{name}.kernel" for name in parts if name != "stem")):
@@ -129,14 +149,13 @@ class Structure:
 
     @property
     def stem_conv_output(self) -> tuple[int, int]:
-        """(height, width) behind the stem's convolution: padded by kernel // 2, so only the stride shrinks it."""
-        return -(-self.height // self.stem.stride), -(-self.width // self.stem.stride)
+        """(height, width) behind the stem's convolution."""
+        return self.stem.conv_output(self.height, self.width)
 
     @property
     def stem_output(self) -> tuple[int, int]:
         """(height, width) of the stem's output, behind its max-pool if it has one."""
-        height, width = self.stem_conv_output
-        return (-(-height // 2), -(-width // 2)) if self.stem.max_pool else (height, width)
+        return self.stem.output(self.height, self.width)
 
     @property
     def head_input(self) -> tuple[int, int, int]:
@@ -163,11 +182,16 @@ class Structure:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Structure:
-        """The inverse of `to_dict`. Raises TypeError, KeyError or ValueError on anything else."""
+        """The inverse of `to_dict`. Raises TypeError, KeyError or UserError on anything else."""
         fields = dict(data)
         stem = Stem(**fields.pop("stem"))
         blocks = tuple(Block(**block) for block in fields.pop("blocks"))
-        return Structure(stem=stem, blocks=blocks, **fields)
+        return Structure(stem=stem, blocks=blocks, **fields)._whole()
+
+    def _whole(self) -> Structure:
+        if not self.blocks:
+            raise UserError(f"{self.name}: a network without a block; the core has one at least")
+        return self
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -262,16 +286,16 @@ def member(
         raise UserError(f"{name}: depths {depths}: a stage has no block")
     height, width = image if isinstance(image, tuple) else (image, image)
     stem_layer = Stem(3, widths[0], stem.kernel, stem.stride, not kind.biased, stem.max_pool)
-    stem_only = Structure(name, family, height, width, stem_layer, (), classes)
     grow = _paired_blocks if kind.paired else _single_blocks
-    return Structure(name, family, height, width, stem_layer, grow(kind, stem_only, widths, depths), classes)
+    blocks = grow(kind, stem_layer.output(height, width), widths, depths)
+    return Structure(name, family, height, width, stem_layer, blocks, classes)._whole()
 
 
 def _single_blocks(
-    kind: Family, stem: Structure, widths: tuple[int, ...], depths: tuple[int, ...]
+    kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], stem.stem_output, 0
+    channels, (height, width), steps = widths[0], size, 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             down = stage > 0 and index == 0
@@ -297,10 +321,10 @@ def _single_blocks(
 
 
 def _paired_blocks(
-    kind: Family, stem: Structure, widths: tuple[int, ...], depths: tuple[int, ...]
+    kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], stem.stem_output, 0
+    channels, (height, width), steps = widths[0], size, 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             doubles = stage > 0 and index == 0

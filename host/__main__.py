@@ -16,15 +16,19 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from abbnn.errors import run
-from abbnn.export.folding import balance, read_folding
+from abbnn import paths
+from abbnn.errors import UserError, run
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import read_images
-from abbnn.golden.network import load_network
+from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.host.link import Device, Link, Port, Result, open_port
 from abbnn.host.registers import expanded, markdown
+from abbnn.options import above_zero, add_folding, add_images, add_network, positive, whole
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
+BAUD_MAX = 100_000_000
+TIMEOUT_MAX = 3600
 
 Opener = Callable[[str, int], Port]
 
@@ -68,7 +72,7 @@ def _image_rows(results: Sequence[Result], labels: NDArray[np.int64] | None) -> 
 
 def _classify(arguments: argparse.Namespace, opener: Opener) -> None:
     device = _connect(arguments, opener)
-    images, labels = read_images(arguments.images, device.height, device.width)
+    images, labels = read_images(arguments.images, device.height, device.width, device.classes)
     started = time.perf_counter()
     with tqdm(total=len(images), unit="img", disable=True if arguments.json else None) as bar:
         results = device.classify(images, flying=arguments.flying, progress=lambda count: bar.update(count - bar.n))
@@ -117,13 +121,41 @@ def _status(arguments: argparse.Namespace, opener: Opener) -> None:
     console.print(_rows("line", line))
 
 
-def _load(arguments: argparse.Namespace, opener: Opener) -> None:
-    from abbnn.export.load_image import load_image
+def _fitting(arguments: argparse.Namespace, network: IntegerNetwork, layout: int) -> list[int]:
+    """The load image of `network` for a core of `layout`, whose bitstream says how it was built.
 
-    network = load_network(arguments.network)
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    words = load_image(network, folding)
-    device = _connect(arguments, opener)
+    That is `--bitstream`, or one in build/bitstream of that layout.
+    """
+    from abbnn.syn.patch import image_for, read_bitstream, read_metadata
+
+    files = [arguments.bitstream] if arguments.bitstream else sorted((paths.BUILD / "bitstream").glob("*/*.bit"))
+    for file in files:
+        data = read_bitstream(file)
+        try:
+            metadata = read_metadata(data)
+        except UserError as error:
+            if arguments.bitstream:
+                raise UserError(f"{file}: {error}") from None
+            continue
+        if arguments.bitstream or metadata.layout == f"{layout:08x}":
+            try:
+                return image_for(network, metadata)
+            except UserError as error:
+                raise UserError(f"{arguments.network}: {error} ({file})") from None
+    raise UserError(
+        f"no bitstream in {paths.BUILD / 'bitstream'} has the core's layout {layout:08x}: name it with --bitstream, or "
+        "say how the core was folded with --fold or --cycles"
+    )
+
+
+def _load(arguments: argparse.Namespace, opener: Opener) -> None:
+    if arguments.bitstream or not (arguments.fold or arguments.cycles):
+        network = load_network(arguments.network)
+        device = _connect(arguments, opener)
+        words = _fitting(arguments, network, device.layout)
+    else:
+        words = Pipeline.read(arguments.network, arguments.fold, arguments.cycles).load_image
+        device = _connect(arguments, opener)
     started = time.perf_counter()
     device.load(words)
     seconds = time.perf_counter() - started
@@ -132,13 +164,6 @@ def _load(arguments: argparse.Namespace, opener: Opener) -> None:
 
 def _registers(arguments: argparse.Namespace, opener: Opener) -> None:
     print(markdown(), end="")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: at least 1 works")
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,25 +181,24 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--port", required=True, metavar="DEV", help="serial port, /dev/ttyUSB0 or the like")
         added.add_argument(
             "--baud",
-            type=_positive,
+            type=whole(1, BAUD_MAX),
             default=BAUD,
             metavar="N",
             help="bits a second that the bitstream has; %(default)s",
         )
-        added.add_argument("--tries", type=_positive, default=5, metavar="N", help="of each request; %(default)s")
+        added.add_argument("--tries", type=positive, default=5, metavar="N", help="of each request; %(default)s")
         added.add_argument(
-            "--timeout", type=float, default=2.0, metavar="S", help="seconds without an answer; %(default)s"
+            "--timeout",
+            type=above_zero(TIMEOUT_MAX),
+            default=2.0,
+            metavar="S",
+            help="seconds without an answer; %(default)s",
         )
 
     classify = command("classify", _classify, "Send images through the core and show classes and scores.")
-    classify.add_argument(
-        "images",
-        type=Path,
-        metavar="IMAGES",
-        help=".npy uint8 (N,H,W,3), .npz of images and labels, a folder of pictures, or a cifar-10-batches-bin folder",
-    )
+    add_images(classify)
     line(classify)
-    classify.add_argument("--flying", type=_positive, default=4, metavar="N", help="images under way; %(default)s")
+    classify.add_argument("--flying", type=positive, default=4, metavar="N", help="images under way; %(default)s")
     classify.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     status = command("status", _status, "Show every register of the core, and what the line has seen.")
@@ -182,11 +206,15 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
     load = command("load", _load, "Give the core another network of the same layout, without a new bitstream.")
-    load.add_argument("network", type=Path, metavar="NET.safetensors", help="a frozen network")
+    add_network(load)
     line(load)
-    choice = load.add_mutually_exclusive_group()
-    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="the folding that the core was built with")
-    choice.add_argument("--cycles", type=_positive, metavar="N", help="or the cycles a frame that it was balanced for")
+    load.add_argument(
+        "--bitstream",
+        type=Path,
+        metavar="FILE.bit",
+        help="what the board was configured with; default: the one in build/bitstream that has the core's layout",
+    )
+    add_folding(load)
 
     command("registers", _registers, "Print the register table (docs/registers.md).")
     return parser

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import struct
 import time
 from collections import deque
@@ -32,6 +33,10 @@ from abbnn.host.registers import (
 )
 
 COUNTERS = ("FRAMES", "SHORT_FRAMES", "LONG_FRAMES", "LOADS", "LOAD_ERRORS")
+
+
+SILENCE = 10
+"""Times `quiet`, beside the timeout: what an earlier host has left takes no longer."""
 
 
 class LinkError(UserError):
@@ -82,8 +87,9 @@ class Link:
 
     The device takes at most `window` bytes that it has not worked off. How much it has is known from its credits and
     from its answers: what was sent up to a request has been taken when the request is answered. After `timeout`
-    seconds without a packet the link waits until the line has been silent for `quiet` seconds, longer than the device
-    keeps a packet open, and asks anew with a ping, which there is always room for.
+    seconds without progress the link waits until the line has been silent for `quiet` seconds, longer than the device
+    keeps a packet open, and asks anew with a ping, which there is always room for. A line that is not silent in time is
+    no device's.
     """
 
     def __init__(
@@ -196,10 +202,13 @@ class Link:
         raise LinkError(f"no {Type(kind).name.lower()} came through in {self.tries} tries")
 
     def _answer(self, tag: int) -> Packet | None:
+        deadline, taken = self.clock() + self.timeout, self._taken
         while True:
-            packet = self.next_packet()
+            packet = self.next_packet(deadline - self.clock())
             if packet is None or (packet.tag == tag and packet.type != Type.CREDIT):
                 return packet
+            if self._taken > taken:
+                deadline, taken = self.clock() + self.timeout, self._taken
 
     def _judge(self, nack: Packet, what: str) -> None:
         """Raises if the refusal is for good."""
@@ -209,10 +218,12 @@ class Link:
         self.statistics.refused += 1
 
     def synchronise(self) -> Identity:
-        """Waits for silence, then asks for the state of the device's buffer. LinkError if it does not answer."""
+        """Waits for silence, then asks for the state of the device's buffer. LinkError if either does not come."""
         for _ in range(self.tries):
+            deadline = self.clock() + self.timeout + SILENCE * self.quiet
             while self._receive(self.quiet):
-                pass
+                if self.clock() > deadline:
+                    raise LinkError("the line is never silent: another device's, or another speed's (--port, --baud)")
             self.decoder.flush()
             self._inbox.clear()
             identity = self.ping()
@@ -229,7 +240,7 @@ class Link:
             return None
         try:
             identity = Identity.from_bytes(answer.payload)
-        except ValueError:
+        except UserError:
             return None
         if identity.version != VERSION:
             raise LinkError(f"the device speaks version {identity.version} of the protocol, this host {VERSION}")
@@ -323,7 +334,7 @@ class Device:
         """Results of `images` (N, height, width, 3), in their order; `flying` images are under way at once.
 
         Damaged, dropped and unanswered images are sent again, each at most as often as the link's tries. LinkError when
-        that does not help; ValueError for images of another size. `progress` is told how many results have come.
+        that does not help; UserError for images of another size. `progress` is told how many results have come.
         """
         if images.ndim != 4 or images.shape[1:] != (self.height, self.width, 3):
             raise UserError(f"images of shape {images.shape[1:]}, the core takes {(self.height, self.width, 3)}")
@@ -347,12 +358,15 @@ class _Classification:
         self.done = 0
 
     def run(self) -> list[Result]:
+        deadline, progress = 0.0, (-1, 0, 0)
         while self.done < len(self.images):
-            silent = False
+            now, silent = (self.done, len(self.waiting), self.link._taken), False
+            if now != progress:
+                deadline, progress = self.link.clock() + self.link.timeout, now
             if self.waiting and len(self.under_way) < self.depth:
                 silent = not self._send(self.waiting.popleft())
             else:
-                packet = self.link.next_packet()
+                packet = self.link.next_packet(deadline - self.link.clock())
                 silent = packet is None
                 if packet is not None:
                     self._handle(packet)
@@ -402,12 +416,16 @@ def open_port(name: str, baud: int) -> Any:
     """The serial port `name`, a device file or what pyserial takes as a URL. LinkError with one line if it fails."""
     try:
         serial = importlib.import_module("serial")
+        list_ports = importlib.import_module("serial.tools.list_ports")
     except ImportError:
         raise LinkError("pyserial is not installed: pip install pyserial") from None
     try:
         port = serial.serial_for_url(name, baudrate=baud, timeout=1.0, write_timeout=10.0)
-    except (OSError, ValueError) as error:
-        raise LinkError(f"{name}: {' '.join(str(error).split())}") from None
+    except Exception as error:  # of pyserial, termios, struct
+        number = getattr(error, "errno", None)
+        said = os.strerror(number) if number else " ".join(str(error).split())
+        there = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
+        raise LinkError(f"{name}: {said} (serial ports here: {there})") from None
     # FTDI's driver otherwise keeps short answers for 16 ms. Not every port knows the like.
     with contextlib.suppress(AttributeError, NotImplementedError, OSError, ValueError):
         port.set_low_latency_mode(True)

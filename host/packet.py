@@ -69,7 +69,7 @@ class Packet:
 
 
 def encode(kind: int, tag: int, payload: bytes = b"") -> bytes:
-    """ValueError if the payload is longer than a length can say."""
+    """UserError if the payload is longer than a length can say."""
     if len(payload) > MAX_LENGTH:
         raise UserError(f"a payload of {len(payload)} bytes; a packet has {MAX_LENGTH} at most")
     head = struct.pack("<BBI", kind, tag, len(payload))[:5]
@@ -161,7 +161,7 @@ class Identity:
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Identity:
-        """ValueError if the length is wrong."""
+        """UserError if the length is wrong."""
         if len(payload) != struct.calcsize(cls.FORMAT):
             raise UserError(f"an identity of {len(payload)} bytes")
         return cls(*struct.unpack(cls.FORMAT, payload))

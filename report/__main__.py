@@ -20,23 +20,17 @@ from abbnn.golden.files import replacing
 from abbnn.golden.images import read_images
 from abbnn.golden.network import load_network
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
+from abbnn.options import natural, positive
 from abbnn.report import networks, operations, peers, scale
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
 MODELS = paths.MODELS
 RANDOM_IMAGES = 32
-BENCH = Path(__file__).resolve().parent.parent / "build" / "reports" / "bench.json"
+BENCH = paths.BUILD / "reports" / "bench.json"
 PEERS_WIDTH = 200
 WIDTH = 100
 """Columns of a table that goes to a file or a pipe."""
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,9 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     which = command.add_mutually_exclusive_group(required=True)
     which.add_argument("--network", choices=sorted(DECLARATIONS), help="a declared network")
     which.add_argument("--file", type=Path, metavar="FILE.safetensors", help="a frozen network")
-    command.add_argument("--image", type=_natural, metavar="SIDE", help="pixels, with --network; default 32")
+    command.add_argument("--image", type=positive, metavar="SIDE", help="pixels, with --network; default 32")
     command.add_argument(
-        "--classes", type=_natural, metavar="N", help="with --network; default 10, 1000 above 100 pixels"
+        "--classes", type=positive, metavar="N", help="with --network; default 10, 1000 above 100 pixels"
     )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the same numbers there, too")
 
@@ -66,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("checkpoint", nargs="?", type=Path, metavar="CHECKPOINT", help="model.pt, or an official one")
-    what.add_argument("--random", type=int, metavar="SEED", help="random weights with the statistics of trained ones")
+    what.add_argument(
+        "--random", type=natural, metavar="SEED", help="random weights with the statistics of trained ones"
+    )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
     command.add_argument(
         "--images",
@@ -74,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IMAGES",
         help=f"as for abbnn golden; with --random they may be left out: {RANDOM_IMAGES} images of noise",
     )
-    command.add_argument("--count", type=_natural, metavar="N", help="the first N images only")
-    command.add_argument("--image", type=_natural, metavar="SIDE", help="pixels, where the checkpoint does not tell")
-    command.add_argument("--classes", type=_natural, metavar="N", help="with --random; default as for operations")
+    command.add_argument("--count", type=positive, metavar="N", help="the first N images only")
+    command.add_argument("--image", type=positive, metavar="SIDE", help="pixels, where the checkpoint does not tell")
+    command.add_argument("--classes", type=positive, metavar="N", help="with --random; default as for operations")
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the three files")
 
     command = commands.add_parser(
@@ -125,7 +121,7 @@ def _operations(arguments: argparse.Namespace) -> None:
 
 
 def _images(path: Path, structure: Structure, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    images, labels = read_images(path, structure.height, structure.width)
+    images, labels = read_images(path, structure.height, structure.width, structure.classes)
     if count is not None and count > len(images):
         raise UserError(f"{path}: {len(images)} images, not {count}")
     return images[:count], None if labels is None else labels[:count]
@@ -135,8 +131,6 @@ def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
     """The float network with its logits, and where it came from."""
     if arguments.random is not None:
         structure, variant = _declared(arguments), Variant()
-        if arguments.random < 0:
-            raise UserError(f"--random {arguments.random} is negative")
         tensors = random_checkpoint(structure, np.random.default_rng(arguments.random))
         if arguments.images:
             images = _images(arguments.images, structure, arguments.count)[0]
@@ -152,8 +146,6 @@ def _case(arguments: argparse.Namespace) -> tuple[scale.Case, dict[str, Any]]:
             raise UserError("a checkpoint wants --images")
         structure, variant, tensors, _ = load(arguments.checkpoint, arguments.network, arguments.image)
         images, labels = _images(arguments.images, structure, arguments.count)
-    if labels is not None and labels.max() >= structure.classes:
-        raise UserError(f"{arguments.images}: label {labels.max()}; {structure.name} has {structure.classes} classes")
     if len(images) < 2:
         raise UserError("one image tells nothing of a correlation; 2 are needed at least")
     logits = scale.float_logits(structure, variant, tensors, images)
@@ -173,7 +165,7 @@ def _scale(arguments: argparse.Namespace) -> None:
         with tqdm(total=scale.runs() * len(case.images), unit="img", disable=None) as progress:
             try:
                 rows = scale.sweep(case, progress.update)
-            except ValueError as error:
+            except UserError as error:
                 raise UserError(f"{arguments.checkpoint or arguments.network}: {error}") from None
         written = scale.write(case, rows, source, arguments.out)
     except ModuleNotFoundError as error:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from rich.table import Table
 
 from abbnn import paths
 from abbnn.errors import UserError, run
+from abbnn.executor import Workers
 from abbnn.export.folding import Folding, balance, check, read_folding, stages
 from abbnn.export.random_network import random_network
 from abbnn.export.schedule import timing, utilisation
@@ -97,10 +97,12 @@ def repeated(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 def cocotb_run(design: Design, network: IntegerNetwork, folding: Folding, images: Any, sim: str) -> dict[str, float]:
     """Latency of the first frame, interval between the last two, and rates; scores checked, no monitors."""
-    from abbnn.tb.pipeline import default_run_folder, logged, run_core
+    from abbnn.building import run_folder
+    from abbnn.tb.bench import BUILD
+    from abbnn.tb.pipeline import counted, run_core
 
-    folder = default_run_folder(f"bench-{design.name}", sim)
-    with logged(folder / "sim.log", len(images), sim):
+    folder = run_folder(BUILD / f"run-bench-{design.name}-{sim}")
+    with counted(folder, len(images), sim):
         report = run_core(network, images, None, folder, folding=folding, sim=sim, monitor=False)
     left = [row["left"] for row in report.images]
     return _rates(left[0] - report.images[0]["entered"], left[-1] - left[-2], len(left), report.cycles, report.seconds)
@@ -111,19 +113,15 @@ def volume_run(network: IntegerNetwork, folding: Folding, images: NDArray[np.uin
     from abbnn.tb import volume
 
     run = volume.Run(network, folding, images, None, None)
-    shard = volume.Shard(1, 1)
-    with tempfile.TemporaryDirectory(prefix="abbnn-bench-") as name:
-        for which in (range(1), range(len(images))):  # the first builds
-            folder = Path(name) / str(len(which))
-            with volume.Store.opened(folder, run.identity(shard)) as store:
-                started = time.monotonic()
-                volume.simulate_images(run, store, which, 1)
-                seconds = time.monotonic() - started
-                lines = [store.lines[image] for image in which]
-    if wrong := [line["image"] for line in lines if line["wrong"]]:
+    volume.simulate(run.part([0]))  # builds
+    part = run.part(range(len(images)))
+    started = time.monotonic()
+    results = volume.simulate(part)
+    seconds = time.monotonic() - started
+    if wrong := [line["image"] for line in volume.compared(part, results) if line["wrong"]]:
         raise UserError(f"{network.structure.name}: image {wrong[0]} differs from the golden model")
-    cycles = [line["cycles"] for line in lines]
-    return _rates(cycles[0], cycles[-1], len(lines), sum(cycles), seconds)
+    cycles = [result.cycles for result in results]
+    return _rates(cycles[0], cycles[-1], len(cycles), sum(cycles), seconds)
 
 
 def _rates(latency: int, interval: int, images: int, cycles: int, seconds: float) -> dict[str, float]:
@@ -139,7 +137,7 @@ def _rates(latency: int, interval: int, images: int, cycles: int, seconds: float
 
 def synthesised(network: IntegerNetwork, folding: Folding, family: str) -> tuple[dict[str, Any], list[str]]:
     """LUT, FF, BRAM and DSP in all and a stage, efficiency at the assumed clock; and what is wrong with it."""
-    areas = area.measure_all(area.stage_designs(network, folding), family, jobs=1)
+    areas = area.measure_all(area.stage_designs(network, folding), family, Workers())
     report = area.to_json(network, folding, family, areas, area.CLOCK_MHZ)
     memory = [stage["memory"] for stage in report["stages"]]
     used = sum(each["block_ram_bits_used"] for each in memory)

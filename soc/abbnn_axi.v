@@ -123,7 +123,7 @@ abbnn_axil_registers #(
     .STAGES(BLOCKS + 2),
     .HEIGHT(IMAGE_HEIGHT),
     .WIDTH(IMAGE_WIDTH),
-    .CLASSES(HEAD_CLASSES),
+    .CLASSES(CLASSES),
     .LAYOUT(LAYOUT_ID)
 ) registers_inst (
     .clk(aclk),

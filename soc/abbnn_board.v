@@ -129,7 +129,7 @@ wire        link_error;
 
 abbnn_link #(
     .PIXELS(PIXELS),
-    .CLASSES(HEAD_CLASSES),
+    .CLASSES(CLASSES),
     .RX_BYTES(RX_BYTES),
     .GAP_CYCLES(GAP_CYCLES)
 ) link_inst (

@@ -188,8 +188,7 @@ abbnn_skid #(
 // takes two goes through a multiplexer first.
 abbnn_fifo #(
     .DATA_WIDTH(9),
-    .DEPTH(HALF_WORDS - 1),  // and a word more for DEEP
-    .DEEP(1)
+    .DEPTH(HALF_WORDS - 1)
 ) newer_inst (
     .clk(clk),
     .rst(rst),
@@ -203,8 +202,7 @@ abbnn_fifo #(
 
 abbnn_fifo #(
     .DATA_WIDTH(9),
-    .DEPTH(HALF_WORDS - 1),
-    .DEEP(1)
+    .DEPTH(HALF_WORDS - 1)
 ) older_inst (
     .clk(clk),
     .rst(rst),

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from tqdm import tqdm
 
 from abbnn import paths
 from abbnn.errors import UserError, run
-from abbnn.export.folding import balance, check, read_folding
+from abbnn.executor import Workers
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.golden.network import load_network
+from abbnn.options import above_zero, add_folding, add_network, add_workers
 from abbnn.syn import area, bitstream, calibrate, gates, patch, proof, table3
 from abbnn.syn.cells import FAMILIES, OVERHEAD
 from abbnn.syn.yosys import executable, version
@@ -26,20 +24,6 @@ from abbnn.syn.yosys import executable, version
 REPORTS = paths.BUILD / "reports"
 WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def _clock(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{value:g} is not positive")
-    return value
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,16 +43,18 @@ def _parser() -> argparse.ArgumentParser:
         ),
     ):
         command = commands.add_parser(name, help=what, description=description)
-        command.add_argument("network", type=Path, metavar="FILE.safetensors")
-        fold = command.add_mutually_exclusive_group()
-        fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-        fold.add_argument("--cycles", type=_natural, metavar="N", help="fold for at most N cycles a frame")
+        add_network(command)
+        add_folding(command)
         command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
         command.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be repeated")
-        command.add_argument("--jobs", type=_natural, default=os.cpu_count(), metavar="J", help="default %(default)s")
+        add_workers(command)
         command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
         command.add_argument(
-            "--clock", type=_clock, default=area.CLOCK_MHZ, metavar="MHZ", help="assumed; default %(default)s"
+            "--clock",
+            type=above_zero(),
+            default=area.CLOCK_MHZ,
+            metavar="MHZ",
+            help="assumed; default %(default)s",
         )
         command.add_argument(
             "--out", type=Path, metavar="FILE.json", help="default build/reports/area-NAME-FAMILY.json"
@@ -98,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(FAMILIES),
         help="default: all; may be repeated; the others keep their points",
     )
-    command.add_argument("--jobs", type=_natural, default=os.cpu_count(), metavar="J", help="default %(default)s")
+    add_workers(command)
     command.add_argument("--list", action="store_true", help="only say what would be synthesised")
     command.set_defaults(run=_calibrate)
     command.add_argument("--out", type=Path, default=calibrate.FILE, metavar="FILE.json", help="default %(default)s")
@@ -110,27 +96,16 @@ def _console() -> Console:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    network = load_network(arguments.network)
-    try:
-        folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-        check(network, folding)
-        designs = area.stage_designs(network, folding)
-    except ValueError as error:
-        raise UserError(f"{arguments.fold or arguments.network}: {error}") from None
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    network, folding = pipeline.network, pipeline.folding
+    designs = area.stage_designs(network, folding)
     names = [each.stage for each in designs]
     for name in arguments.stage or ():
         if name not in names:
             raise UserError(f"--stage {name}: there are {', '.join(names)}")
     chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
     complete = len(chosen) == len(designs)
-    with tqdm(total=len(chosen), unit="stage", disable=None) as progress:
-        areas = area.measure_all(
-            chosen,
-            arguments.family,
-            jobs=arguments.jobs,
-            reuse=not arguments.no_reuse,
-            done=lambda stage: progress.update(),
-        )
+    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments), reuse=not arguments.no_reuse)
     report = area.to_json(network, folding, arguments.family, areas, arguments.clock if complete else None)
     out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
     with replacing(out) as temporary:
@@ -169,8 +144,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
             print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
         return 0
     others = calibrate.kept(arguments.out, arguments.family or sorted(FAMILIES), version())
-    with tqdm(total=len(plans), unit="stage", disable=None) as progress:
-        points = others + calibrate.run(plans, jobs=arguments.jobs, done=lambda stage: progress.update())
+    points = others + calibrate.run(plans, Workers.of(arguments))
     calibrate.write(points, arguments.out, version())
     print(f"{arguments.out}: {len(points)} points written")
     return 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,9 +12,11 @@ from typing import Any, get_args
 from rich.table import Table
 
 from abbnn import paths
+from abbnn.errors import UserError
+from abbnn.executor import Task, Workers
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Folding
-from abbnn.export.mem import header_text
+from abbnn.export.mem import headers
 from abbnn.export.schedule import timing
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -59,7 +60,7 @@ def stage_designs(network: IntegerNetwork, folding: Folding) -> list[StageDesign
         result.append(StageDesign(config.name, design, config.parameters, contents))
     structure = network.structure
     size = {"IMAGE_HEIGHT": structure.height, "IMAGE_WIDTH": structure.width, "BLOCKS": len(structure.blocks)}
-    core = Design(CORE, {}, core_files(header_text(network, configs)))
+    core = Design(CORE, {}, core_files(headers(network, configs)))
     return [*result, StageDesign(CORE_STAGE, core, size, {})]
 
 
@@ -90,14 +91,33 @@ class Measurement:
 def measure(stage: StageDesign, family: str, *, cache: Path = CACHE) -> Measurement:
     """Synthesise, or take the result of an earlier run of the same sources, parameters, contents and tool.
 
-    ValueError if Yosys fails, if a cell is unknown, or if a block RAM belongs to no memory.
+    UserError if Yosys fails, if a cell is unknown, or if a block RAM belongs to no memory.
     """
-    path = cache / f"{stage.design.key(family)}.json"
-    if path.is_file():
-        try:
-            return _from_json(json.loads(path.read_text()))
-        except (ValueError, KeyError, TypeError):
-            path.unlink()  # cut off, or of another version
+    return measure_each([(stage, family)], Workers(), cache=cache)[0]
+
+
+def measure_each(
+    wanted: Sequence[tuple[StageDesign, str]], workers: Workers, *, cache: Path = CACHE
+) -> list[Measurement]:
+    """`measure` for each (stage, family)."""
+    files = [cache / f"{stage.design.key(family)}.json" for stage, family in wanted]
+    found = {index: kept for index, path in enumerate(files) if (kept := _kept(path))}
+    missing = [index for index in range(len(wanted)) if index not in found]
+    tasks = [
+        Task(f"{wanted[index][0].stage} on {wanted[index][1]}", synthesised, (*wanted[index], files[index].stem))
+        for index in missing
+    ]
+    for number, result in workers.results(tasks, "stage"):
+        found[missing[number]] = result
+        with replacing(files[missing[number]]) as temporary:
+            temporary.write_text(json.dumps(asdict(result)) + "\n")
+    return [found[index] for index in range(len(wanted))]
+
+
+def synthesised(stage: StageDesign, family: str, key: str) -> Measurement:
+    """`key`: of the design where the run was started, whose tool and sources must be those of this worker."""
+    if stage.design.key(family) != key:
+        raise UserError(f"{stage.stage}: this worker has another Yosys (its is {version()}) or other sources")
     synthesis = synthesise(stage.design, family)
     cells: dict[str, Counter[str]] = {}
     counts: Counter[str] = Counter()
@@ -110,9 +130,15 @@ def measure(stage: StageDesign, family: str, *, cache: Path = CACHE) -> Measurem
     modules = {module: Module(counts[module], dict(sorted(cells[module].items()))) for module in sorted(cells)}
     result = Measurement(family, modules, memories(synthesis, family, stage.contents))
     _ = result.total  # every cell has a price
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(result)) + "\n")
     return result
+
+
+def _kept(path: Path) -> Measurement | None:
+    """None if it is not there, cut off, or of another version."""
+    try:
+        return _from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _from_json(data: Mapping[str, Any]) -> Measurement:
@@ -131,36 +157,19 @@ class StageArea:
 
 
 def measure_all(
-    designs: Sequence[StageDesign],
-    family: str,
-    *,
-    jobs: int = 1,
-    reuse: bool = True,
-    done: Callable[[str], object] = lambda stage: None,
-    cache: Path = CACHE,
+    designs: Sequence[StageDesign], family: str, workers: Workers, *, reuse: bool = True, cache: Path = CACHE
 ) -> list[StageArea]:
-    """Every design, `jobs` at a time. With `reuse`, of stages that differ in memory contents only the first is run."""
+    """Every design. With `reuse`, of stages that differ in memory contents only the first is run."""
+    shapes = [each.shape if reuse else (each.stage,) for each in designs]
     first: dict[tuple[Any, ...], StageDesign] = {}
-    for each in designs:
-        first.setdefault(each.shape if reuse else (each.stage,), each)
-
-    def run(each: StageDesign) -> Measurement:
-        result = measure(each, family, cache=cache)
-        done(each.stage)
-        return result
-
-    with ThreadPoolExecutor(jobs) as pool:
-        pending = {each.stage: pool.submit(run, each) for each in first.values()}
-        try:
-            measured = {stage: future.result() for stage, future in pending.items()}
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    result = []
-    for each in designs:
-        source = first[each.shape if reuse else (each.stage,)]
-        result.append(StageArea(each, measured[source.stage], None if source is each else source.stage))
-    return result
+    for each, shape in zip(designs, shapes, strict=True):
+        first.setdefault(shape, each)
+    results = measure_each([(each, family) for each in first.values()], workers, cache=cache)
+    measured = dict(zip(first, results, strict=True))
+    return [
+        StageArea(each, measured[shape], None if first[shape] is each else first[shape].stage)
+        for each, shape in zip(designs, shapes, strict=True)
+    ]
 
 
 # ---- what comes of it -----------------------------------------------------------------------------------------------

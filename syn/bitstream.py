@@ -27,17 +27,14 @@ from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.area import Area, Family, NetworkArea, area_model, place, place_numbers, total
-from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import fitted, with_headroom
-from abbnn.export.folding import Fold, Folding, balance, check, deepened, default_cycles, read_folding, stages
-from abbnn.export.load_image import stage_image
-from abbnn.export.mem import HEADER, header_text, layout_id
-from abbnn.export.schedule import timing
+from abbnn.export.area import REGISTERS, Area, Family, NetworkArea, area_model, place, place_numbers, total
+from abbnn.export.config import StageConfig
+from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding, stages
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.golden.ranges import analyse
+from abbnn.options import add_folding, add_network, natural
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
@@ -47,12 +44,12 @@ FAMILY = "ecp5"
 BOOT_FILE = "boot"
 DEFINES = ("ABBNN_LUT4",)
 NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
+HEADROOM = 2
+"""Bits that a bitstream keeps free for networks trained anew, unless a user says otherwise."""
 ATTEMPTS = 4
 """Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
 LUT_TABLE = 64
 """Words up to which abbnn_table keeps a loadable table in LUT RAM (its STYLE)."""
-DEEP_FF = 3.2
-"""Flip-flops that a deep pipeline has more, a binary lane: those of tiny."""
 STEP = 1.05
 """Least ratio of the frame intervals that are tried one after the other."""
 
@@ -75,8 +72,8 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
     """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
 
     Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them, and a deep pipeline's tables in block RAM have one behind them; the load bus has
-    77 bits a stage. `family` is the area model's.
+    and write enables in front of them, and tables in block RAM have one behind them; the load bus has 77 bits a stage.
+    `family` is the area model's.
     """
     lut = ff = bram = 0.0
     for config in configs:
@@ -91,8 +88,8 @@ def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
             )
             lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
             asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
+            ff += memory.width if table and depth > LUT_TABLE else 0
             ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
-            ff += memory.width if table and depth > LUT_TABLE and config.parameters["DEEP"] else 0
             for low in range(0, memory.width, 32):
                 after = place(family, depth, min(32, memory.width - low), style=asked)
                 lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
@@ -104,7 +101,7 @@ class Estimate:
     """What a folding takes on a board, before synthesis."""
 
     parts: Mapping[str, Area]
-    """Stages, "rest" of the core, "deep pipelines", "load port", "boot ROM", "reserve"."""
+    """Stages, "rest" of the core, "registers", "load port", "boot ROM", "reserve"."""
 
     @property
     def area(self) -> Area:
@@ -115,21 +112,16 @@ def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: b
     """By the area model, which synthesis has been seen to differ from by 15%, and the board's reserve."""
     model = area_model(FAMILY)
     areas = NetworkArea(network, model)
-    configs = pipeline_config(network, analyse(network), folding)
-    words = len(stage_image(configs, 0)) if boot else 0
+    pipeline = Pipeline(network, folding)
+    words = len(pipeline.load_image) if boot else 0
+    binary = [folding[stage.name] for stage in stages(network) if stage.binary]
     around = {
         "rest": areas.fixed,
-        "deep pipelines": deep_area(network, folding),
-        "load port": load_area(configs, model.mapping),
+        "registers": Area(0, REGISTERS * sum(fold.pe * fold.simd for fold in binary), 0),
+        "load port": load_area(pipeline.configs, model.mapping),
         "boot ROM": boot_area(words),
     }
     return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
-
-
-def deep_area(network: IntegerNetwork, folding: Folding) -> Area:
-    """The registers of deep pipelines, most of them in the popcounts."""
-    deep = [(stage, folding[stage.name]) for stage in stages(network) if stage.binary]
-    return Area(0, DEEP_FF * sum(fold.pe * fold.simd for _, fold in deep if fold.deep), 0)
 
 
 def _excess(need: Area, limit: Budget) -> str:
@@ -143,7 +135,7 @@ def _excess(need: Area, limit: Budget) -> str:
 
 def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
     """The folding balanced to the board's `cycles` a frame, or to the network's usual number if that is more, if it
-    fits the board's share of the device; else the fastest found that does. Pipelines are deep.
+    fits the board's share of the device; else the fastest found that does.
 
     Infeasible says why nothing fits.
 
@@ -158,7 +150,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
 
     def balanced(target: int) -> dict[str, Fold] | None:
         try:
-            return deepened(balance(network, target))
+            return balance(network, target)
         except ValueError:
             return None
 
@@ -183,7 +175,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
             solution = solver.cheapest(target, left)
             if solution is None:
                 break
-            folding = deepened(solution.folding)
+            folding = dict(solution.folding)
             excess = over(folding)
             if not excess:
                 return folding
@@ -295,10 +287,8 @@ def build(
         say(f"{name}: {seconds[name]:,.1f} s")
 
     with step("export"):
-        check(network, folding)
-        configs = pipeline_config(network, analyse(network), folding)
-        configs = fitted(configs, with_headroom(configs, headroom))
-        image = stage_image(configs, int(network_hash(network)[:16], 16)) if boot else []
+        pipeline = Pipeline(network, folding).roomy(headroom)
+        image = pipeline.load_image if boot else []
         estimated = estimate(network, folding, where, boot=boot)
         device = Budget(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
@@ -307,12 +297,12 @@ def build(
         folder = Path(temporary)
         random = random_image(-(-len(image) // trellis.CHUNK))
         sources = where.texts()  # read once: what is built is what is hashed
-        _write_sources(folder, sources, random, header_text(network, configs))
+        _write_sources(folder, sources, random, pipeline.headers)
         with step("yosys"):
             names = [name for name in sources if name != LPF]
-            (folder / "script.ys").write_text("\n".join(script(where, names, len(image), clock)) + "\n")
             try:
-                trellis.run("Yosys", [yosys.executable(), "-q", "-s", "script.ys"], folder, folder / "yosys.log")
+                commands = script(where, names, len(image), clock)
+                yosys.run(network.structure.name, commands, folder, log=folder / "yosys.log")
             finally:
                 _keep(folder / "yosys.log", logs)
             cells = _output_registers(folder, where.top)
@@ -330,18 +320,19 @@ def build(
             metadata = patch.Metadata(
                 network=network.structure.name,
                 network_sha256=network_hash(network),
-                layout=f"{layout_id(configs):08x}",
+                layout=f"{pipeline.layout_id:08x}",
+                headroom=headroom,
                 board=where.name,
                 device=where.device.name,
                 clock_mhz=clock,
-                folding={name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in folding.items()},
+                folding={name: [fold.pe, fold.simd, fold.weights] for name, fold in folding.items()},
                 sources=sources_hash(sources),
                 tools=tools,
                 seed=seed,
                 pack=_pack_options(where.pack, trellis.sysconfig(config)),
                 boot_words=len(image),
                 boot_blocks=trellis.find_chunks(config, random),
-                parameters=patch.parameters(configs),
+                parameters={config.name: config.parameters for config in pipeline.configs},
             )
             config = patch.with_image(config, image, metadata)
             bitstream = trellis.pack(config, metadata.pack)
@@ -352,15 +343,18 @@ def build(
                 raise UserError("the metadata read back otherwise from the bitstream")
     top = sources[where.sources[0].name].decode("utf-8")
     report = pnr.read_report(result, top)
-    interval = timing(network, folding).interval
+    interval = pipeline.timing.interval
     return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
 
 
-def _write_sources(folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], header: str) -> None:
+def _write_sources(
+    folder: Path, sources: Mapping[str, bytes], random: Sequence[trellis.Words], headers: Mapping[str, str]
+) -> None:
     """Everything by its bare name, so that no tool learns where it lies."""
     for name, data in sources.items():
         (folder / name).write_bytes(data)
-    (folder / HEADER).write_text(header, encoding="ascii")
+    for name, text in headers.items():
+        (folder / name).write_text(text, encoding="ascii")
     for number, chunk in enumerate(random):
         text = "".join(f"{word:08x}\n" for word in chunk)
         (folder / f"{BOOT_FILE}.{number:03}.mem").write_text(text, encoding="ascii")
@@ -397,9 +391,8 @@ def to_json(result: Build) -> dict[str, Any]:
         "board": meta.board,
         "device": meta.device,
         "layout": meta.layout,
-        "folding": {
-            stage: dict(zip(("pe", "simd", "weights", "deep"), f, strict=True)) for stage, f in meta.folding.items()
-        },
+        "headroom": meta.headroom,
+        "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
         "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
@@ -509,11 +502,9 @@ DESCRIPTION = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors")
+    add_network(parser)
     parser.add_argument("--board", required=True, metavar="BOARD", help=f"one of {', '.join(sorted(read_boards()))}")
-    fold = parser.add_mutually_exclusive_group()
-    fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame, with deep pipelines")
+    add_folding(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
     parser.add_argument(
@@ -525,10 +516,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--headroom",
-        type=int,
-        default=0,
+        type=natural,
+        default=HEADROOM,
         metavar="BITS",
-        help="bits more in every sum than this network needs, for retrained ones; default %(default)s",
+        help="bits more in every sum and guard than this network needs, for retrained ones; default %(default)s",
     )
     parser.add_argument(
         "--freq", type=int, metavar="MHZ", help="clock of the core, one that the top's PLL makes; default: the board's"
@@ -550,8 +541,6 @@ def run(options: argparse.Namespace) -> int:
     for path in [*where.sources, where.lpf]:
         if not path.is_file():
             raise UserError(f"{where.name}: {path} is missing")
-    if options.headroom < 0:
-        raise UserError(f"--headroom {options.headroom}: is negative")
     network, boot = load_network(options.network), options.boot and where.boot
     yosys.executable()
     for name in trellis.INSTALL:
@@ -560,7 +549,7 @@ def run(options: argparse.Namespace) -> int:
         if options.fold:
             folding = read_folding(options.fold)
         elif options.cycles is not None:
-            folding = deepened(balance(network, options.cycles))
+            folding = balance(network, options.cycles)
         else:
             folding = choose_folding(network, where, boot=boot)
         check(network, folding)

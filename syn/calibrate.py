@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any, Literal
 
 from abbnn import paths
 from abbnn.errors import UserError
+from abbnn.executor import Workers
 from abbnn.export.area import CALIBRATION
 from abbnn.export.folding import balance
 from abbnn.export.random_network import random_network
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.golden.structure import declared_network
-from abbnn.syn.area import CACHE, Measurement, StageDesign, measure, stage_designs
+from abbnn.syn.area import CACHE, Measurement, StageDesign, measure_each, stage_designs
 from abbnn.syn.cells import FAMILIES, Resources, owner
 
 FILE = CALIBRATION
@@ -127,23 +127,10 @@ def _point(planned: Plan, measured: Measurement) -> dict[str, Any]:
     }
 
 
-def run(
-    plans: Sequence[Plan], *, jobs: int = 1, done: Callable[[str], object] = lambda stage: None, cache: Path = CACHE
-) -> list[dict[str, Any]]:
+def run(plans: Sequence[Plan], workers: Workers, *, cache: Path = CACHE) -> list[dict[str, Any]]:
     """The points of the calibration file, in the order of `plans`."""
-
-    def one(planned: Plan) -> dict[str, Any]:
-        result = _point(planned, measure(planned.stage, planned.family, cache=cache))
-        done(planned.stage.stage)
-        return result
-
-    with ThreadPoolExecutor(jobs) as pool:
-        pending = [pool.submit(one, planned) for planned in plans]
-        try:
-            return [future.result() for future in pending]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    measured = measure_each([(planned.stage, planned.family) for planned in plans], workers, cache=cache)
+    return [_point(*each) for each in zip(plans, measured, strict=True)]
 
 
 def kept(path: Path, families: Sequence[str], yosys: str) -> list[dict[str, Any]]:

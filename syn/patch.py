@@ -8,40 +8,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import fitted
-from abbnn.export.folding import Fold, Folding, check
-from abbnn.export.load_image import MAGIC, stage_image, to_bytes
-from abbnn.export.mem import layout_id
-from abbnn.golden.files import replacing
+from abbnn.export.config import pipeline_config
+from abbnn.export.fit import fitted, with_headroom
+from abbnn.export.folding import Folding, fold_of
+from abbnn.export.load_image import MAGIC, to_bytes
+from abbnn.export.pipeline import Pipeline
+from abbnn.golden.files import parse_json, replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.golden.ranges import analyse
 from abbnn.syn import trellis
 
 FORMAT = "abbnn-bitstream"
-VERSION = 1
+VERSION = 2
 PREFIX = "abbnn: "
 """What the comment with the metadata begins with."""
-
-Parameters = Mapping[str, int | list[int]]
-"""What the hardware is built for: "stem.PE", "head.CLASSES", and "block.PE", one number a block."""
-
-
-def parameters(configs: Sequence[StageConfig]) -> dict[str, int | list[int]]:
-    stem, *blocks, head = configs
-    result: dict[str, int | list[int]] = {f"stem.{key}": value for key, value in stem.parameters.items()}
-    for key in blocks[0].parameters if blocks else ():
-        result[f"block.{key}"] = [block.parameters[key] for block in blocks]
-    return result | {f"head.{key}": value for key, value in head.parameters.items()}
+BYTES_MAX = 1 << 24
+"""Of a bitstream: far more than any ECP5 has."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +43,13 @@ class Metadata:
     network_sha256: str
     layout: str
     """LAYOUT_ID, 8 hexadecimal digits."""
+    headroom: int
+    """Bits that the layout has more than `network` needed when it was built."""
     board: str
     device: str
     clock_mhz: int
     folding: Mapping[str, Sequence[Any]]
-    """Stage to [PE, SIMD, weight memory, whether its pipeline is deep]."""
+    """Stage to [PE, SIMD, weight memory]."""
     sources: str
     """First 64 bits of the sha256 of all Verilog and of the pins."""
     tools: Mapping[str, str]
@@ -66,45 +59,65 @@ class Metadata:
     boot_words: int
     boot_blocks: Sequence[int]
     """WID of the block RAM that holds words 512 n .. 512 n + 511, for n from 0."""
-    parameters: Parameters
+    parameters: Mapping[str, Mapping[str, int]]
+    """What the hardware is built for, stage by stage."""
 
     def folds(self) -> Folding:
-        return {stage: Fold(*fold) for stage, fold in self.folding.items()}
+        return {stage: fold_of(fold) for stage, fold in self.folding.items()}
 
     def stages(self) -> list[dict[str, int]]:
-        """`parameters` stage by stage."""
-        blocks = {key: value for key, value in self.parameters.items() if isinstance(value, list)}
-        count = max((len(value) for value in blocks.values()), default=0)
-        numbers = {key: value for key, value in self.parameters.items() if isinstance(value, int)}
-        return [
-            {key.removeprefix("stem."): value for key, value in numbers.items() if key.startswith("stem.")},
-            *({key.removeprefix("block."): value[index] for key, value in blocks.items()} for index in range(count)),
-            {key.removeprefix("head."): value for key, value in numbers.items() if key.startswith("head.")},
-        ]
+        """`parameters` in pipeline order."""
+        return [dict(each) for each in self.parameters.values()]
 
     def text(self) -> str:
         """One line of ASCII."""
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, separators=(",", ":"))
 
 
+def read_bitstream(path: Path) -> bytes:
+    """UserError if the file is far too great for a bitstream."""
+    size = path.stat().st_size
+    if size > BYTES_MAX:
+        raise UserError(f"{path}: {size:,} bytes; no ECP5 has a bitstream of more than {BYTES_MAX:,}")
+    return path.read_bytes()
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of the type that a field of Metadata has."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(each, inner[1]) for each in value.values())
+    if origin is Sequence:
+        return isinstance(value, list) and all(_fits(each, inner[0]) for each in value)
+    return hint is Any or type(value) is hint
+
+
 def read_metadata(bitstream: bytes) -> Metadata:
-    """ValueError if it is no bitstream, one of another origin, or one of another version."""
+    """UserError if it is no bitstream, one of another origin, or one of another version."""
     said = [text.removeprefix(PREFIX) for text in trellis.comments(bitstream) if text.startswith(PREFIX)]
     if not said:
         raise UserError("a bitstream, but not one of abbnn bitstream: its header says nothing of abbnn")
-    try:
-        fields = json.loads(said[0])
-        found = fields.pop("format"), fields.pop("version")
-        if found != (FORMAT, VERSION):
-            raise UserError(f"{found[0]} {found[1]}, not {FORMAT} {VERSION}")
-        result = Metadata(**fields)
-        result.folds()
-        result.stages()
-        wids = [int(wid) for wid in result.boot_blocks]
-        if len(wids) != -(-int(result.boot_words) // trellis.CHUNK) or len(set(wids)) != len(wids):
-            raise UserError("the blocks of the boot ROM are not those of its words")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"its metadata cannot be read ({error!r})") from None
+    unreadable = "its metadata cannot be read"
+    fields = parse_json(said[0], unreadable)
+    found = fields.pop("format", None), fields.pop("version", None)
+    if found != (FORMAT, VERSION):
+        raise UserError(f"{unreadable}: {str(found[0])[:40]} {str(found[1])[:40]}, not {FORMAT} {VERSION}")
+    hints = get_type_hints(Metadata)
+    for key in sorted(fields.keys() | hints.keys()):
+        if key not in hints or key not in fields:
+            raise UserError(f"{unreadable}: {key[:40]} is {'missing' if key in hints else 'unknown'}")
+        if not _fits(fields[key], hints[key]):
+            raise UserError(f"{unreadable}: {key} is {str(fields[key])[:80]}")
+    result = Metadata(**fields)
+    result.folds()
+    if any(abs(value) >= 1 << 24 for stage in result.stages() for value in stage.values()):
+        raise UserError(f"{unreadable}: a parameter of more than 24 bits")
+    # They come from a file and go to a program: only options that write nothing else.
+    if not all(re.fullmatch(r"--(compress|background|freq|spimode)|[a-z0-9][a-z0-9.-]*", each) for each in result.pack):
+        raise UserError(f"{unreadable}: options for ecppack of {str(result.pack)[:80]}")
+    wids = result.boot_blocks
+    if len(wids) != -(-result.boot_words // trellis.CHUNK) or len(set(wids)) != len(wids):
+        raise UserError(f"{unreadable}: the blocks of the boot ROM are not those of its words")
     return result
 
 
@@ -112,22 +125,34 @@ def read_metadata(bitstream: bytes) -> Metadata:
 
 
 def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
-    """The load image of `network` for a core that was built as `metadata` says. ValueError says what does not fit."""
-    folding = metadata.folds()
+    """The load image of `network` for a core that was built as `metadata` says. UserError says what does not fit."""
     try:
-        check(network, folding)
-    except ValueError as error:
+        pipeline = Pipeline(network, metadata.folds(), metadata.stages())
+    except UserError as error:
         raise UserError(f"its structure is not that of {metadata.network} in the bitstream: {error}") from None
     try:
-        configs = fitted(pipeline_config(network, analyse(network), folding), metadata.stages())
-    except ValueError as error:
-        raise UserError(f"it does not fit the layout of the bitstream: {error}") from None
-    if f"{layout_id(configs):08x}" != metadata.layout:
+        image = pipeline.load_image
+    except UserError as error:
+        needed = _headroom(pipeline, metadata)
+        advice = "" if needed is None else f"; `abbnn bitstream --headroom {needed}` makes one that it fits"
+        raise UserError(f"it does not fit the layout of the bitstream: {error}{advice}") from None
+    if f"{pipeline.layout_id:08x}" != metadata.layout:
         raise UserError("the bitstream's layout is one of another version of the exporter")
-    image = stage_image(configs, int(network_hash(network)[:16], 16))
-    if len(image) != metadata.boot_words:
-        raise UserError(f"its load image has {len(image)} words, the boot ROM {metadata.boot_words}")
     return image
+
+
+def _headroom(pipeline: Pipeline, metadata: Metadata) -> int | None:
+    """Bits more in the layout with which the network of `pipeline` would fit it; None if none up to 8 are enough."""
+    own = pipeline_config(pipeline.network, pipeline.ranges, pipeline.folding)
+    layout = metadata.stages()
+    for bits in range(1, 9):
+        configs = [replace(config, parameters=one) for config, one in zip(own, layout, strict=True)]
+        try:
+            fitted(own, with_headroom(configs, bits))
+        except UserError:
+            continue
+        return metadata.headroom + bits
+    return None
 
 
 def chunks(image: Sequence[int]) -> list[trellis.Words]:
@@ -144,7 +169,7 @@ def with_image(config: str, image: Sequence[int], metadata: Metadata) -> str:
 
 
 def image_in(config: str, metadata: Metadata) -> list[int]:
-    """The words of the boot ROM in a text configuration. ValueError if a block RAM is not there."""
+    """The words of the boot ROM in a text configuration. UserError if a block RAM is not there."""
     there = dict(trellis.blocks(config))
     missing = [wid for wid in metadata.boot_blocks if wid not in there]
     if missing:
@@ -177,21 +202,24 @@ class Patched:
 def patched(old: bytes, network: IntegerNetwork) -> Patched:
     """`old` with the load image of `network` in its boot ROM. Everything else stays, and that is checked.
 
-    ValueError says why not, and whose fault it is: `Refused` if the network's, else the bitstream's.
+    UserError says why not, and whose fault it is: `Refused` if the network's, else the bitstream's.
     """
     metadata = read_metadata(old)
     if not metadata.boot_words:
         raise UserError("it was built without a boot ROM; load the network through the link instead")
     try:
         image = image_for(network, metadata)
-    except ValueError as error:
+    except UserError as error:
         raise Refused(str(error)) from None
     try:
         config = trellis.unpack(old)
     except trellis.ToolError as error:
         raise UserError(f"damaged or cut off ({error})") from None
     if trellis.pack(config, metadata.pack) != old:
-        raise UserError("damaged, cut off, or of another ecppack: unpacked and packed again it is not the same")
+        raise UserError(
+            "it unpacks, but is not as abbnn bitstream has written it: of another ecppack or of other options, "
+            "or cut off"
+        )
     before = image_in(config, metadata)
     if before[0] != MAGIC or zlib.crc32(to_bytes(before[:-1])) != before[-1]:
         raise UserError("what its boot ROM holds is no load image")
@@ -204,7 +232,7 @@ def patched(old: bytes, network: IntegerNetwork) -> Patched:
     return Patched(bitstream, fresh, len(image), changed)
 
 
-class Refused(ValueError):
+class Refused(UserError):
     """The network does not fit the bitstream."""
 
 
@@ -229,16 +257,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """ValueError or OSError, one line that names the culprit; then nothing is written."""
+    """UserError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
         trellis.tool(name)
     network = load_network(options.network)
-    old = options.bitstream.read_bytes()
+    old = read_bitstream(options.bitstream)
     try:
         result = patched(old, network)
     except Refused as error:
         raise UserError(f"{options.network}: {error}") from None
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{options.bitstream}: {error}") from None
     with replacing(options.out) as temporary:
         temporary.write_bytes(result.bitstream)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from abbnn import verilog
+from abbnn.export.config import stage_kind
 from abbnn.syn.trellis import run, tool
 
 PHASES = {
@@ -126,14 +127,17 @@ def place_and_route(
 # ---- instances ------------------------------------------------------------------------------------------------------
 
 
-def instance_of(cell: str) -> str:
-    """The instance that a flattened cell came from: its name up to the last component that ends in "_inst".
+INSTANCE = re.compile(r"\w+_inst|stem|block\d\d|head")
 
-    >>> instance_of("core_inst.gen_block[4].block_inst.scale_inst.gen_a.sum_CCU2C_S0$CCU2_COMB0")
-    'core_inst.gen_block[4].block_inst.scale_inst'
+
+def instance_of(cell: str) -> str:
+    """The instance that a flattened cell came from: its name up to the last component that is an instance's.
+
+    >>> instance_of("core_inst.block04.scale_inst.gen_a.sum_CCU2C_S0$CCU2_COMB0")
+    'core_inst.block04.scale_inst'
     """
     parts = cell.split(".")
-    last = max((index for index, part in enumerate(parts[:-1]) if part.endswith("_inst")), default=-1)
+    last = max((index for index, part in enumerate(parts[:-1]) if INSTANCE.fullmatch(part)), default=-1)
     return ".".join(parts[: last + 1])
 
 
@@ -155,8 +159,9 @@ def module_of(instance: str, top: str) -> str:
     """The module of an instance; `top` is the source of the top module. "" if the sources do not tell."""
     text, name = top, ""
     for part in instance.split("."):
-        if part.endswith("_inst"):
-            name = _children(text).get(part, "")
+        if INSTANCE.fullmatch(part):
+            # The stages are in a header that the exporter writes.
+            name = _children(text).get(part, "") if part.endswith("_inst") else f"abbnn_{stage_kind(part)}"
             if name not in verilog.files():
                 return name
             text = verilog.file(name).read_text(encoding="utf-8")

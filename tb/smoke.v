@@ -14,7 +14,7 @@ module smoke #(
 `include "abbnn_config.vh"
 
 localparam integer PIXELS = IMAGE_HEIGHT * IMAGE_WIDTH;
-localparam integer BEATS  = HEAD_CLASSES + 1;
+localparam integer BEATS  = CLASSES + 1;
 localparam integer PATIENCE = 2000000;
 
 reg [23:0] pixels  [0:IMAGES*PIXELS-1];

@@ -33,7 +33,7 @@ STUCK = QUIET + 4 * LONGEST
 FORK = "fork_inst.m0_axis"
 """A stream that every block has, relative to the block."""
 RESIDUAL = r"fork_inst\.m1_|gen_values\.|gen_shortcut\."
-CONVOLUTION = r"(fork_inst\.m0_|(gen_lanes\[0\]\.)?(compare|bits_resize|window|replay|array|scale)_inst\.)"
+CONVOLUTION = r"(fork_inst\.m0_|(compare|bits_resize|window|replay|array|scale)_inst\.)"
 """Which of a block's streams are on the residual path, and which on the convolution's, up to the adder."""
 
 _STREAM = re.compile(r"^\s*output wire\s+(m\d?_(?:axis|status))_tvalid", re.MULTILINE)

@@ -11,8 +11,8 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 from random_network import random_images, random_network
 from test_abbnn_axil_registers import AxiLite
-from test_abbnn_core import pixel_beats
 
+from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.layout import unpack
@@ -23,10 +23,12 @@ from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
-from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, rows, simulate
+from abbnn.tb.core_tests import pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
 
 CLOCK_NS = 10
+LINT_PARAMETERS = rows("LOADABLE", (0,))
 BAD_PARAMETERS = [
     ("abbnn_axi", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1"),
     ("abbnn_axi", {"LOADABLE": -1}, "LOADABLE_must_be_0_or_1"),
@@ -360,8 +362,7 @@ def test_abbnn_axi(loadable):
         "latency": expected.latency,
         "timeout": 20 * (expected.latency + expected.interval),
     }
-    folder = BUILD / f"run-axi-{loadable}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(BUILD / f"run-axi-{loadable}")
     write(network, folding, folder / MEM_FOLDER)
     simulate(
         "abbnn_axi",

@@ -1,214 +1,30 @@
 """abbnn_core: real images through the whole pipeline, every layer compared with the golden model value by value."""
 
-import json
 import os
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
-import cocotb
 import numpy as np
 import pytest
-from cocotb.triggers import ClockCycles, RisingEdge
-from cocotb.utils import get_sim_time
-from random_network import random_images, random_network
+from random_network import random_folding, random_images, random_network, random_structure
 
-from abbnn import paths
-from abbnn.export.folding import balance, deepened
-from abbnn.export.layout import unpack
+from abbnn import building, paths
+from abbnn.export.folding import Fold, balance
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
 from abbnn.golden.model import forward, layer_names
 from abbnn.golden.network import load_network, save_network
-from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, StemForm, member
+from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, Stem, StemForm, member
 from abbnn.tb import sim
-from abbnn.tb.bench import BUILD, Bench, assert_equal, built_headers, default_simulator, load_case, simulate
-from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Report, compare_layer, layer_monitors, run_core, simulate_core
-from abbnn.tb.stall import Stalls, stalled_rtl
+from abbnn.tb.bench import BUILD, default_simulator, simulate
+from abbnn.tb.pipeline import MEM_FOLDER, Report, compare_layer, run_core, simulate_core
+from abbnn.tb.stall import stalled_rtl
 
 MODEL = paths.MODELS / "tiny.safetensors"
 IMAGES = paths.MODELS / "cifar10_test100.npz"
+LINT_PARAMETERS = [{"LOADABLE": 1}]
 BAD_PARAMETERS = [("abbnn_core", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1")]
-SLOWER = 20
-"""How much longer than PATIENCE a result may take while every stream inside stalls."""
-
-
-def pixel_beats(image):
-    """(H, W, 3) uint8 -> one beat a pixel, red lowest."""
-    flat = image.reshape(-1, 3).astype(np.int64)
-    return (flat[:, 0] | flat[:, 1] << 8 | flat[:, 2] << 16).tolist()
-
-
-def cycle() -> int:
-    return round(get_sim_time("ns") / 10)
-
-
-class CoreBench(Bench):
-    """The core with its pixel stream, its result stream and the case that `run_core` has prepared."""
-
-    def __init__(self, dut, sources=("s_axis",)):
-        dut.soft_rst.value = 0
-        dut.s_load_axis_tvalid.value = 0
-        super().__init__(dut, sources=sources)
-        self.case = load_case()
-        self.images = self.case["images"]
-        self.classes = self.case["layer.scores"].shape[1]
-
-    async def reset(self, cycles=4):
-        """Reset, and refuse memory files that are not those of the header and network the core was built for."""
-        await super().reset(cycles)
-        manifest = read_manifest(Path(MEM_FOLDER))
-        header = manifest["header"]
-        assert built_headers() == {header["file"]: header["sha256"]}, "the memory files belong to another header"
-        wanted = int(manifest["network_sha256"][:16], 16)
-        built = int(self.dut.status_network.value)
-        assert built == wanted == int(self.case["network_id"]), (
-            f"the core was built for network {built:016x}, the memory files are of {wanted:016x}"
-        )
-
-    async def result(self):
-        """(scores, class) of the next frame; AssertionError if none comes in time."""
-        beats = await self.receive(self.classes + 1, cycles=int(self.case["timeout"]))
-        scores = unpack(beats[:-1], 1, 32, signed=True).ravel()
-        return scores, beats[-1]
-
-
-@cocotb.test()
-async def stream_images(dut):
-    """All images back to back; report.json says what was compared; the first mismatch fails the test."""
-    bench = CoreBench(dut)
-    case = bench.case
-    layers = {key.removeprefix("layer."): values for key, values in case.items() if key.startswith("layer.")}
-    report = Report(cocotb.SIM_NAME, str(case["network_name"]))
-    monitors = layer_monitors(dut, layers, json.loads(str(case["lanes"])))
-    await bench.reset()
-    bench.stall(*case["stalls"])
-    started = time.monotonic()
-    entered = []
-
-    async def watch_entries():
-        pixels = bench.images[0].shape[0] * bench.images[0].shape[1]
-        edge = RisingEdge(dut.clk)
-        seen = 0
-        while len(entered) < len(bench.images):
-            await edge
-            if dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1:
-                if seen == 0:
-                    entered.append(cycle())
-                seen = (seen + 1) % pixels
-
-    watcher = cocotb.start_soon(watch_entries())
-    first_cycle = cycle()
-    for image in bench.images:
-        bench.send(pixel_beats(image))
-    if case["held"]:
-        bench.stall(0, 0)
-        bench.sinks["m_axis"].pause = True
-        await ClockCycles(dut.clk, int(case["held"]))
-        assert int(dut.s_axis_tready.value) == 0, f"{len(entered)} images do not fill the core"
-        bench.stall(*case["stalls"])
-    all_scores, all_classes, left = [], [], []
-    for index in range(len(bench.images)):
-        scores, winner = await bench.result()
-        left.append(cycle())
-        all_scores.append(scores)
-        all_classes.append(winner)
-        print(f"{PROGRESS} {index + 1}/{len(bench.images)}", file=sys.stderr, flush=True)
-    await bench.silent()
-    await watcher
-    report.cycles, report.seconds = cycle() - first_cycle, time.monotonic() - started
-    report.images = [
-        {
-            "label": int(case["labels"][index]),
-            "predicted": int(all_classes[index]),
-            "entered": entered[index] - entered[0],
-            "left": left[index] - entered[0],
-        }
-        for index in range(len(bench.images))
-    ]
-    mismatches = []
-    outputs = {
-        "scores": np.array(all_scores)[:, None, None, :],
-        "class": np.array(all_classes)[:, None, None, None],
-    }
-    for name, got in [*((m.layer, m.values()) for m in monitors), *outputs.items()]:
-        row, mismatch = compare_layer(name, got, layers[name])
-        report.layers.append(row)
-        mismatches += [mismatch] if mismatch else []
-    report.first_mismatch = str(mismatches[0]) if mismatches else None
-    report.save(Path())
-    assert sum(row["values"] for row in report.layers) > 0, "nothing was compared"
-    assert int(dut.status_frames.value) == len(bench.images)
-    assert int(dut.status_error.value) == 0
-    assert not mismatches, f"first mismatch: {mismatches[0]}"
-    assert all(row["mismatches"] == 0 for row in report.layers), "a layer gave a wrong number of values"
-
-
-@cocotb.test()
-async def attacked(dut):
-    """Every stream inside stalls at random, paths and streams are closed and opened: results come, and are golden."""
-    bench = CoreBench(dut)
-    stalls = Stalls(dut)
-    limit = int(bench.case["timeout"])
-    bench.case["timeout"] = np.array(SLOWER * limit)
-    await bench.reset()
-    for image in bench.images:
-        bench.send(pixel_beats(image))
-    started = cycle()
-    attack = cocotb.start_soon(stalls.attack(bench, limit))
-    for scores, winner in zip(bench.case["layer.scores"], bench.case["layer.class"], strict=True):
-        result = await bench.result()
-        assert_equal(result[0], scores, "class")
-        assert result[1] == winner
-    attack.cancel()
-    stalls.set(active=False)
-    await bench.silent()
-    assert int(dut.status_frames.value) == len(bench.images)
-    assert int(dut.status_error.value) == 0
-    stalls.report(Path(), cycle() - started)
-
-
-@cocotb.test()
-async def bad_frames(dut):
-    """Short and long frames, data in reset and reset in mid-frame give no result, are counted, and harm nothing."""
-    bench = CoreBench(dut)
-    expected = [(s, int(c)) for s, c in zip(bench.case["layer.scores"], bench.case["layer.class"], strict=True)]
-    frames = [pixel_beats(image) for image in bench.images[:3]]
-
-    async def check(index):
-        scores, winner = await bench.result()
-        assert_equal(scores, expected[index][0], "class")
-        assert winner == expected[index][1]
-
-    await bench.reset()
-    bench.send(frames[0][:100])  # tlast early
-    bench.send(frames[0])
-    bench.send(frames[1] + frames[2][:7])  # tlast late
-    bench.send(frames[2])
-    await check(0)
-    await check(2)
-    await bench.silent(256)
-    assert int(dut.status_short_frames.value) == 1
-    assert int(dut.status_long_frames.value) == 1
-    assert int(dut.status_error.value) == 1
-    assert int(dut.status_frames.value) == 2
-
-    bench.send(frames[0])
-    await ClockCycles(dut.clk, 500)
-    await bench.reset()  # in mid-frame: the rest of the frame is gone with it
-    assert int(dut.status_error.value) == 0
-    dut.rst.value = 1
-    await ClockCycles(dut.clk, 2)
-    assert int(dut.s_axis_tready.value) == 0, "pixels are taken during reset"
-    await bench.reset()
-    bench.send(frames[1])
-    await check(1)
-    await bench.silent(256)
-    assert int(dut.status_frames.value) == 1
-    assert int(dut.status_error.value) == 0
 
 
 def shipped(count):
@@ -217,7 +33,7 @@ def shipped(count):
 
 
 def run_folder(name):
-    return BUILD / f"core-{name}-{default_simulator()}-{os.getpid()}"
+    return building.run_folder(BUILD / f"core-{name}-{default_simulator()}")
 
 
 def test_abbnn_core_every_layer():
@@ -341,20 +157,43 @@ def member_case(name):
     return network, balance(network, case.cycles)
 
 
-@pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", MEMBERS)
-def test_abbnn_core_members(name, deep):
-    """Every layer of a random member of each family, and the cycles that the formulas give, deep pipelines' too."""
+def test_abbnn_core_members(name):
+    """Every layer of a random member of each family, and the cycles that the formulas give."""
     network, folding = member_case(name)
-    if deep:
-        folding = deepened(folding)
     report = run_core(network, random_images(network.structure, 9, 5), None, run_folder(name), folding=folding)
     assert {row["layer"] for row in report.layers} == set(layer_names(network.structure))
     assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
+    assert_timing(report, network, folding)
+
+
+def assert_timing(report, network, folding):
+    """The run shows the latency and the interval that the formulas give."""
     expected = timing(network, folding)
     left = [row["left"] for row in report.images]
     assert left[0] - report.images[0]["entered"] == expected.latency
     assert left[-1] - left[-2] == expected.interval
+
+
+NARROW = member("narrow", (8,), (1,), image=(8, 12), stem=CIFAR_STEM, classes=10)
+RANDOM = {
+    # A block of twice as many lanes as come in: the residual must not come at half its speed.
+    "narrow_residual": (NARROW, {"stem": Fold(4, 27), "block00": Fold(8, 72), "head": Fold(10, 2)}),
+    # A stem that picks pixels, of which there are too many in every second row.
+    "picked": (replace(NARROW, stem=Stem(3, 8, 1, 2), blocks=()), {"stem": Fold(4, 3), "head": Fold(2, 4)}),
+    **{f"seed{seed}": (random_structure(seed), None) for seed in (2, 5, 36)},
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_abbnn_core_timing_of_any_folding(name):
+    """Legal foldings need not be balanced: the formulas hold for random ones as well."""
+    structure, folding = RANDOM[name]
+    network = random_network(structure, 1, stem_planes=3, head_planes=3)
+    folding = folding or random_folding(network, 1)
+    images = random_images(structure, 1, 4)
+    report = run_core(network, images, None, run_folder(f"any-{name}"), folding=folding, monitor=False)
+    assert_timing(report, network, folding)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -400,14 +239,14 @@ def test_abbnn_core_make_sim_of_another_size(classes, labels, tmp_path, capsys):
         member(f"sim{classes}", (2,), (1,), classes=classes, image=(12, 8), stem=STRIDED_STEM), 1, stem_planes=2
     )
     save_network(network, tmp_path / "net.safetensors")
-    assert sim.main(["--network", str(tmp_path / "net.safetensors"), "--images", "2"]) == 0
+    assert sim.main([str(tmp_path / "net.safetensors"), "--count", "2"]) == 0
     said = capsys.readouterr().out
     assert "cifar10_test100.npz: resized to 12x8 by the nearest pixel" in said
     assert ("of 2 images classified as labelled" in said) == labels
     assert "every value of every layer equals the golden model" in said
 
 
-def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
+def test_abbnn_core_refuses_another_foldings_files(tmp_path, capsys):
     """The same network's files for another folding have another header: the simulation stops before the first pixel."""
     network = random_network(member("small", (4,), (1,), classes=3, image=8), seed=1)
     write(network, balance(network, 640), tmp_path / "built" / MEM_FOLDER)
@@ -417,14 +256,14 @@ def test_abbnn_core_refuses_another_foldings_files(tmp_path, caplog):
     with pytest.raises(SystemExit):
         simulate(
             "abbnn_core",
-            "test_abbnn_core",
+            "abbnn.tb.core_tests",
             includes=[tmp_path / "built" / MEM_FOLDER],
             defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
             case={"images": images, "layer.scores": layers["scores"], "layer.class": layers["class"], "timeout": 0},
             testcase="bad_frames",
             work_dir=tmp_path / "run",
         )
-    assert "the memory files belong to another header" in caplog.text
+    assert "the memory files belong to another header" in capsys.readouterr().out
 
 
 def test_abbnn_core_without_a_test_fails(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from abbnn.tb.bench import load_case, simulate
+from abbnn.tb.bench import load_case, rows, simulate
 
+LINT_PARAMETERS = rows("DATA_WIDTH DEPTH", (1, 2), (320, 5), (20, 24))
 BAD_PARAMETERS = [
     ("abbnn_credit", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_credit", {"DEPTH": 1}, "DEPTH_must_be_at_least_2"),

@@ -7,8 +7,9 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from abbnn.tb.bench import load_case, simulate
+from abbnn.tb.bench import load_case, rows, simulate
 
+LINT_PARAMETERS = rows("DATA_WIDTH", (1,), (33,))
 BAD_PARAMETERS = [("abbnn_cut", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("DATA_WIDTH", (1,), (64,))
 BAD_PARAMETERS = [("abbnn_drop", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 

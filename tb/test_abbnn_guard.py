@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, with_timeout
 
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, rows, simulate
 
 LATENCY = 1
 
+LINT_PARAMETERS = rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000))
 BAD_PARAMETERS = [
     ("abbnn_guard", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_guard", {"BEATS": 0}, "BEATS_must_be_at_least_1"),

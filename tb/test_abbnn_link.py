@@ -10,8 +10,13 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteRam
 
 from abbnn.host.packet import Decoder, Identity, Packet, Reason, Type, encode
-from abbnn.tb.bench import Bench, load_case, simulate
+from abbnn.tb.bench import Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows(
+    "PIXELS CLASSES RX_BYTES TAGS GAP_CYCLES POLL_CYCLES",
+    (1, 1, 128, 2, 1, 1),
+    (50176, 1000, 4096, 251, 600, 65535),
+)
 BAD_PARAMETERS = [
     ("abbnn_link", {"PIXELS": 0}, "PIXELS_must_be_at_least_1"),
     ("abbnn_link", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),

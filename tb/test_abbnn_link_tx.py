@@ -7,8 +7,9 @@ import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from abbnn.host.packet import Decoder, Packet, Type
-from abbnn.tb.bench import STALLS, Bench, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("CLASSES CREDIT_BYTES", (1, 1), (1000, 16))
 BAD_PARAMETERS = [
     ("abbnn_link_tx", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),
     ("abbnn_link_tx", {"CREDIT_BYTES": 0}, "CREDIT_BYTES_must_be_at_least_1"),

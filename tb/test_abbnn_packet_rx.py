@@ -5,8 +5,9 @@ import pytest
 from cocotb.triggers import ClockCycles, FallingEdge
 
 from abbnn.host.packet import encode
-from abbnn.tb.bench import Bench, load_case, simulate
+from abbnn.tb.bench import Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("GAP_CYCLES", (1,), (255,), (256,))
 BAD_PARAMETERS = [("abbnn_packet_rx", {"GAP_CYCLES": 0}, "GAP_CYCLES_must_be_at_least_1")]
 
 GOOD, CHECKSUM, GAP, LINE, LOST = 0, 1, 4, 5, 6

@@ -9,10 +9,10 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import qprelu_table
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
-LATENCY = 5
-"""A deep one has one more."""
+LATENCY = 6
 FRAMES = 3
 PIXELS = 40
 
@@ -24,6 +24,13 @@ GOOD_PARAMETERS = [
     (1, 5, 9, 14, 9, 3, 3),
     (2, 4, 8, 30, 12, 2, 2),
 ]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS S_WIDTH M_WIDTH FIELD_WIDTH LEFT_MAX SHIFT_WIDTH",
+    (1, 1, 2, 2, 2, 0, 1),
+    (4, 4, 17, 16, 21, 3, 4),
+    (2, 6, 12, 24, 13, 7, 5),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_qprelu", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_qprelu", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),
@@ -37,9 +44,8 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_qprelu(sizes, deep):
+def test_abbnn_qprelu(sizes):
     lanes, channels, s_width, m_width, field_width, left_max, shift_width = sizes
     rng = np.random.default_rng(sizes)
     low, high = ops.value_range(field_width)
@@ -63,10 +69,10 @@ def test_abbnn_qprelu(sizes, deep):
     words = qprelu_table(*fields, lanes, field_width, left_max, shift_width)
     run_streams(
         "abbnn_qprelu",
-        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem", "DEEP": deep},
+        {**dict(zip(SIZES, sizes, strict=True)), "TABLE_FILE": "table.mem"},
         Stream(values, lanes, s_width),
         Stream(ops.qprelu(values, *fields, m_width), lanes, m_width),
-        latency=LATENCY + deep,
+        latency=LATENCY,
         resets=(7, 20),
         tables={"table.mem": mem_text(words, lanes * (4 * field_width + shift_width))},
     )

@@ -8,6 +8,7 @@ from random_network import random_images, random_network
 
 from abbnn.export.config import stem_config
 from abbnn.export.folding import Fold, cycles, stages
+from abbnn.export.schedule import picking_interval
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import Stem, Structure
@@ -34,9 +35,22 @@ CASES = {
         Stem(3, 2, 7, 2, prelu=True, max_pool=True), (9, 6), Fold(1, 49), {"stem_planes": 2, "spread": 2.0}
     ),
     "pool_of_odd_map": Case(Stem(3, 4, 3, 1, max_pool=True), (5, 3), Fold(1, 27), {"stem_planes": 2}),
+    # No window's memory behind the pixels: they come in rows that are picked, and in rows that are not.
+    "picked": Case(Stem(3, 4, 1, 2), (6, 7), Fold(2, 3), {"stem_planes": 3}),
+    "picked_in_groups": Case(Stem(3, 4, 1, 2), (5, 8), Fold(4, 1), {"stem_planes": 2}),
     "window_bound": Case(Stem(3, 4, 7, 2), (4, 6), Fold(4, 49), {"stem_planes": 2}),
 }
 
+LINT_PARAMETERS = [
+    {"KERNEL": 1, "STRIDE": 1, "PE": 1, "SIMD": 3, "PLANES": 1},
+    {"KERNEL": 7, "STRIDE": 2, "PE": 4, "SIMD": 49, "CENTER": "24'h7a7680"},
+    {"OUT_CHANNELS": 32, "HEIGHT": 32, "WIDTH": 32, "PE": 4, "SCALE_TERMS": 3, "CENTER": "24'h7a7680"},
+    {"CHANNELS": 1, "SIMD": 9, "STRIDE": 1, "PE": 4},
+    {"PRELU": 1, "PRELU_TERMS": 3, "PRELU_GUARD": 0, "PRELU_SUM_WIDTH": 16},
+    {"KERNEL": 7, "SIMD": 147, "HEIGHT": 9, "WIDTH": 7, "PRELU": 1, "MAX_POOL": 1},
+    {"OUT_CHANNELS": 64, "HEIGHT": 224, "WIDTH": 224, "KERNEL": 7, "PE": 16, "SIMD": 147, "MAX_POOL": 1},
+]
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_stem", {"PRELU": 2}, "PRELU_must_be_0_or_1"),
     ("abbnn_stem", {"MAX_POOL": -1}, "MAX_POOL_must_be_0_or_1"),
@@ -64,5 +78,7 @@ def test_abbnn_stem(name):
         s_width=8,
         m_lanes=fold.pe,
         m_width=network.value_width,
-        interval=max(cycles(stage, fold), image[0] * image[1]),
+        interval=picking_interval(network, fold)
+        if (stem.kernel, stem.stride) == (1, 2)
+        else max(cycles(stage, fold), image[0] * image[1]),
     )

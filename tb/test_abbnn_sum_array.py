@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import sum_array_tables
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 FRAMES = 3
@@ -20,6 +21,15 @@ GOOD_PARAMETERS = [
     (3, 6, 2, 3, 2, 5),
     (2, 16, 1, 4, 1, 4),
 ]
+LINT_PARAMETERS = rows(
+    "PE SIMD SIMD_FOLD CHANNELS PLANES DATA_WIDTH SUM_WIDTH",
+    (1, 1, 1, 1, 1, 2, 3),
+    (1, 2, 3, 10, 8, 20, 32),
+    (4, 1, 32, 64, 1, 16, 21),
+    (4, 27, 1, 32, 8, 9, 22),
+    (2, 3, 1, 2, 2, 5, 9),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_sum_array", {"PE": 0}, "PE_must_be_at_least_1"),
     ("abbnn_sum_array", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_PE"),
@@ -33,13 +43,12 @@ BAD_PARAMETERS = [
 
 
 def latency(simd):
-    """Input register, one level of the adder tree a cycle (at least one), accumulator, bias."""
-    return 3 + max(1, (simd - 1).bit_length())
+    """Input register, one level of the adder tree a cycle (at least one), accumulator, bias, FIFO."""
+    return 6 + max(1, (simd - 1).bit_length())
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)
-def test_abbnn_sum_array(sizes, deep):
+def test_abbnn_sum_array(sizes):
     parameters = dict(zip(SIZES, sizes, strict=True))
     pe, simd, simd_fold, channels, planes, data_width = sizes
     fan_in = simd * simd_fold
@@ -64,11 +73,11 @@ def test_abbnn_sum_array(sizes, deep):
     outputs = POSITIONS * folds
     run_streams(
         "abbnn_sum_array",
-        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem", "DEEP": deep},
+        {**parameters, "SUM_WIDTH": sum_width, "WEIGHT_FILE": "weights.mem", "BIAS_FILE": "bias.mem"},
         Stream(replayed, simd, data_width),
         Stream(expected, pe, sum_width),
-        latency=latency(simd) + 3 * deep,
-        accepted=fold_beats * (-(-(latency(simd) + 6) // fold_beats) + 2) if deep else None,  # as many as credits
+        latency=latency(simd),
+        accepted=fold_beats * (-(-(latency(simd) + 3) // fold_beats) + 2),  # as many as credits
         needs=(np.arange(outputs) + 1) * fold_beats - 1,
         stalls=[(0.0, 0.95)],
         resets=(3, fold_beats + 7),

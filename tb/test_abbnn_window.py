@@ -6,7 +6,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from abbnn.golden import ops
-from abbnn.tb.bench import assert_equal
+from abbnn.tb.bench import assert_equal, rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
@@ -28,6 +28,15 @@ GOOD_PARAMETERS = [
     (3, 5, 2, 3, 4, 1, 1),
     (3, 5, 2, 5, 4, 1, 2),
 ]
+LINT_PARAMETERS = rows(
+    "DATA_WIDTH LANES GROUPS HEIGHT WIDTH KERNEL STRIDE",
+    (1, 1, 1, 1, 1, 1, 1),
+    (1, 1, 1, 1, 1, 3, 1),
+    (8, 3, 1, 32, 32, 3, 2),
+    (8, 1, 3, 9, 7, 7, 2),
+    (1, 16, 8, 4, 4, 3, 1),
+    (1, 2, 3, 5, 6, 5, 1),
+)
 BAD_PARAMETERS = [
     ("abbnn_window", {name: value}, f"{name}_must_be_{rule}")
     for name, value, rule in [
@@ -40,7 +49,6 @@ BAD_PARAMETERS = [
         ("KERNEL", 4, "1_3_5_or_7"),
         ("KERNEL", 9, "1_3_5_or_7"),
         ("STRIDE", 0, "1_or_2"),
-        ("DEEP", 2, "0_or_1"),
         ("STRIDE", 3, "1_or_2"),
     ]
 ]
@@ -112,9 +120,8 @@ async def stalled_output(dut):
     await bench.silent()
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS, ids=lambda sizes: "-".join(map(str, sizes)))
-def test_abbnn_window(sizes, deep):
+def test_abbnn_window(sizes):
     data_width, lanes, groups, height, width, kernel, stride = sizes
     maps = np.random.default_rng(sizes).integers(0, 1 << data_width, (FRAMES, height, width, groups * lanes))
     windows = ops.window(maps, kernel, stride)
@@ -123,7 +130,7 @@ def test_abbnn_window(sizes, deep):
     beats = maps[0].size // lanes
     run_streams(
         "abbnn_window",
-        {**dict(zip(SIZES, sizes, strict=True)), "DEEP": deep},
+        dict(zip(SIZES, sizes, strict=True)),
         Stream(maps, lanes, data_width),
         Stream(windows, kernel * kernel * lanes, data_width),
         interval=interval(groups, height, width, kernel, stride),

@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import xnor_array_tables
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 FRAMES = 3
@@ -22,6 +23,16 @@ GOOD_PARAMETERS = [  # and whether in the synthesis form of the popcount
     ((1, 33, 66, 2, 3, 2, 3, 1), False),
     ((2, 33, 33, 2, 2, 3, 3, 1), True),
 ]
+LINT_PARAMETERS = rows(
+    "PE SIMD SIMD_FOLD CHANNELS OUT_HEIGHT OUT_WIDTH BORDER SUM_WIDTH WEIGHT_MEMORY",
+    (1, 1, 1, 1, 1, 1, 0, 3, 0),
+    (1, 9, 1, 1, 1, 1, 1, 6, 1),
+    (2, 9, 5, 6, 3, 1, 1, 8, 2),
+    (8, 8, 1, 8, 4, 4, 0, 5, 0),
+    (4, 288, 2, 64, 8, 8, 1, 12, 0),
+    (2, 289, 1, 2, 2, 2, 1, 11, 0),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_xnor_array", {"PE": 0}, "PE_must_be_at_least_1"),
     ("abbnn_xnor_array", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_PE"),
@@ -30,7 +41,6 @@ BAD_PARAMETERS = [
     ("abbnn_xnor_array", {"SIMD_FOLD": 0}, "SIMD_FOLD_must_be_at_least_1"),
     ("abbnn_xnor_array", {"WEIGHT_MEMORY": -1}, "WEIGHT_MEMORY_must_be_0_to_2"),
     ("abbnn_xnor_array", {"WEIGHT_MEMORY": 3}, "WEIGHT_MEMORY_must_be_0_to_2"),
-    ("abbnn_xnor_array", {"DEEP": 2}, "DEEP_must_be_0_or_1"),
     ("abbnn_xnor_array", {"OUT_HEIGHT": 0}, "OUT_HEIGHT_must_be_at_least_1"),
     ("abbnn_xnor_array", {"OUT_WIDTH": 0}, "OUT_WIDTH_must_be_at_least_1"),
     ("abbnn_xnor_array", {"BORDER": 2}, "BORDER_must_be_0_or_1"),
@@ -39,24 +49,18 @@ BAD_PARAMETERS = [
 ]
 
 
-def latency(simd, simd_fold, deep):
+def latency(simd, simd_fold):
     """Edges from the last beat of a fold to its sums."""
-    if deep:
-        return 7 + (simd // 4).bit_length() + (simd_fold > 1)
-    return 5 + (simd > 288) + (simd_fold > 1)
+    return 7 + (simd // 4).bit_length() + (simd_fold > 1)
 
 
-def accepted(simd, simd_fold, deep):
-    """Beats that enter behind a closed output."""
-    if deep:  # as many folds as there are credits
-        return simd_fold * (-(-(latency(simd, simd_fold, deep) + 3) // simd_fold) + 2)
-    # Two sums wait at the output, and every stage before it fills up.
-    return 2 * simd_fold + latency(simd, simd_fold, deep) - 1
+def accepted(simd, simd_fold):
+    """Beats that enter behind a closed output: as many folds as there are credits."""
+    return simd_fold * (-(-(latency(simd, simd_fold) + 3) // simd_fold) + 2)
 
 
-@pytest.mark.parametrize("deep", [0, 1])
 @pytest.mark.parametrize(("sizes", "structural"), GOOD_PARAMETERS)
-def test_abbnn_xnor_array(sizes, structural, deep):
+def test_abbnn_xnor_array(sizes, structural):
     pe, lanes, in_channels, channels, height, width, kernel, stride = sizes
     rng = np.random.default_rng(sizes)
     bits = rng.integers(0, 2, (FRAMES, height, width, in_channels), dtype=np.uint8)
@@ -87,7 +91,6 @@ def test_abbnn_xnor_array(sizes, structural, deep):
         "SUM_WIDTH": sum_width,
         "WEIGHT_FILE": "weights.mem",
         "CORRECTION_FILE": "correction.mem",
-        "DEEP": deep,
     }
     tables = {
         "weights.mem": mem_text(weight_words, pe * simd),
@@ -99,9 +102,9 @@ def test_abbnn_xnor_array(sizes, structural, deep):
         parameters,
         Stream(beats, simd, 1),
         Stream(sums, pe, sum_width),
-        latency=latency(simd, simd_fold, deep),
+        latency=latency(simd, simd_fold),
         needs=np.arange(simd_fold - 1, length, simd_fold),
-        accepted=accepted(simd, simd_fold, deep),
+        accepted=accepted(simd, simd_fold),
         resets=(simd_fold + 1, length // 2 + 2, length + 7),
         tables=tables,
         structural=structural,

@@ -1,6 +1,5 @@
 """The load port of abbnn_core: tables rewritten under traffic, between frames, whole or not at all."""
 
-import os
 import zlib
 
 import cocotb
@@ -8,8 +7,9 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from random_network import random_images
-from test_abbnn_core import CoreBench, member_case, pixel_beats
+from test_abbnn_core import member_case
 
+from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.load_image import load_image, to_bytes
 from abbnn.export.mem import layout_id, write
@@ -18,6 +18,7 @@ from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.tb.bench import BUILD, assert_equal, default_simulator, simulate
+from abbnn.tb.core_tests import CoreBench, pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER
 
 LAYOUT_WORD, NETWORK_WORD, DATA_WORD = 1, 2, 6
@@ -252,7 +253,7 @@ def run(name, testcase):
     case["layer.scores"] = case["scores.a"]
     assert len(layouts) == 1
     assert not np.array_equal(case["scores.a"], case["scores.b"])
-    folder = BUILD / f"load-{name}-{default_simulator()}-{os.getpid()}"
+    folder = run_folder(BUILD / f"load-{name}-{default_simulator()}")
     write(network, folding, folder / MEM_FOLDER)
     simulate(
         "abbnn_core",

@@ -11,7 +11,8 @@ import pytest
 from random_network import random_network
 from test_abbnn_core import IMAGES, MODEL
 
-from abbnn.export.folding import balance, deepened
+from abbnn.building import run_folder
+from abbnn.export.folding import balance
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
 from abbnn.golden.model import layer_names
@@ -40,8 +41,7 @@ def pictures(network, count):
 
 def files(netlist, name, instances=False):
     """What `simulate` builds, written into a folder of this process."""
-    folder = BUILD / f"gates-{name}-{default_simulator()}-{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(BUILD / f"gates-{name}-{default_simulator()}")
     (folder / "netlist.v").write_text(gates.verilog_text(netlist, instances=instances))
     (folder / "netlist.vlt").write_text(gates.watched(netlist))
     written = [folder / "netlist.v", folder / "netlist.vlt", *gates.cell_files()]
@@ -71,23 +71,23 @@ def test_gate_level_every_layer():
     assert left[-1] - left[-2] == expected.interval
 
 
-def test_gate_level_deep():
-    """Deep pipelines, weights in block RAM: the registers behind it are its own, as in a bitstream."""
+def test_gate_level_weights_in_block_ram():
+    """Weights in block RAM: the registers behind it are its own, as in a bitstream."""
     network, folding, _ = small()
-    deep = {
+    blocks = {
         name: replace(fold, weights="block" if name.startswith("block") and "." not in name else "auto")
-        for name, fold in deepened(folding).items()
+        for name, fold in folding.items()
     }
-    netlist = gates.synthesise(network, deep)
+    netlist = gates.synthesise(network, blocks)
     weights = [
         {cell["parameters"][f"REGMODE_{side}"] for side in "AB"}
         for name, cell in netlist["cells"].items()
-        if cell["type"] == "DP16KD" and "weight_mem" in name
+        if cell["type"] == "DP16KD" and "array_inst.weight_inst.gen_fixed.word_mem" in name
     ]
     assert weights
     assert all("OUTREG" in modes for modes in weights)
-    report = compare(network, deep, netlist, "deep", 4)
-    assert report.images[0]["left"] - report.images[0]["entered"] == timing(network, deep).latency
+    report = compare(network, blocks, netlist, "blocks", 4)
+    assert report.images[0]["left"] - report.images[0]["entered"] == timing(network, blocks).latency
 
 
 def test_gate_level_stalled():
@@ -132,7 +132,7 @@ def lut_before(netlist, stream):
 def test_gate_level_a_flipped_bit_is_seen():
     """One bit of one LUT in front of block 0's sums: the report names block 0's convolution."""
     network, folding, netlist = small()
-    cell, parameter, bit = lut_before(netlist, "gen_block[0].block_inst.conv_tdata")
+    cell, parameter, bit = lut_before(netlist, "block00.conv_tdata")
     print(f"flipped: bit {bit} of {parameter} of {cell}")
     folder, verilog = files(gates.flipped(netlist, cell, parameter, bit), "flipped")
     images, labels = pictures(network, 2)

@@ -16,6 +16,7 @@ from cocotb.triggers import FallingEdge, RisingEdge, Timer
 from random_network import random_images, random_network
 
 from abbnn import paths, verilog
+from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.load_image import load_image
@@ -306,8 +307,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
     other, folding = rolled(network), balance(network)
     configs = [pipeline_config(each, analyse(each), folding) for each in (network, other)]
     assert layout_id(configs[0]) == layout_id(configs[1])
-    folder = BUILD / f"run-{top}-{testcase}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = run_folder(BUILD / f"run-{top}-{testcase}")
     write(network, folding, folder / MEM_FOLDER)
     words, chosen = load_image(network, folding), random_images(network.structure, 5, images)
     layers = golden_layers(network, chosen)

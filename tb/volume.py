@@ -15,39 +15,35 @@ import fcntl
 import hashlib
 import json
 import os
-import queue
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-
-if __name__ == "__main__":
-    # The simulators have the other cores; BLAS reads this once, when NumPy loads it.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from abbnn import paths
-from abbnn.errors import UserError, run
-from abbnn.export.folding import Folding, balance, check, read_folding, to_json
-from abbnn.export.mem import HEADER, read_manifest, write
+from abbnn.building import once
+from abbnn.errors import Stopped, UserError, run
+from abbnn.executor import Task, Workers, fingerprint
+from abbnn.export.folding import Folding, to_json
+from abbnn.export.mem import HEADER, STAGES, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
-from abbnn.golden.network import IntegerNetwork, load_network, network_hash
+from abbnn.golden.network import IntegerNetwork, network_hash
+from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, add_workers, positive
 from abbnn.syn.gates import cell_files, synthesise, verilog_text
-from abbnn.tb.bench import simulation_defines, verilator_environment
+from abbnn.tb.bench import simulation_defines, simulator_version, verilator_environment, verilator_root
 from abbnn.tb.pipeline import MEM_FOLDER, PATIENCE
 from abbnn.tb.sim import shipped_images
 from abbnn.verilog import sources
@@ -60,8 +56,10 @@ FOLDING = "folding.json"
 NETLIST = "netlist.v"
 FORMAT = "abbnn-volume"
 VERSION = 1
-DRAIN_SECONDS = 10.0
-"""How long a simulator that is told to stop may take."""
+PART = 250
+"""Images that a simulation streams without a reset in between: about half a minute at full size."""
+CLUSTER = 16
+"""In how many parts a cluster gets a few images."""
 
 VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
 """Lint is `make lint`'s business."""
@@ -80,12 +78,12 @@ class Fault(Exception):
 # ---- build ------------------------------------------------------------------------------------------------------
 
 
-def structure_header(text: str) -> str:
-    """abbnn_config.vh with 0 for the network's hash: equal for all weights that need equal hardware."""
-    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", text)
+def structure_headers(files: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an export with 0 for the network's hash: equal for all weights that need equal hardware."""
+    header, count = re.subn(r"(NETWORK_ID = 64'h)[0-9a-f]{16};", r"\g<1>0;", files[HEADER])
     if count != 1:
         raise Fault(f"{HEADER}: {count} lines of NETWORK_ID, expected one")
-    return header
+    return {HEADER: header, STAGES: files[STAGES]}
 
 
 def rtl_hash() -> str:
@@ -93,39 +91,50 @@ def rtl_hash() -> str:
     return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
 
 
-def build(header: str, verilog: Sequence[Path] | None = None) -> Path:
-    """The simulator of the core with this `structure_header`, built unless there; of `verilog` in place of rtl/."""
-    try:
-        environment = {**os.environ, **verilator_environment()}
-    except ModuleNotFoundError:
-        raise UserError("verilator is not installed: make setup") from None
-    for tool in ("verilator_bin", "make", "c++"):
-        if shutil.which(tool, path=environment["PATH"]) is None:
-            raise UserError(f"{tool} is not installed")
+def build(headers: Mapping[str, str], netlist: str | None = None) -> Path:
+    """The simulator of the core with these `structure_headers`, built unless there; of a netlist in place of rtl/."""
+    tools = simulator_version("verilator")
+    environment = {**os.environ, **verilator_environment()}
+    texts = {**headers, DRIVER.name: DRIVER.read_text(), **({} if netlist is None else {NETLIST: netlist})}
+    files = sources(TOP) if netlist is None else [NETLIST, *map(str, cell_files())]
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
-    options = [*VERILATE, *defines, "-MAKEFLAGS", " ".join(MAKE_NETLIST if verilog else MAKE)]
-    files = [str(path) for path in verilog] if verilog else sources(TOP)
-    key = json.dumps([options, header, DRIVER.read_text(), *(Path(file).read_text() for file in files)])
-    program = BUILD / f"core-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if program.exists():
-        return program
-    BUILD.mkdir(parents=True, exist_ok=True)
-    print(f"building {program} (minutes for a large network)", flush=True)
-    with tempfile.TemporaryDirectory(dir=BUILD, prefix=f".{program.name}-") as name:
-        folder = Path(name)
-        (folder / HEADER).write_text(header)
-        command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, f"-I{folder}"]
-        command += ["--Mdir", str(folder / "obj"), "-o", program.name, *options, *files, str(DRIVER)]
+    options = [*VERILATE, *defines]
+    make = MAKE if netlist is None else MAKE_NETLIST
+    read = [Path(file).read_text() for file in files if file != NETLIST]
+    key = hashlib.sha256(json.dumps([tools, options, make, texts, read]).encode()).hexdigest()[:16]
+    program = BUILD / f"core-{key}"
+
+    def built(folder: Path) -> None:
+        print(f"building {program} (minutes for a large network)", flush=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        # In the folder and relative to it, so that make never meets a path that it cannot read.
+        command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, "-I.", "--Mdir", "obj"]
+        command += ["-o", program.name, *options, "-MAKEFLAGS", " ".join([*make, verilator_root()]), *files]
         log = BUILD / f"{program.name}.log"
         with log.open("w") as file:
-            built = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            done = subprocess.run(
+                [*command, DRIVER.name],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                check=False,
             )
-        if built.returncode:
+        if done.returncode:
             lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line]
-            raise Fault(f"{TOP} cannot be built, see {log}: {lines[0] if lines else built.returncode}")
-        (folder / "obj" / program.name).replace(program)
-    return program
+            raise Fault(f"{TOP} cannot be built, see {log}: {lines[0] if lines else done.returncode}")
+        (folder / "obj" / program.name).replace(folder / program.name)
+
+    return once(program, built)
+
+
+def memory_files(network: IntegerNetwork, folding: Folding) -> Path:
+    """A folder whose MEM_FOLDER has header and memory files, written unless there."""
+    key = json.dumps([fingerprint(), network_hash(network), to_json(folding)])
+    path = BUILD / f"files-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return once(path, lambda folder: write(network, folding, folder / path.name / MEM_FOLDER))
 
 
 # ---- what is run ------------------------------------------------------------------------------------------------
@@ -190,6 +199,27 @@ class Run:
             "interval": expected.interval,
             "shard": str(shard),
         }
+
+    def part(self, which: Sequence[int]) -> Part:
+        """What simulates these images."""
+        labels = None if self.labels is None else self.labels[which]
+        seed = None if self.stall is None else self.stall * len(self.images) + which[0]
+        return Part(self.network, self.folding, self.netlist, which, self.images[which], labels, seed)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one simulation streams without a reset, with everything that it takes to simulate and to judge it."""
+
+    network: IntegerNetwork
+    folding: Folding
+    netlist: str | None
+    which: Sequence[int]
+    """Numbers of `images`, to which `labels` belong."""
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    seed: int | None
+    """Of the stalls; None: without."""
 
 
 @dataclass(frozen=True)
@@ -280,165 +310,99 @@ class Store:
 # ---- simulation -------------------------------------------------------------------------------------------------
 
 
-class Simulator:
-    """One process with one thread that feeds it and one that puts batches of results, then None or a Fault, into
-    `arrivals`."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        folder: Path,
-        images: NDArray[np.uint8],
-        which: Sequence[int],
-        batch: int,
-        arrivals: queue.Queue[list[Result] | Fault | None],
-    ) -> None:
-        self.images, self.which, self.batch, self.arrivals = images, which, batch, arrivals
-        # In a session of its own, Ctrl-C reaches this process alone, which then stops the others.
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.threads = [threading.Thread(target=task, daemon=True) for task in (self._feed, self._receive)]
-        for thread in self.threads:
-            thread.start()
-
-    def _feed(self) -> None:
-        assert self.process.stdin is not None
-        # A simulator that has stopped says why itself.
-        with suppress(OSError), self.process.stdin as pipe:
-            for image in self.which:
-                pipe.write(self.images[image].tobytes())
-
-    def _receive(self) -> None:
+def simulate(part: Part) -> list[Result]:
+    """What the core gives for every image of the part. Fault if the simulator fails."""
+    folder = memory_files(part.network, part.folding)
+    headers = structure_headers({name: (folder / MEM_FOLDER / name).read_text() for name in (HEADER, STAGES)})
+    program = build(headers, part.netlist)
+    structure, expected = part.network.structure, timing(part.network, part.folding)
+    # Closed for up to about two frames, so that the core fills up and runs empty.
+    burst = 0 if part.seed is None else (2 * expected.interval).bit_length()
+    numbers = [structure.height * structure.width, structure.classes]
+    numbers += [PATIENCE * (expected.latency + expected.interval), expected.interval, burst, part.seed or 0]
+    command = [str(program), *map(str, numbers)]
+    done = subprocess.run(command, cwd=folder, input=part.images.tobytes(), capture_output=True, check=False)
+    results: list[Result] = []
+    before, last = 0, b""
+    for last in done.stdout.splitlines(keepends=True):
+        if last.startswith(b"end ") or not last.endswith(b"\n") or len(results) == len(part.which):
+            break
         try:
-            self._results()
-            self.arrivals.put(None)
-        except Fault as fault:
-            self.arrivals.put(fault)
-        except Exception as error:  # a thread that dies in silence would leave the run waiting
-            self.arrivals.put(Fault(f"unreadable results: {error!r}"))
-
-    def _results(self) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        batch: list[Result] = []
-        count, before, last = 0, 0, b""
-        for last in self.process.stdout:
-            if last.startswith(b"end ") or not last.endswith(b"\n") or count == len(self.which):
-                break
             entered, left, winner, *scores = (int(word) for word in last.split())
-            cycles = left - before if count else left - entered
-            batch.append(Result(self.which[count], np.array(scores, np.int32), winner, cycles, not count))
-            before = left
-            count += 1
-            if len(batch) == self.batch:
-                self.arrivals.put(batch)
-                batch = []
-        if batch:
-            self.arrivals.put(batch)
-        self.process.stdout.close()
-        said = " ".join(self.process.stderr.read().decode(errors="replace").split())
-        status = self.process.wait()
-        if status or count != len(self.which) or last.split()[:2] != [b"end", str(count).encode()]:
-            reason = said or (f"exit status {status}" if status else "it stopped early")
-            raise Fault(
-                f"after {count} of {len(self.which)} results, image {self.which[min(count, len(self.which) - 1)]} "
-                f"being next: {reason}"
-            )
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self.process.kill()
-        self.process.wait(DRAIN_SECONDS)
+        except ValueError as error:
+            raise Fault(f"unreadable results: {error!r}") from None
+        cycles = left - before if results else left - entered
+        results.append(Result(part.which[len(results)], np.array(scores, np.int32), winner, cycles, not results))
+        before = left
+    count = len(results)
+    if done.returncode or count != len(part.which) or last.split()[:2] != [b"end", str(count).encode()]:
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        reason = said or (f"exit status {done.returncode}" if done.returncode else "it stopped early")
+        following = part.which[min(count, len(part.which) - 1)]
+        raise Fault(f"after {count} of {len(part.which)} results, image {following} being next: {reason}")
+    return results
 
 
-def compared(run: Run, model: Model, results: Sequence[Result]) -> list[dict[str, Any]]:
+def compared(part: Part, results: Sequence[Result]) -> list[dict[str, Any]]:
     """A line of RESULTS for each result; `wrong` counts the scores and the class that differ from the golden model's,
     `mismatch` is the first of them."""
-    layers = dict(model.layers(run.images[[result.image for result in results]]))
-    lines = []
-    for result, scores, winner in zip(results, layers["scores"], layers["class"], strict=True):
-        line: dict[str, Any] = {"image": result.image, "class": result.winner, "cycles": result.cycles}
-        if result.first:
-            line["first"] = True
-        if run.labels is not None:
-            line["right"] = bool(run.labels[result.image] == result.winner)
-        expected = [*(int(score) for score in scores), int(winner)]
-        got = [*(int(score) for score in result.scores), result.winner]
-        if len(got) != len(expected):
-            raise Fault(f"image {result.image}: {len(got) - 1} scores, expected {len(expected) - 1}")
-        wrong = [index for index, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b]
-        line["wrong"] = len(wrong)
-        if wrong:
-            line["mismatch"] = {"score": wrong[0], "expected": expected[wrong[0]], "got": got[wrong[0]]}
-        lines.append(line)
+    model = Model(part.network)
+    lines: list[dict[str, Any]] = []
+    for begin in range(0, len(results), model.batch_size):
+        batch = slice(begin, begin + model.batch_size)
+        layers = dict(model.layers(part.images[batch]))
+        for result, scores, winner in zip(results[batch], layers["scores"], layers["class"], strict=True):
+            line: dict[str, Any] = {"image": result.image, "class": result.winner, "cycles": result.cycles}
+            if result.first:
+                line["first"] = True
+            if part.labels is not None:
+                line["right"] = bool(part.labels[len(lines)] == result.winner)
+            expected = [*(int(score) for score in scores), int(winner)]
+            got = [*(int(score) for score in result.scores), result.winner]
+            if len(got) != len(expected):
+                raise Fault(f"image {result.image}: {len(got) - 1} scores, expected {len(expected) - 1}")
+            wrong = [index for index, (a, b) in enumerate(zip(expected, got, strict=True)) if a != b]
+            line["wrong"] = len(wrong)
+            if wrong:
+                line["mismatch"] = {"score": wrong[0], "expected": expected[wrong[0]], "got": got[wrong[0]]}
+            lines.append(line)
     return lines
 
 
-def _parts(which: Sequence[int], jobs: int) -> list[Sequence[int]]:
-    """At most `jobs` contiguous parts, none empty."""
-    count = min(jobs, len(which))
-    parts = (Shard(number + 1, count).range(len(which)) for number in range(count))
-    return [which[part.start : part.stop] for part in parts]
+def checked(part: Part) -> list[dict[str, Any]]:
+    """The lines of a part, wherever it is simulated."""
+    return compared(part, simulate(part))
 
 
-def simulate_images(run: Run, store: Store, missing: Sequence[int], jobs: int) -> None:
+def _parts(which: Sequence[int], workers: Workers, length: int) -> list[Sequence[int]]:
+    """Of at most `length` images, and if there are enough, one for every worker."""
+    length = min(length, -(-len(which) // (workers.jobs if workers.scheduler is None else CLUSTER)))
+    return [which[begin : begin + length] for begin in range(0, len(which), length)]
+
+
+def simulate_images(run: Run, store: Store, missing: Sequence[int], workers: Workers, length: int) -> None:
     """Stream the images `missing` and add their lines to `store`. Fault if a simulator fails."""
-    folder = store.folder
-    (folder / FOLDING).write_text(to_json(run.folding))
-    write(run.network, run.folding, folder / MEM_FOLDER)
-    read_manifest(folder / MEM_FOLDER)
-    header = structure_header((folder / MEM_FOLDER / HEADER).read_text())
-    if run.netlist is None:
-        program = build(header)
-    else:
-        (folder / NETLIST).write_text(run.netlist, encoding="ascii")
-        program = build(header, [folder / NETLIST, *cell_files()])
-    model = Model(run.network)
-    structure, expected = run.network.structure, timing(run.network, run.folding)
-    # Closed for up to about two frames, so that the core fills up and runs empty.
-    burst = 0 if run.stall is None else (2 * expected.interval).bit_length()
-    fixed = [structure.height * structure.width, structure.classes]
-    fixed += [PATIENCE * (expected.latency + expected.interval), expected.interval, burst]
-    arrivals: queue.Queue[list[Result] | Fault | None] = queue.Queue(maxsize=4 * jobs)
-    simulators: list[Simulator] = []
-    cycles = 0
-    try:
-        for part in _parts(missing, jobs):
-            seed = 0 if run.stall is None else run.stall * len(run.images) + part[0]
-            command = [str(program), *(str(number) for number in [*fixed, seed])]
-            simulators.append(Simulator(command, folder, run.images, part, model.batch_size, arrivals))
-        begun, running = time.monotonic(), len(simulators)
-        shown = len(store.lines)
-        with tqdm(total=shown + len(missing), initial=shown, unit="img", desc=structure.name, disable=None) as bar:
-            told = False
-            while running:
-                arrived = arrivals.get()
-                if isinstance(arrived, Fault):
-                    raise arrived
-                if arrived is None:
-                    running -= 1
-                    continue
-                lines = compared(run, model, arrived)
-                store.add(lines)
-                cycles += sum(line["cycles"] for line in lines)
-                bar.set_postfix_str(f"{cycles / (time.monotonic() - begun):,.0f} cycles/s", refresh=False)
-                bar.update(len(lines))
-                wrong = [line for line in lines if line["wrong"]]
-                if wrong and not told:
-                    tqdm.write(f"MISMATCH: {described(wrong[0], structure.classes)}; the run goes on")
-                    told = True
-    finally:
-        for simulator in simulators:
-            simulator.stop()
+    (store.folder / FOLDING).write_text(to_json(run.folding))
+    tasks = [
+        Task(f"images {part[0]} to {part[-1]}", checked, (run.part(part),)) for part in _parts(missing, workers, length)
+    ]
+    begun, cycles, shown = time.monotonic(), 0, len(store.lines)
+    structure = run.network.structure
+    told = False
+    with tqdm(total=shown + len(missing), initial=shown, unit="img", desc=structure.name, disable=None) as bar:
+        for _, lines in workers.results(tasks, bar=bar):
+            store.add(lines)
+            cycles += sum(line["cycles"] for line in lines)
+            bar.set_postfix_str(f"{cycles / (time.monotonic() - begun):,.0f} cycles/s", refresh=False)
+            bar.update(len(lines))
+            wrong = [line for line in lines if line["wrong"]]
+            if wrong and not told:
+                tqdm.write(f"MISMATCH: {described(wrong[0], structure.classes)}; the run goes on")
+                told = True
     seconds = time.monotonic() - begun
+    where = f"{workers.jobs} simulators" if workers.scheduler is None else "a cluster"
     print(
-        f"{len(missing):,} images in {seconds:.1f} s of {jobs} simulators: {len(missing) / seconds:,.1f} images/s, "
+        f"{len(missing):,} images in {seconds:.1f} s of {where}: {len(missing) / seconds:,.1f} images/s, "
         f"{cycles / seconds:,.0f} cycles/s"
     )
 
@@ -489,7 +453,7 @@ def report(stores: Sequence[Store], *, whole: bool) -> bool:
         row("accuracy of the core", f"{right:,} of {len(lines):,}: {100 * right / len(lines):.2f}%")
     row("cycles simulated", f"{sum(line['cycles'] for line in lines):,}")
     if identity["stall"] is None:
-        row("cycles between classes", f"{paced[-1] if paced else '-':,}, formula {identity['interval']:,}")
+        row("cycles between classes", f"{f'{paced[-1]:,}' if paced else '-'}, formula {identity['interval']:,}")
         row(
             "cycles, first pixel to class",
             f"{', '.join(f'{each:,}' for each in latencies) or '-'}, formula {identity['latency']:,}",
@@ -520,45 +484,41 @@ def _parser() -> argparse.ArgumentParser:
         prog="abbnn volume",
         description="Whole data sets through the verilated core; class and scores compared with the golden model.",
     )
-    parser.add_argument("--network", type=Path, default=paths.MODELS / "tiny.safetensors", metavar="FILE.safetensors")
-    parser.add_argument(
-        "--images", type=Path, metavar="IMAGES", help="what abbnn golden takes; default: the shipped 100, resized"
-    )
+    add_network(parser, default=SHIPPED_NETWORK)
+    add_images(parser, default="the shipped 100, resized")
     parser.add_argument("--limit", type=int, metavar="M", help="the first M images only")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--fold", type=Path, metavar="FOLD.json", help="PE and SIMD of every stage")
-    choice.add_argument("--cycles", type=int, metavar="N", help="as in abbnn mem")
+    add_folding(parser)
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="part K, from 1, of N parts; default %(default)s")
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="simulators; default %(default)s")
+    parser.add_argument(
+        "--part", type=positive, default=PART, metavar="M", help="images that a simulation streams; default %(default)s"
+    )
+    add_workers(parser)
+    parser.set_defaults(jobs=1)
     parser.add_argument("--gates", action="store_true", help="the netlist that Yosys maps the core to, on ECP5's cells")
     parser.add_argument("--stall", type=int, metavar="SEED", help="open and close both ends at random")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"{RESULTS} and memory files; default: a folder of this run's in {BUILD}",
+        help=f"{RESULTS}; default: a folder of this run's in {BUILD}",
     )
     parser.add_argument("--summary", type=Path, nargs="+", metavar="DIR", help="only report what is in these folders")
     return parser
 
 
 def _prepared(arguments: argparse.Namespace) -> Run:
-    network = load_network(arguments.network)
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    network, folding = pipeline.network, pipeline.folding
     structure = network.structure
     if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
-        images, labels = read_images(arguments.images, structure.height, structure.width)
+        images, labels = read_images(arguments.images, structure.height, structure.width, structure.classes)
     if arguments.limit is not None:
         if not 1 <= arguments.limit <= len(images):
             source = arguments.images or SHIPPED_IMAGES
             raise UserError(f"--limit {arguments.limit}: {source} has 1 to {len(images)} images")
         images, labels = images[: arguments.limit], None if labels is None else labels[: arguments.limit]
-    if labels is not None and labels.max() >= structure.classes:
-        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise UserError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
-    folding = read_folding(arguments.fold) if arguments.fold else balance(network, arguments.cycles)
-    check(network, folding)
     netlist = verilog_text(synthesise(network, folding)) if arguments.gates else None
     return Run(network, folding, images, labels, arguments.stall, netlist)
 
@@ -566,8 +526,7 @@ def _prepared(arguments: argparse.Namespace) -> Run:
 def _run(arguments: argparse.Namespace) -> bool:
     if arguments.summary:
         return report([Store.read(folder) for folder in arguments.summary], whole=True)
-    if arguments.jobs < 1:
-        raise UserError(f"--jobs {arguments.jobs}: at least 1 works")
+    workers = Workers.of(arguments)
     if arguments.stall is not None and not 0 <= arguments.stall < 2**31:
         raise UserError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
     shard = Shard.parse(arguments.shard)
@@ -589,8 +548,8 @@ def _run(arguments: argparse.Namespace) -> bool:
             print(f"{path}: {len(part):,} images to compare")
         if missing:
             try:
-                simulate_images(run, store, missing, arguments.jobs)
-            except KeyboardInterrupt:
+                simulate_images(run, store, missing, workers, arguments.part)
+            except (KeyboardInterrupt, Stopped):
                 print(
                     f"stopped: {len(store.lines):,} of {len(part):,} images are in {path}; the same command continues"
                 )

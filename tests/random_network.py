@@ -1,20 +1,20 @@
 """Random structures, and networks with the statistics of trained ones, for tests and testbenches. NumPy only; torch is
 never imported.
 
->>> from golden.structure import member
+>>> from abbnn.golden.structure import member
 >>> random_network(member("narrow", (4, 6), (1, 1), image=8), 1, terms=2).blocks[1].scale.terms
 2
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 import abbnn.export.random_network
+from abbnn.export.folding import Fold, check, divisors, regroups, stages
 from abbnn.export.freeze import FreezeOptions
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Activation, Block, Shortcut, Stem, Structure
@@ -22,7 +22,7 @@ from abbnn.train.variant import Scales
 
 
 def random_structure(seed: int) -> Structure:
-    """Any stem and up to four blocks of any kind on small maps, whether or not a family has them together."""
+    """Any stem and one to four blocks of any kind on small maps, whether or not a family has them together."""
     rng = np.random.default_rng(seed)
 
     def flip() -> bool:
@@ -32,10 +32,10 @@ def random_structure(seed: int) -> Structure:
     # The stem's output can be halved twice; the image is any that gives it.
     shrinks = stem.stride * (2 if stem.max_pool else 1)
     height, width = (4 * int(rng.integers(1, 3)) * shrinks - int(rng.integers(shrinks)) for _ in range(2))
-    structure = Structure(f"random{seed}", "reactnet", height, width, stem, (), int(rng.integers(1, 6)))
+    image, classes = (height, width), int(rng.integers(1, 6))
     blocks: list[Block] = []
-    channels, (height, width), halvings = stem.out_channels, structure.stem_output, 0
-    for _ in range(int(rng.integers(0, 5))):
+    channels, (height, width), halvings = stem.out_channels, stem.output(height, width), 0
+    for _ in range(max(1, int(rng.integers(0, 5)))):
         shortcut: Shortcut = rng.choice(get_args(Shortcut)).item()
         activation: Activation = rng.choice(get_args(Activation)).item()
         stride = 1 if shortcut in ("identity", "repeat") else 2
@@ -47,9 +47,31 @@ def random_structure(seed: int) -> Structure:
         else:
             out_channels = 2 * channels if shortcut == "repeat" else int(rng.integers(1, 7))
         kernel, steps = int(rng.choice([1, 3])), int(rng.integers(0, 4))
+        kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
-    return replace(structure, blocks=tuple(blocks))
+    return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)
+
+
+def random_folding(network: IntegerNetwork, seed: int) -> dict[str, Fold]:
+    """Any legal folding, however unbalanced."""
+    rng = np.random.default_rng(seed)
+    result: dict[str, Fold] = {}
+    entering, leaving = 0, network.structure.stem.in_channels
+    for stage in stages(network):
+        shortcut = stage.name.endswith(".shortcut")
+        if not shortcut:
+            entering = leaving
+        options = [
+            Fold(pe, stage.taps * lanes)
+            for pe in ([leaving] if shortcut else divisors(stage.outputs // stage.parts))
+            for lanes in divisors(stage.channels)
+            if regroups(stage, entering, pe, lanes)
+        ]
+        result[stage.name] = options[int(rng.integers(len(options)))]
+        leaving = result[stage.name].pe
+    check(network, result)
+    return result
 
 
 def random_network(

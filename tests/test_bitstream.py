@@ -20,7 +20,7 @@ from random_network import random_network
 
 from abbnn import paths, verilog
 from abbnn.export.area import Area
-from abbnn.export.folding import Fold, balance, cycles, deepened, stages, to_json
+from abbnn.export.folding import Fold, balance, cycles, stages, to_json
 from abbnn.export.load_image import load_image
 from abbnn.golden.network import load_network, network_hash, save_network
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -257,8 +257,9 @@ def test_options_of_the_pin_file_are_given_to_ecppack() -> None:
 
 def test_instances_have_modules() -> None:
     top = read_boards()["ulx3s-85f"].sources[0].read_text()
-    path = "board_inst.axi_inst.core_inst.gen_block[4].block_inst.array_inst.gen_pe[0].x_LUT4_Z"
-    assert pnr.instance_of(path) == "board_inst.axi_inst.core_inst.gen_block[4].block_inst.array_inst"
+    path = "board_inst.axi_inst.core_inst.block04.array_inst.gen_pe[0].x_LUT4_Z"
+    assert pnr.instance_of(path) == "board_inst.axi_inst.core_inst.block04.array_inst"
+    assert pnr.module_of("board_inst.axi_inst.core_inst.head", top) == "abbnn_head"
     assert pnr.instance_of("led_LUT4_Z") == ""
     assert pnr.module_of("board_inst.boot_inst", top) == "abbnn_boot"
     assert pnr.module_of(pnr.instance_of(path), top) == "abbnn_xnor_array"
@@ -285,8 +286,8 @@ def test_too_big_is_said_before_synthesis(tmp_path, monkeypatch) -> None:
 
 def test_a_folding_is_found_or_refused(tmp_path) -> None:
     where = small_board(tmp_path)
-    assert bitstream.choose_folding(NETWORK, where) == deepened(balance(NETWORK, where.cycles))
-    assert bitstream.choose_folding(NETWORK, replace(where, cycles=1)) == deepened(balance(NETWORK))
+    assert bitstream.choose_folding(NETWORK, where) == balance(NETWORK, where.cycles)
+    assert bitstream.choose_folding(NETWORK, replace(where, cycles=1)) == balance(NETWORK)
     tight = replace(where, fill=0.5)
     chosen = bitstream.choose_folding(NETWORK, tight)
     need = bitstream.estimate(NETWORK, chosen, tight).area

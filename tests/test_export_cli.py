@@ -137,7 +137,6 @@ def test_mem_refuses_bad_foldings(network_file, tmp_path, capsys) -> None:
         fold.write_text(to_json({**good, name: changed}))
         refused(capsys, tmp_path, ["mem", network_file, *out, "--fold", fold], culprit)
     refused(capsys, tmp_path, ["mem", network_file, *out, "--cycles", "5"], "5 cycles a frame")
-    refused(capsys, tmp_path, ["mem", network_file, *out, "--cycles", "-1"], "-1 cycles a frame")
 
 
 def test_mem_leaves_foreign_things_alone(network_file, tmp_path, capsys) -> None:
@@ -228,7 +227,7 @@ def test_freeze_then_mem(ours, tmp_path, capsys) -> None:
     network = frozen(path, out)
     metadata = {"network": "small", "image": 8, "stem_stride": 2, "epochs": 3}
     expected = freeze(tensors_of(), SMALL, POW2, FreezeOptions(), source=metadata)
-    assert out.read_bytes() == serialize(expected)
+    assert serialize(load_network(out)) == serialize(expected)
     assert network.source["epochs"] == 3
     written = capsys.readouterr()
     assert written.err == ""
@@ -252,7 +251,8 @@ def test_freeze_takes_official_checkpoints_as_they_are(official, tmp_path, struc
     path, out = official(structure), tmp_path / "n.safetensors"
     network = frozen(path, out, "--image", structure.height, network=structure.name)
     assert network.structure == structure
-    assert out.read_bytes() == serialize(freeze(tensors_of(structure), structure, Variant(), FreezeOptions()))
+    expected = freeze(tensors_of(structure), structure, Variant(), FreezeOptions())
+    assert serialize(load_network(out)) == serialize(expected)
     assert set(scale_terms(network).values()) == {3}
     assert network.stem.planes == 12
 
@@ -394,6 +394,13 @@ def test_misspelled_options_exit_with_2(tmp_path, capsys, words) -> None:
         main([str(word) for word in freezing(tmp_path / "model.pt", tmp_path / "n.safetensors")] + words)
     assert caught.value.code == 2
     assert words[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_freeze_says_what_a_file_of_another_verb_is(tmp_path, capsys) -> None:
+    words = freezing(SHIPPED_IMAGES, tmp_path / "n.safetensors")
+    refused(capsys, tmp_path, words, "cifar10_test100.npz: an archive of NumPy arrays, not a checkpoint")
+    words = freezing(paths.MODELS / "tiny.safetensors", tmp_path / "n.safetensors")
+    refused(capsys, tmp_path, words, "tiny.safetensors: a safetensors file, not a checkpoint")
 
 
 def test_freeze_keeps_an_older_file_on_error(ours, tmp_path, capsys) -> None:

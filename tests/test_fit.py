@@ -118,3 +118,11 @@ def test_another_number_of_stages():
     configs = configs_of(reactnet())
     with pytest.raises(ValueError, match="the network has 5 stages, the layout 4"):
         fitted(configs, [config.parameters for config in configs[:-1]])
+
+
+def test_the_first_difference_is_named_whatever_the_seed_of_hashes():
+    """The order is that of the parameters."""
+    configs = configs_of(reactnet())
+    layout = [dict(config.parameters) | {key: -1 for key in config.parameters} for config in configs]
+    with pytest.raises(ValueError, match=f"^stem: {next(iter(configs[0].parameters))} is "):
+        fitted(configs, layout)

@@ -330,7 +330,11 @@ def test_json_round_trip(small, tmp_path) -> None:
         b'{"stages": {"stem": {"pe": null, "simd": 9}}}',
         b"\xff\xfe\x00",
         b"[" * 100_000,
+        b'{"stages": {"stem": {"pe": 1, "simd": 9}, "stem": {"pe": 2, "simd": 9}}}',
+        b'{"stages": {"stem": {"pe": 1, "simd": 9, "weights": ["lut"]}}}',
+        b'{"stages": {"stem": {"pe": 1, "simd": 9}}}' + b" " * (1 << 24),
     ],
+    ids=lambda content: str(content[:70]),
 )
 def test_bad_folding_files(tmp_path, content) -> None:
     path = tmp_path / "fold.json"

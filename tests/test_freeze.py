@@ -38,7 +38,7 @@ from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_ST
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=100)
+PROPERTY = settings(max_examples=100)
 SMALL = member("small", (3, 5), (1, 2), image=8, stem=STRIDED_STEM, classes=4)
 NARROW = [
     SMALL,
@@ -381,9 +381,11 @@ def test_the_pool_drops_what_scores_have_no_room_for(value_width, dropped, tmp_p
 
     What the floor takes off the dropped bits, half a bit of what is left for each of the 40, the bias gives back.
     """
-    structure = member("stem_and_head", (40,), (0,), family="reactneta", image=2, classes=3)
+    structure = member("passing", (40,), (1,), family="birealnet", image=2, classes=3)
     tensors = random_tensors(structure) | {"head.weight": np.ones((3, 40)), "head.bias": np.array([-1.0, 0.0, 2.0])}
-    tensors["stem.gain"] = np.full(40, 6000.0)
+    # The block adds nothing.
+    tensors |= {"stem.gain": np.full(40, 6000.0), "stem.prelu": np.ones(40)}
+    tensors |= {"block00.gain": np.zeros(40), "block00.prelu": np.ones(40)}
     network = frozen(tensors, "free", structure, value_width=value_width, fraction_bits=10)
     assert network.head.planes == 8
     save_network(network, tmp_path / "n.safetensors")
@@ -627,7 +629,7 @@ def test_bad_options(options, culprit) -> None:
 
 def test_scores_too_wide_are_refused() -> None:
     """There are only two fraction bits to drop."""
-    structure = member("stem_and_head", (40,), (0,), family="reactneta", image=2, classes=3)
+    structure = member("wide", (40,), (1,), family="birealnet", image=2, classes=3)
     tensors = random_tensors(structure) | {"head.weight": np.ones((3, 40)), "stem.gain": np.full(40, 2e6)}
     with pytest.raises(ValueError, match="scores need 36 bits, 32 are there: lower the head's weight bits"):
         frozen(tensors, "free", structure, value_width=24, fraction_bits=2)

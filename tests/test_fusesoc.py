@@ -1,10 +1,14 @@
 """The FuseSoC core file lists the Verilog as it is, and its generator makes what a target asks for."""
 
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from abbnn import paths, verilog
+from abbnn.errors import UserError
 from abbnn.export.layout import read_mem
 from abbnn.export.mem import read_manifest
 from tools import fusesoc_mem
@@ -59,7 +63,7 @@ def test_generator(tmp_path):
     core = fusesoc_mem.generate(request(network="models/tiny.safetensors", images=1), tmp_path)
     files = [next(iter(file)) for file in core["filesets"]["mem"]["files"]]
     manifest = read_manifest(tmp_path / "mem")
-    wanted = {manifest["header"]["file"], *(memory["file"] for memory in manifest["memories"])}
+    wanted = {entry["file"] for entry in (*manifest["headers"], *manifest["memories"])}
     assert set(files) == {f"mem/{name}" for name in wanted | {fusesoc_mem.PIXELS, fusesoc_mem.RESULTS}}
     assert all((tmp_path / name).is_file() for name in files)
     assert len(read_mem(tmp_path / "mem" / fusesoc_mem.PIXELS, 32 * 32, 24)) == 1024
@@ -69,10 +73,42 @@ def test_generator(tmp_path):
         assert options.get("copyto") == (None if name.endswith(".vh") else name.removeprefix("mem/"))
 
 
+TINY = "models/tiny.safetensors"
+
+
 @pytest.mark.parametrize(
-    "parameters", [{"network": "models/none.safetensors"}, {"network": "README.md"}, {"netwrok": 1}]
+    ("parameters", "message"),
+    [
+        ({"network": "models/none.safetensors"}, r"none\.safetensors: No such file"),
+        ({"network": "README.md"}, r"README\.md"),
+        ({"netwrok": TINY}, "no parameter netwrok"),
+        ({}, "the parameter network is missing"),
+        ({"network": 1}, "the parameter network is missing"),
+        ({"network": TINY, "images": 101}, "images is 101; 100 are shipped"),
+        ({"network": TINY, "images": "two"}, "images is 'two', not a whole number from 0 on"),
+        ({"network": TINY, "cycles": 0}, "cycles is 0, not a whole number from 1 on"),
+    ],
 )
-def test_generator_refuses(tmp_path, parameters):
-    with pytest.raises((ValueError, OSError), match=r"none|README|netwrok"):
+def test_generator_refuses(tmp_path, parameters, message):
+    with pytest.raises(UserError, match=message):
         fusesoc_mem.generate(request(**parameters), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_generator_as_fusesoc_runs_it(tmp_path):
+    """The file by itself, in another folder; JSON is YAML, so that no YAML reader is needed."""
+    (tmp_path / "yaml.py").write_text("from json import loads as safe_load\n")
+    (tmp_path / "request.yml").write_text(json.dumps(request(network=TINY)))
+    command = [sys.executable, str(paths.CHECKOUT / "tools" / "fusesoc_mem.py"), "request.yml"]
+    subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True)
+    core = json.loads((tmp_path / "abbnn-x.core").read_text().removeprefix("CAPI=2:\n"))
+    assert core["name"] == "::abbnn-x:0"
+    read_manifest(tmp_path / "mem")
+
+
+def test_generator_without_yaml(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert fusesoc_mem.main(["fusesoc_mem", "request.yml"]) == 2
+    assert capsys.readouterr().err == (
+        "fusesoc_mem: PyYAML is missing beside the project's packages: pip install pyyaml\n"
+    )

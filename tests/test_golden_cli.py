@@ -2,6 +2,7 @@
 
 import io
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -171,7 +172,7 @@ def test_accuracy_is_printed_where_there_are_labels(files, network, tmp_path, ca
         ("net.safetensors", "small.npy", "small.npy"),
         ("net.safetensors", "float.npy", "float.npy"),
         ("net.safetensors", "none.npy", "none.npy"),
-        ("net.safetensors", "labels.npz", "labels.npz: label 5 of image 2; cli has 5 classes"),
+        ("net.safetensors", "labels.npz", "labels.npz: label 5 of image 2; the network has 5 classes"),
     ],
 )
 def test_bad_input(files, tmp_path, capsys, network_name, image_name, culprit):
@@ -192,11 +193,13 @@ def one_line(capsys) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("jobs", [0, -3])
+@pytest.mark.parametrize("jobs", ["0", "-3", "many"])
 def test_no_jobs(files, tmp_path, capsys, jobs):
-    assert run(*files, "--out", tmp_path / "scores.npy", "--jobs", jobs) == 2
-    assert f"--jobs {jobs}" in one_line(capsys)
-    assert not (tmp_path / "scores.npy").exists()
+    with pytest.raises(SystemExit):
+        run(*files, "--out", tmp_path / "scores.npy", "--jobs", jobs)
+    said = capsys.readouterr().err
+    assert jobs in said
+    assert "is not a whole number" in said
 
 
 def test_out_wants_a_file(files, tmp_path, capsys, monkeypatch):
@@ -231,3 +234,47 @@ def test_layers_wants_a_new_folder(files, tmp_path, capsys):
     assert "kept: exists" in capsys.readouterr().err
     assert not (tmp_path / "scores.npy").exists()
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_the_bytes_of_the_layers_are_announced(files, tmp_path, capsys, monkeypatch):
+    """And refused, before the work, where there is no room for them."""
+    assert run(*files, "--out", tmp_path / "scores.npy", "--layers", tmp_path / "layers") == 0
+    written = sum(path.stat().st_size for path in (tmp_path / "layers").iterdir())
+    assert f"layers: {written:,} bytes in 9 files\n" in capsys.readouterr().out
+    monkeypatch.setattr(cli, "evaluate", None)
+    monkeypatch.setattr(cli.shutil, "disk_usage", lambda folder: cli.shutil._ntuple_diskusage(0, 0, written - 1))
+    before = sorted(tmp_path.rglob("*"))
+    assert run(*files, "--out", tmp_path / "other.npy", "--layers", tmp_path / "more") == 2
+    assert f"more: the layers have {written:,} bytes, on the disk {written - 1:,} are free" in one_line(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_disk_that_fills_up_is_named(files, tmp_path):
+    """The limit on the size of a file stands for a full disk: a write fails, mapped memory would be a bus error."""
+    code = (
+        "import resource, signal, sys; from abbnn.golden.__main__ import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000)); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    before = sorted(tmp_path.rglob("*"))
+    words = [*map(str, files), "--out", str(tmp_path / "scores.npy"), "--layers", str(tmp_path / "layers")]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=paths.CHECKOUT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "layers" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing(files, tmp_path, number, status):
+    np.save(files[1], np.zeros((20_000, 8, 8, 3), np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    words = [*map(str, files), "--out", str(tmp_path / "scores.npy"), "--layers", str(tmp_path / "layers")]
+    command = [sys.executable, "-m", "abbnn", "golden", *words]
+    with subprocess.Popen(command, cwd=paths.CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert b"layers" in process.stdout.readline()
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert len(said.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before

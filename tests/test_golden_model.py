@@ -51,7 +51,7 @@ from abbnn.golden.structure import (
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
+PROPERTY = settings(max_examples=40)
 
 OBLONG = member("oblong", (3, 4), (1, 2), image=(6, 10), classes=4)
 BIREAL = member("bireal", (4, 6, 5), (1, 2, 1), family="birealnet", image=12, classes=3)

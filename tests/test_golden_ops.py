@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from abbnn.golden import ops, plain
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
+PROPERTY = settings(max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)
 
 ALLOWED_OPERATORS = (ast.Add, ast.Sub, ast.LShift, ast.RShift, ast.BitAnd, ast.BitOr, ast.BitXor, ast.USub)

@@ -3,6 +3,9 @@
 import itertools
 import json
 import random
+import re
+import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -295,7 +298,7 @@ def test_load_command(tmp_path, capsys):
     words = load_image(network, balance(network))
     model, _ = make()
     model.registers[0x10] = words[1]
-    assert run(model, "load", tmp_path / "net.safetensors", "--port", "DEV") == 0
+    assert run(model, "load", tmp_path / "net.safetensors", "--port", "DEV", "--cycles", 4096) == 0
     assert model.loads == [np.array(words, "<u4").tobytes()]
     assert f"{4 * len(words):,} bytes" in capsys.readouterr().out
 
@@ -321,10 +324,22 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert "wrong.npy" in capsys.readouterr().err
 
 
-def test_no_such_port(capsys):
+@pytest.mark.parametrize(
+    ("ports", "listed"), [([], "none"), (["/dev/ttyUSB1", "/dev/ttyACM0"], "/dev/ttyACM0, /dev/ttyUSB1")]
+)
+def test_no_such_port(monkeypatch, capsys, ports, listed):
+    """Said once, with the ports that there are."""
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [SimpleNamespace(device=port) for port in ports])
     assert command.main(["status", "--port", "/dev/there-is-none"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("abbnn host: /dev/there-is-none: ")
+    assert said == f"abbnn host: /dev/there-is-none: No such file or directory (serial ports here: {listed})\n"
+
+
+@pytest.mark.parametrize("port", ["/dev/null", "nothing://here"])
+def test_no_serial_port(capsys, port):
+    assert command.main(["status", "--port", port]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"abbnn host: {port}: ")
     assert said.count("\n") == 1
 
 
@@ -334,3 +349,69 @@ def test_pyserial_missing(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "serial", None)
     assert command.main(["status", "--port", "/dev/ttyUSB0"]) == 2
     assert capsys.readouterr().err == "abbnn host: pyserial is not installed: pip install pyserial\n"
+
+
+class Chatter:
+    """A port on which something else never stops talking; time passes with every read."""
+
+    def __init__(self, text):
+        self.text, self.now, self.timeout, self.sent = text, 0.0, 1.0, b""
+
+    def clock(self):
+        return self.now
+
+    def write(self, data):
+        self.sent += data
+
+    def read(self, count):
+        self.now += 0.01
+        return self.text
+
+
+@pytest.mark.parametrize("text", [b"login: ", b"\xab\x4e", packet(0xFE, 0, bytes(4)), packet(0x84, 9, bytes(16))])
+def test_a_line_that_is_never_silent(text):
+    """Another board's console, noise, and packets that bring nothing forward."""
+    port = Chatter(text)
+    with pytest.raises(LinkError, match="never silent"):
+        Device(Link(port, timeout=0.5, tries=3, clock=port.clock)).connect()
+    assert port.now < 10
+
+
+def test_credits_alone_are_no_progress():
+    """A device that says for ever how much it has taken, and never answers, is given up."""
+    model, device = make(tries=2)
+    device.connect()
+    model.dead = True
+    talk = itertools.cycle(packet(0xFE, 0, struct.pack("<I", model.consumed)))
+
+    def read(count):
+        model.now += 0.01
+        return bytes([next(talk)])
+
+    model.read = read
+    for work in (lambda: device.classify(images(2)), lambda: device.read("LAYOUT")):
+        with pytest.raises(LinkError, match="never silent"):
+            work()
+        assert model.now < 60
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--timeout", value) for value in ("nan", "inf", "1e10", "0", "-1", "soon")),
+        *(("--baud", value) for value in ("9999999999", "0", "fast")),
+        *(("--tries", value) for value in ("0", "many")),
+    ],
+)
+def test_numbers_beyond_their_limits(capsys, option, value):
+    with pytest.raises(SystemExit):
+        command.main(["status", "--port", "/dev/there-is-none", option, value])
+    assert re.search(rf"argument {option}: '?{re.escape(value)}'? is not a", capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("quick")
+def test_labels_beyond_the_classes(tmp_path, capsys):
+    model, _ = make()
+    np.savez(tmp_path / "x.npz", images=images(2), labels=[0, CLASSES])
+    assert run(model, "classify", tmp_path / "x.npz", "--port", "DEV") == 2
+    assert f"label {CLASSES} of image 1; the network has {CLASSES} classes" in capsys.readouterr().err

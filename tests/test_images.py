@@ -1,6 +1,9 @@
 """golden.images: every source gives the same pixels, and whatever does not fit is one line that names the culprit."""
 
 import re
+import struct
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from abbnn.golden.images import SHIPPED_IMAGES, image_size, read_images
+from abbnn.golden import images as module
+from abbnn.golden.images import SHIPPED_IMAGES, image_size, open_images, read_images
 from tools.pick_images import main as pick_images
 from tools.pick_images import pick
 
@@ -122,6 +126,93 @@ def test_labels_beside_pictures(tmp_path):
     refused(folder, "labels.txt", "not a text file")
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("000.png,1\n000.png,2\n", ["two lines for 000.png"]),
+        ("000.png,1,7\n", ["'000.png,1,7' is not name,label"]),
+        ("000.png\n", ["'000.png' is not name,label"]),
+        ("000.png," + 30 * "9", ["label '99999999999999999999' of 000.png is no class"]),
+        ("000.png," + 200_000 * "9", ["not a readable list of name,label", "field limit"]),
+    ],
+)
+def test_bad_lines_of_labels(tmp_path, text, parts):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "000.png")
+    (tmp_path / "labels.csv").write_text(text)
+    refused(tmp_path, "labels.csv", *parts)
+
+
+def test_labels_that_would_fill_the_memory(tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "000.png")
+    with (tmp_path / "labels.txt").open("wb") as file:
+        file.truncate(3 << 30)
+    refused(tmp_path, "labels.txt: more than 268,435,456 bytes")
+
+
+def test_labels_as_excel_writes_them(tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("a.png,7\r\n", encoding="utf-8-sig")
+    np.testing.assert_array_equal(read_images(tmp_path)[1], [7])
+
+
+def test_labels_beyond_the_classes(tmp_path):
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=LABELS)
+    assert read_images(tmp_path / "x.npz", classes=10)[1] is not None
+    refused(tmp_path / "x.npz", "label 9 of image 9; the network has 9 classes", classes=9)
+
+
+def test_folder_of_class_folders(tmp_path):
+    """As ImageNet's val/ is laid out: the label is the place of the folder's name."""
+    for index, name in enumerate(["n02/b.png", "n01/x.png", "n02/a.png", "n10/c.png"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(IMAGES[index]).save(tmp_path / name)
+    images, labels = read_images(tmp_path)
+    np.testing.assert_array_equal(images, IMAGES[[1, 2, 0, 3]])
+    np.testing.assert_array_equal(labels, [0, 1, 1, 2])
+    (tmp_path / "n03").mkdir()
+    refused(tmp_path, "n03: no pictures in it")
+    (tmp_path / "n03" / "more").mkdir()
+    refused(tmp_path, "more: a folder among the pictures")
+
+
+def test_pictures_and_npy_are_read_a_slice_at_a_time(tmp_path, monkeypatch):
+    folder, read = save_pictures(tmp_path / "pictures"), []
+    exact = module._read_picture
+    monkeypatch.setattr(module, "_read_picture", lambda path: (read.append(path.name), exact(path))[1])
+    images, _ = open_images(folder)
+    assert (len(images), read) == (12, [])
+    np.testing.assert_array_equal(images[3:5], IMAGES[3:5])
+    assert read == ["003.png", "004.png"]
+    np.save(tmp_path / "x.npy", IMAGES)
+    assert not open_images(tmp_path / "x.npy")[0].flags.owndata
+
+
+def test_what_does_not_fit_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """Whatever the header says is judged before there is memory for it."""
+    monkeypatch.setattr(np, "load", None)
+    for name, shape in (("small", (1 << 20, 8, 8, 3)), ("many", (1 << 20, 32, 32, 3))):
+        header = str({"descr": "|u1", "fortran_order": False, "shape": shape}).encode() + b"\n"
+        array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
+            archive.writestr("images.npy", array)
+        (tmp_path / f"{name}.npy").write_bytes(array)
+    refused(tmp_path / "small.npz", "shape (1048576, 8, 8, 3)")
+    refused(tmp_path / "many.npz", "3,221,225,472 bytes of images; more than 2,147,483,648 go into an .npy file")
+    monkeypatch.undo()
+    refused(tmp_path / "many.npy", "not a readable NumPy array")
+
+
+def test_cifar_in_another_layout(tmp_path):
+    for name in ("cifar-10-python.tar.gz", "cifar-10-binary.tar"):
+        (tmp_path / name).touch()
+        refused(tmp_path / name, "an archive", "cifar-10-binary.tar.gz")
+    for name, pickles in (("cifar-10-batches-py", "batches.meta"), ("cifar-100-python", "meta")):
+        (tmp_path / name / name).mkdir(parents=True)
+        (tmp_path / name / name / pickles).touch()
+        for folder in (tmp_path / name, tmp_path / name / name):
+            refused(folder, "CIFAR's Python version", "cifar-100-binary.tar.gz")
+
+
 def test_cifar_folder_and_file(tmp_path):
     folder = tmp_path / "data" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
@@ -167,7 +258,7 @@ def test_cifar100_folder_and_file(tmp_path):
         (IMAGES[:, :31], "shape (12, 31, 32, 3)"),
         (IMAGES[:0], "no images"),
         (np.array(["text"]), "type <U4"),
-        (np.array([{}], dtype=object), "Object arrays"),
+        (np.array([{}], dtype=object), "type object"),
     ],
 )
 def test_bad_arrays(tmp_path, array, part):
@@ -183,6 +274,7 @@ def test_bad_arrays(tmp_path, array, part):
         (LABELS[:-1], "labels of shape (11,), expected (12,)"),
         (LABELS.astype(np.float32), "labels of type float32"),
         (LABELS - 1, "label -1 of image 0"),
+        (np.where(LABELS == 3, 2**64 - 1, LABELS).astype(np.uint64), "label 18446744073709551615 of image 3"),
     ],
 )
 def test_bad_labels(tmp_path, labels, part):
@@ -220,11 +312,36 @@ def test_bad_pictures(tmp_path):
     first.save(folder / "004.tiff", save_all=True, append_images=[second])
     refused(folder, "004.tiff", "2 frames")
     (folder / "004.tiff").unlink()
+    (folder / "003.png").write_bytes(whole)
     (folder / "more").mkdir()
     refused(folder, "more", "a folder among the pictures")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def png_of_16_bits(kind, samples):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", 32, 32, 16, kind, 0, 0, 0)
+    rows = zlib.compress((b"\0" + b"\x12\x34" * samples * 32) * 32)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rgb.png", png_of_16_bits(2, 3)),
+        ("rgba.png", png_of_16_bits(6, 4)),
+        ("grey_alpha.png", png_of_16_bits(4, 2)),
+        ("rgb.ppm", b"P6\n32 32\n511\n" + bytes(6 * 1024)),
+        ("text.ppm", b"P3\n32 32\n65535\n" + b"1 " * 3072),
+    ],
+)
+def test_colours_of_16_bits_are_not_cut(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, "16 bits a colour")
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), suffix=st.sampled_from(["npy", "npz", "png", "bin"]))
 def test_damaged_files_are_refused_or_read(tmp_path, data, suffix):
     """Whatever a few changed or missing bytes do, the answer is images of the right form or one line."""

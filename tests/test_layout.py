@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from abbnn.export import layout
 from abbnn.export.layout import mem_text, pack, pack_fields, pack_wide, read_mem, unpack, unpack_bits, unpack_wide
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=60)
+PROPERTY = settings(max_examples=60)
 
 
 def test_docstring() -> None:

@@ -15,7 +15,7 @@ from abbnn import verilog
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Fold, balance, cycles, stages
 from abbnn.export.layout import read_mem, unpack
-from abbnn.export.mem import FORMAT, HEADER, MANIFEST, layout_id, read_manifest, render, write
+from abbnn.export.mem import FORMAT, HEADER, MANIFEST, STAGES, layout_id, read_manifest, render, write
 from abbnn.export.tables import (
     fan_in_order,
     read_compare_table,
@@ -120,6 +120,34 @@ def parsed(header: str) -> dict:
     return values
 
 
+def stage_list(text: str) -> dict[str, dict[str, int]]:
+    """Stage -> parameters that the header gives its instance, in order; the streams between them are checked."""
+    found = re.findall(r"abbnn_(\w+) #\(\n(.*?)\n\) (\w+) \(\n(.*?)\n\);\n", text, re.DOTALL)
+    result: dict[str, dict[str, int]] = {}
+    before = "pixel"
+    for index, (module, parameters, name, ports) in enumerate(found):
+        values = dict(re.fullmatch(r"    \.(\w+)\((.*)\),?", line).groups() for line in parameters.splitlines())
+        assert values.pop("PREFIX") == f'{{`ABBNN_MEM_DIR, "/{name}"}}'
+        assert values.pop("LOAD_MEMORY") == f"(LOADABLE == 1) ? {16 * index} : -1"
+        classes = values.pop("CLASSES", None)
+        assert classes == ("CLASSES" if name == "head" else None)
+        result[name] = {
+            key: int(value.removeprefix("24'h"), 16 if "'h" in value else 10) for key, value in values.items()
+        }
+        wires = dict(re.fullmatch(r"    \.(\w+)\((.*)\),?", line).groups() for line in ports.splitlines())
+        assert module == name.rstrip("0123456789")
+        assert (wires["rst"], wires["s_axis_tdata"], wires["m_axis_tdata"]) == (
+            f"stage_rst[{index}]",
+            f"{before}_tdata",
+            f"{name}_tdata",
+        )
+        before = name
+    assert list(result) == ["stem", *(f"block{index:02d}" for index in range(len(result) - 2)), "head"]
+    waits = re.findall(r"(\w+)_tvalid && !\1_tready", text)
+    assert waits == list(reversed(result))
+    return result
+
+
 def wrapped(values, width):
     """Into the signed range: sums fit it, but an addend may stand in it modulo 2**width."""
     half = 1 << (width - 1)
@@ -133,6 +161,7 @@ class Folder:
         self.path = path
         self.sizes = {m["file"]: (m["depth"], m["width"]) for m in read_manifest(path)["memories"]}
         self.header = parsed((path / HEADER).read_text())
+        self.stages = stage_list((path / STAGES).read_text())
 
     def words(self, name: str) -> list[int]:
         return read_mem(self.path / name, *self.sizes[name])
@@ -149,9 +178,10 @@ class Folder:
 
     def block(self, index: int, like: Block) -> tuple[Block, BlockNumbers]:
         """`like` gives what the hardware need not know: which thresholds were learned, and the variance's history."""
-        h = self.header
-        p = {key.removeprefix("BLOCK_"): v[index] for key, v in h.items() if key.startswith("BLOCK_")}
-        pe, s_lanes, name = h["STREAM_LANES"][index + 1], h["STREAM_LANES"][index], f"block{index:02d}"
+        name = f"block{index:02d}"
+        p = self.stages[name]
+        pe, s_lanes = p["PE"], p["S_LANES"]
+        assert s_lanes == list(self.stages.values())[index]["PE"]
         cin, cout, kernel = p["IN_CHANNELS"], p["OUT_CHANNELS"], p["KERNEL"]
         geometry = replace(
             like,
@@ -191,23 +221,23 @@ class Folder:
                 p["SHORTCUT_SCALE_GUARD"],
             )
         return geometry, BlockNumbers(
-            read_compare_table(self.words(f"{name}_threshold.mem"), s_lanes, h["VALUE_WIDTH"]),
+            read_compare_table(self.words(f"{name}_threshold.mem"), s_lanes, p["VALUE_WIDTH"]),
             weights.astype(np.uint8),
             self.scale(f"{name}_scale.mem", pe, p["SCALE_TERMS"], p["SCALE_SHIFT_WIDTH"], p["SCALE_GUARD"]),
             **parts,
         )
 
     def network(self, like: IntegerNetwork) -> IntegerNetwork:
-        h = self.header
+        h, s, e = self.header, self.stages["stem"], self.stages["head"]
         assert h["BLOCKS"] == len(like.blocks)
         blocks = [self.block(index, block) for index, block in enumerate(like.structure.blocks)]
         stem = Stem(
             3,
-            h["STEM_OUT_CHANNELS"],
-            h["STEM_KERNEL"],
-            h["STEM_STRIDE"],
-            [False, True][h["STEM_PRELU"]],
-            [False, True][h["STEM_MAX_POOL"]],
+            s["OUT_CHANNELS"],
+            s["KERNEL"],
+            s["STRIDE"],
+            [False, True][s["PRELU"]],
+            [False, True][s["MAX_POOL"]],
         )
         structure = replace(
             like.structure,
@@ -215,42 +245,42 @@ class Folder:
             width=h["IMAGE_WIDTH"],
             stem=stem,
             blocks=tuple(geometry for geometry, _ in blocks),
-            classes=h["HEAD_CLASSES"],
+            classes=h["CLASSES"],
         )
         stem_prelu = None
         if stem.prelu:
             stem_prelu = self.scale(
                 "stem_prelu.mem",
-                h["STEM_PE"],
-                h["STEM_PRELU_TERMS"],
-                h["STEM_PRELU_SHIFT_WIDTH"],
-                h["STEM_PRELU_GUARD"],
+                s["PE"],
+                s["PRELU_TERMS"],
+                s["PRELU_SHIFT_WIDTH"],
+                s["PRELU_GUARD"],
             )
-        head = (h["HEAD_CLASSES"], 1, 1, h["HEAD_CHANNELS"])
+        head = (h["CLASSES"], 1, 1, e["CHANNELS"])
         return replace(
             like,
             structure=structure,
-            value_width=h["VALUE_WIDTH"],
-            center=np.array([h["STEM_CENTER"] >> shift & 255 for shift in (0, 8, 16)]),
+            value_width=s["VALUE_WIDTH"],
+            center=np.array([s["CENTER"] >> shift & 255 for shift in (0, 8, 16)]),
             stem=self.sum_layer(
                 "stem",
                 (stem.out_channels, stem.kernel, stem.kernel, 3),
-                h["STEM_PLANES"],
-                h["STEM_PE"],
-                h["STEM_SIMD"],
-                h["STEM_SUM_WIDTH"],
+                s["PLANES"],
+                s["PE"],
+                s["SIMD"],
+                s["SUM_WIDTH"],
             ),
             stem_scale=self.scale(
                 "stem_scale.mem",
-                h["STEM_PE"],
-                h["STEM_SCALE_TERMS"],
-                h["STEM_SCALE_SHIFT_WIDTH"],
-                h["STEM_SCALE_GUARD"],
+                s["PE"],
+                s["SCALE_TERMS"],
+                s["SCALE_SHIFT_WIDTH"],
+                s["SCALE_GUARD"],
             ),
             stem_prelu=stem_prelu,
             blocks=tuple(numbers for _, numbers in blocks),
-            head=self.sum_layer("head", head, h["HEAD_PLANES"], h["HEAD_PE"], h["HEAD_SIMD"], h["HEAD_SCORE_WIDTH"]),
-            pool_shift=h["HEAD_POOL_SHIFT"],
+            head=self.sum_layer("head", head, e["PLANES"], e["PE"], e["SIMD"], e["SCORE_WIDTH"]),
+            pool_shift=e["POOL_SHIFT"],
         )
 
 
@@ -305,77 +335,71 @@ def test_the_files_hold_the_whole_network(network, tmp_path, target) -> None:
 
 
 def test_header_values(small, folder) -> None:
-    """Every number of the header worked out from the network and the folding, none taken from the exporter."""
+    """Every number of the headers worked out from the network and the folding, none taken from the exporter."""
     folding, ranges = balance(small), analyse(small)
     h = parsed((folder / HEADER).read_text())
     lanes = [folding[name].pe for name in ("stem", "block00", "block01", "block02", "block03")]
-    assert h.pop("NETWORK_ID") == int(network_hash(small)[:16], 16)
-    assert h.pop("STEM_CENTER") == 124 + (116 << 8) + (104 << 16)
-    blocks, bounds = small.blocks, ranges.blocks
-    short, short_bounds = small.blocks[2], ranges.blocks[2].shortcut
-    left = [max(0, int(block.activation.exponent.max())) for block in blocks]
-    steps = [up - int(block.activation.exponent.min()) for up, block in zip(left, blocks, strict=True)]
-    expected = {
-        "VALUE_WIDTH": 16,
-        "IMAGE_HEIGHT": 8,
-        "IMAGE_WIDTH": 8,
-        "STEM_OUT_CHANNELS": 4,
-        "STEM_KERNEL": 3,
-        "STEM_STRIDE": 2,
-        "STEM_PE": folding["stem"].pe,
-        "STEM_SIMD": folding["stem"].simd,
-        "STEM_PLANES": 8,
-        "STEM_SUM_WIDTH": ranges.stem.sum.bits,
-        "STEM_SCALE_TERMS": 1,
-        "STEM_SCALE_SHIFT_WIDTH": max(1, int(small.stem_scale.shift.max()).bit_length()),
-        "STEM_SCALE_GUARD": small.stem_scale.guard,
-        "STEM_SCALE_SUM_WIDTH": ranges.stem.products_bits,
-        "STEM_PRELU": 0,
-        "STEM_MAX_POOL": 0,
-        "BLOCKS": 4,
-        "STREAM_BITS": 16 * sum(lanes),
-        "STREAM_LANES": lanes,
-        "STREAM_OFFSET": [16 * sum(lanes[:index]) for index in range(5)],
-        "BLOCK_IN_CHANNELS": [4, 4, 4, 6],
-        "BLOCK_OUT_CHANNELS": [4, 4, 6, 6],
-        "BLOCK_HEIGHT": [4, 4, 4, 2],
-        "BLOCK_WIDTH": [4, 4, 4, 2],
-        "BLOCK_KERNEL": [3] * 4,
-        "BLOCK_STRIDE": [1, 1, 2, 1],
-        "BLOCK_SHORTCUT": [0, 0, 3, 0],
-        "BLOCK_ACTIVATION": [1] * 4,
-        "BLOCK_SIMD": [folding[f"block0{index}"].simd for index in range(4)],
-        "BLOCK_SUM_WIDTH": [7, 7, 7, 7],  # -36..36 and -54..54
-        "BLOCK_SCALE_TERMS": [1] * 4,
-        "BLOCK_SCALE_SHIFT_WIDTH": [max(1, int(block.scale.shift.max()).bit_length()) for block in blocks],
-        "BLOCK_SCALE_GUARD": [block.scale.guard for block in blocks],
-        "BLOCK_SCALE_SUM_WIDTH": [bound.conv.products_bits for bound in bounds],
-        "BLOCK_SCALED_WIDTH": [bound.conv.scaled.bits for bound in bounds],
-        "BLOCK_SHORTCUT_SIMD": [1, 1, folding["block02.shortcut"].simd, 1],
-        "BLOCK_SHORTCUT_SUM_WIDTH": [1, 1, short_bounds.sum.bits, 1],
-        "BLOCK_SHORTCUT_SCALE_TERMS": [1] * 4,
-        "BLOCK_SHORTCUT_SCALE_SHIFT_WIDTH": [1, 1, max(1, int(short.shortcut_scale.shift.max()).bit_length()), 1],
-        "BLOCK_SHORTCUT_SCALE_GUARD": [1, 1, short.shortcut_scale.guard, 1],
-        "BLOCK_SHORTCUT_SCALE_SUM_WIDTH": [1, 1, short_bounds.products_bits, 1],
-        "BLOCK_SHORTCUT_SCALED_WIDTH": [1, 1, short_bounds.scaled.bits, 1],
-        "BLOCK_FIELD_WIDTH": [bound.field_bits for bound in bounds],
-        "BLOCK_WEIGHT_MEMORY": [0] * 4,
-        "BLOCK_LEFT_MAX": left,
-        "BLOCK_ACTIVATION_SHIFT_WIDTH": [max(1, step.bit_length()) for step in steps],
-        "HEAD_CHANNELS": 6,
-        "HEAD_POSITIONS": 4,
-        "HEAD_CLASSES": 3,
-        "HEAD_S_LANES": lanes[-1],
-        "HEAD_PE": folding["head"].pe,
-        "HEAD_SIMD": folding["head"].simd,
-        "HEAD_PLANES": 8,
-        "HEAD_POOL_SHIFT": 2,
-        "HEAD_SCORE_WIDTH": ranges.scores.bits,
-        "STEM_DEEP": 0,
-        "BLOCK_DEEP": [0] * 4,
-        "HEAD_DEEP": 0,
-        "LAYOUT_ID": layout_id(pipeline_config(small, ranges, folding)),
+    bounds, short = ranges.blocks, small.blocks[2]
+    expected: dict[str, dict[str, int]] = {
+        "stem": {
+            "CHANNELS": 3,
+            "OUT_CHANNELS": 4,
+            "HEIGHT": 8,
+            "WIDTH": 8,
+            "KERNEL": 3,
+            "STRIDE": 2,
+            "CENTER": 124 + (116 << 8) + (104 << 16),
+            "PE": folding["stem"].pe,
+            "SIMD": folding["stem"].simd,
+            "PLANES": 8,
+            "SUM_WIDTH": ranges.stem.sum.bits,
+            **scale_parameters("SCALE", small.stem_scale, ranges.stem.products_bits),
+            "PRELU": 0,
+            "MAX_POOL": 0,
+            "VALUE_WIDTH": 16,
+        }
     }
+    for index, (numbers, bound) in enumerate(zip(small.blocks, bounds, strict=True)):
+        left = max(0, int(numbers.activation.exponent.max()))
+        expected[f"block0{index}"] = {
+            "IN_CHANNELS": [4, 4, 4, 6][index],
+            "OUT_CHANNELS": [4, 4, 6, 6][index],
+            "HEIGHT": [4, 4, 4, 2][index],
+            "WIDTH": [4, 4, 4, 2][index],
+            "KERNEL": 3,
+            "STRIDE": [1, 1, 2, 1][index],
+            "SHORTCUT": [0, 0, 3, 0][index],
+            "ACTIVATION": 1,
+            "S_LANES": lanes[index],
+            "PE": lanes[index + 1],
+            "SIMD": folding[f"block0{index}"].simd,
+            "VALUE_WIDTH": 16,
+            "SUM_WIDTH": 7,  # -36..36 and -54..54
+            **scale_parameters("SCALE", numbers.scale, bound.conv.products_bits),
+            "SCALED_WIDTH": bound.conv.scaled.bits,
+            "FIELD_WIDTH": bound.field_bits,
+            "WEIGHT_MEMORY": 0,
+            "LEFT_MAX": left,
+            "ACTIVATION_SHIFT_WIDTH": max(1, (left - int(numbers.activation.exponent.min())).bit_length()),
+        }
+    expected["block02"] |= {
+        "SHORTCUT_SIMD": folding["block02.shortcut"].simd,
+        "SHORTCUT_SUM_WIDTH": bounds[2].shortcut.sum.bits,
+        **scale_parameters("SHORTCUT_SCALE", short.shortcut_scale, bounds[2].shortcut.products_bits),
+        "SHORTCUT_SCALED_WIDTH": bounds[2].shortcut.scaled.bits,
+    }
+    expected["head"] = {
+        "CHANNELS": 6,
+        "POSITIONS": 4,
+        "S_LANES": lanes[-1],
+        "PE": folding["head"].pe,
+        "SIMD": folding["head"].simd,
+        "PLANES": 8,
+        "VALUE_WIDTH": 16,
+        "POOL_SHIFT": 2,
+        "SCORE_WIDTH": ranges.scores.bits,
+    }
+    assert stage_list((folder / STAGES).read_text()) == expected
     # In the order of the manifest; 16 numbers a stage, each stage's first table has the lowest of them.
     memories = json.loads((folder / MANIFEST).read_text())["memories"]
     assert h.pop("LOAD_TABLES") == len(memories)
@@ -387,20 +411,28 @@ def test_header_values(small, folder) -> None:
     assert numbers == sorted(set(numbers))
     assert [number // 16 for number in numbers] == [stages.index(memory["stage"]) for memory in memories]
     assert numbers[:3] == [0, 1, 2]
-    # What a stage lacks has fillers, 1 everywhere.
-    for key in ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH"):
-        assert h.pop(f"STEM_PRELU_{key}") == 1
-        assert h.pop(f"BLOCK_PRELU_{key}") == [1] * 4
-    assert h == expected
+    assert h == {
+        "NETWORK_ID": int(network_hash(small)[:16], 16),
+        "LAYOUT_ID": layout_id(pipeline_config(small, ranges, folding)),
+        "IMAGE_HEIGHT": 8,
+        "IMAGE_WIDTH": 8,
+        "BLOCKS": 4,
+        "CLASSES": 3,
+    }
 
 
-def scale_parameters(scale: Scale, products_bits: int) -> list[int]:
-    return [scale.terms, max(1, int(scale.shift.max()).bit_length()), scale.guard, products_bits]
+def scale_parameters(prefix: str, scale: Scale, products_bits: int) -> dict[str, int]:
+    return {
+        f"{prefix}_TERMS": scale.terms,
+        f"{prefix}_SHIFT_WIDTH": max(1, int(scale.shift.max()).bit_length()),
+        f"{prefix}_GUARD": scale.guard,
+        f"{prefix}_SUM_WIDTH": products_bits,
+    }
 
 
 def test_header_values_of_the_other_families(tmp_path) -> None:
-    """What the header has that the network of `test_header_values` lacks."""
-    headers: dict[str, dict] = {}
+    """What the stage list has that the network of `test_header_values` lacks, and that it has nothing else."""
+    lists: dict[str, dict[str, dict[str, int]]] = {}
     ranges: dict[str, Ranges] = {}
     networks: dict[str, IntegerNetwork] = {}
     for name in ("birealnet", "xnornet", "reactneta"):
@@ -408,34 +440,36 @@ def test_header_values_of_the_other_families(tmp_path) -> None:
         networks[name] = random_network(structure, 7, **options)
         ranges[name] = analyse(networks[name])
         write(networks[name], balance(networks[name]), tmp_path / name)
-        headers[name] = parsed((tmp_path / name / HEADER).read_text())
-    keys = ("TERMS", "SHIFT_WIDTH", "GUARD", "SUM_WIDTH")
+        lists[name] = stage_list((tmp_path / name / STAGES).read_text())
 
-    h, network = headers["birealnet"], networks["birealnet"]
-    assert (h["STEM_KERNEL"], h["STEM_STRIDE"], h["STEM_PRELU"], h["STEM_MAX_POOL"]) == (7, 2, 1, 1)
-    assert [h[f"STEM_PRELU_{key}"] for key in keys] == scale_parameters(
-        network.stem_prelu, ranges["birealnet"].stem_prelu.products_bits
-    )
-    assert h["STEM_PRELU_SUM_WIDTH"] >= h["VALUE_WIDTH"] + h["STEM_PRELU_GUARD"]
-    assert (h["BLOCK_SHORTCUT"], h["BLOCK_ACTIVATION"], h["BLOCK_HEIGHT"]) == ([0, 0, 3], [0, 0, 2], [4, 4, 4])
-    assert [h[f"BLOCK_PRELU_{key}"][2] for key in keys] == scale_parameters(
-        network.blocks[2].prelu, ranges["birealnet"].blocks[2].prelu.products_bits
-    )
-    assert (h["BLOCK_SCALE_TERMS"], h["BLOCK_FIELD_WIDTH"], h["STEM_PRELU_TERMS"]) == ([2, 3, 1], [1] * 3, 4)
+    def column(key: str) -> list[int | None]:
+        return [values.get(key) for stage, values in s.items() if stage.startswith("block")]
 
-    h = headers["xnornet"]
-    assert (h["STEM_PRELU"], h["STEM_MAX_POOL"], h["HEAD_CLASSES"]) == (1, 0, 9)
-    assert (h["BLOCK_SHORTCUT"], h["BLOCK_ACTIVATION"]) == ([0, 4, 0], [0, 0, 2])
-    assert h["BLOCK_SHORTCUT_SCALE_TERMS"] == [1, 4, 1]
-    assert h["BLOCK_SHORTCUT_SUM_WIDTH"][1] == ranges["xnornet"].blocks[1].shortcut.sum.bits
+    s, network = lists["birealnet"], networks["birealnet"]
+    stem, last = s["stem"], s["block02"]
+    assert (stem["KERNEL"], stem["STRIDE"], stem["PRELU"], stem["MAX_POOL"]) == (7, 2, 1, 1)
+    prelu = scale_parameters("PRELU", network.stem_prelu, ranges["birealnet"].stem_prelu.products_bits)
+    assert stem.items() >= prelu.items()
+    assert stem["PRELU_SUM_WIDTH"] >= stem["VALUE_WIDTH"] + stem["PRELU_GUARD"]
+    assert (column("SHORTCUT"), column("ACTIVATION"), column("HEIGHT")) == ([0, 0, 3], [0, 0, 2], [4, 4, 4])
+    prelu = scale_parameters("PRELU", network.blocks[2].prelu, ranges["birealnet"].blocks[2].prelu.products_bits)
+    assert last.items() >= prelu.items()
+    assert (column("SCALE_TERMS"), column("FIELD_WIDTH"), stem["PRELU_TERMS"]) == ([2, 3, 1], [None] * 3, 4)
+    assert column("PRELU_TERMS")[:2] == [None, None]
 
-    h = headers["reactneta"]
-    assert (h["STEM_PRELU"], h["STEM_MAX_POOL"]) == (0, 0)
-    assert h["BLOCK_KERNEL"] == [3, 1] * 3
-    assert h["BLOCK_STRIDE"] == [1, 1, 2, 1, 1, 1]
-    assert h["BLOCK_SHORTCUT"] == [0, 1, 2, 1, 0, 0]
-    assert h["BLOCK_ACTIVATION"] == [1] * 6
-    assert h["BLOCK_SUM_WIDTH"] == [7, 4, 8, 5, 9, 6]  # -36..36, -4..4, -72..72, -8..8, -144..144, -16..16
+    s = lists["xnornet"]
+    assert (s["stem"]["PRELU"], s["stem"]["MAX_POOL"], s["head"]["POSITIONS"]) == (1, 0, 16)
+    assert (column("SHORTCUT"), column("ACTIVATION")) == ([0, 4, 0], [0, 0, 2])
+    assert column("SHORTCUT_SCALE_TERMS") == [None, 4, None]
+    assert column("SHORTCUT_SUM_WIDTH") == [None, ranges["xnornet"].blocks[1].shortcut.sum.bits, None]
+
+    s = lists["reactneta"]
+    assert (s["stem"]["PRELU"], s["stem"]["MAX_POOL"], s["stem"].get("PRELU_TERMS")) == (0, 0, None)
+    assert column("KERNEL") == [3, 1] * 3
+    assert column("STRIDE") == [1, 1, 2, 1, 1, 1]
+    assert column("SHORTCUT") == [0, 1, 2, 1, 0, 0]
+    assert column("ACTIVATION") == [1] * 6
+    assert column("SUM_WIDTH") == [7, 4, 8, 5, 9, 6]  # -36..36, -4..4, -72..72, -8..8, -144..144, -16..16
 
 
 def test_no_hardware_for_a_strided_1x1_convolution() -> None:
@@ -465,24 +499,24 @@ def test_every_network_elaborates(name, classes, image, tool, tmp_path) -> None:
     network = random_network(structure, 1)
     write(network, balance(network), tmp_path)
     h = parsed((tmp_path / HEADER).read_text())
-    assert (h["IMAGE_HEIGHT"], h["IMAGE_WIDTH"], h["HEAD_CLASSES"]) == (image, image, classes)
+    assert (h["IMAGE_HEIGHT"], h["IMAGE_WIDTH"], h["CLASSES"]) == (image, image, classes)
+    head = stage_list((tmp_path / STAGES).read_text())["head"]
     assert h["BLOCKS"] == len(full.blocks)
     height, width, channels = full.head_input
-    assert (h["HEAD_POSITIONS"], h["HEAD_CHANNELS"]) == (height * width, channels // 8)
+    assert (head["POSITIONS"], head["CHANNELS"]) == (height * width, channels // 8)
     assert verilog.run(tool("abbnn_core", {}, includes=[tmp_path], defines=[f'ABBNN_MEM_DIR="{tmp_path}"'])) == (0, "")
 
 
 def test_manifest_says_what_is_there(small, folder) -> None:
     manifest = read_manifest(folder)
     names = [memory["file"] for memory in manifest["memories"]]
-    assert sorted([*names, HEADER, MANIFEST]) == sorted(entry.name for entry in folder.iterdir())
+    assert sorted([*names, HEADER, STAGES, MANIFEST]) == sorted(entry.name for entry in folder.iterdir())
     assert len(set(names)) == len(names) == 2 + 3 + 4 * 5 + 3
     assert manifest["network"] == "pow2"
     assert manifest["network_sha256"] == network_hash(small)
-    assert manifest["header"] == {
-        "file": HEADER,
-        "sha256": hashlib.sha256((folder / HEADER).read_bytes()).hexdigest(),
-    }
+    assert manifest["headers"] == [
+        {"file": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()} for name in (HEADER, STAGES)
+    ]
     folding = balance(small)
     assert manifest["folding"] == {
         stage.name: {
@@ -606,9 +640,9 @@ def test_a_manifest_that_is_none(folder, content) -> None:
     "edit",
     [
         lambda m: m.update(format="other"),
-        lambda m: m.update(version=2),
-        lambda m: m.pop("header"),
-        lambda m: m["header"].pop("sha256"),
+        lambda m: m.update(version=1),
+        lambda m: m.pop("headers"),
+        lambda m: m["headers"][0].pop("sha256"),
         lambda m: m.update(memories=3),
         lambda m: m["memories"][2].pop("depth"),
         lambda m: m["memories"][2].pop("width"),

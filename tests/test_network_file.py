@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from random_network import random_network, random_structure
 from safetensors.numpy import save, save_file
 
+from abbnn import paths
+from abbnn.errors import UserError
 from abbnn.golden.network import (
     METADATA_KEY,
     IntegerNetwork,
@@ -79,8 +81,9 @@ def test_round_trip(structure, options, tmp_path) -> None:
     save_network(network, path)
     loaded = load_network(path)
     assert_equal_parts(network, loaded)
-    assert serialize(loaded) == serialize(network) == path.read_bytes()
-    assert network_hash(loaded) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert serialize(loaded) == serialize(network)
+    assert network_hash(loaded) == hashlib.sha256(serialize(network)).hexdigest()
+    assert path.read_bytes() == serialize(network, checksum=network_hash(network))
     assert [entry.name for entry in path.parent.iterdir()] == ["network.safetensors"]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -141,7 +144,7 @@ def test_a_number_that_does_not_fit_is_not_wrapped(tmp_path) -> None:
 def test_an_unwritable_place_leaves_nothing(network, tmp_path) -> None:
     (tmp_path / "n.safetensors").mkdir()
     (tmp_path / "n.safetensors" / "kept").touch()
-    with pytest.raises(OSError, match=r"n\.safetensors"):
+    with pytest.raises(UserError, match=r"n\.safetensors: a folder"):
         save_network(network, tmp_path / "n.safetensors")
     assert [entry.name for entry in tmp_path.iterdir()] == ["n.safetensors"]
 
@@ -209,6 +212,10 @@ def test_every_tensor_is_needed_in_its_shape_and_type(fixture, count, tmp_path, 
         refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n][:0]}), name)
         refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n].astype(np.float32)}), name)
         refused_when(network, tmp_path, lambda t, m, n=name: t.update({n: t[n].astype(np.uint32)}), name)
+
+
+BAD_NAMES = ("", "a\n// b", "x\n`define y", "../up", ".hidden", "a/b", "a b", "-n", "n" * 65, "\u00fc", 7, None)
+"""What would leave a comment of Verilog or a folder."""
 
 
 def put(name: str, value: int, *index: int) -> Edit:
@@ -324,6 +331,12 @@ def describe(key: str, value: Any, inner: str | None = None) -> Edit:
         (lambda t, m: m["structure"]["blocks"].pop(), "block02"),
         (lambda t, m: m["structure"]["blocks"][2].update(in_channels=6), "block02"),
         (lambda t, m: m["structure"].update(blocks=None), "structure"),
+        (lambda t, m: m["structure"].update(blocks=[]), "a network without a block"),
+        (lambda t, m: m["structure"]["blocks"][2].update(variance_steps=1_000_000), "variance_steps is 1000000"),
+        (lambda t, m: m["structure"]["blocks"][2].update(biased=False), "block02.threshold holds"),
+        (lambda t, m: m["structure"].update(height=1 << 40), "height is 1099511627776"),
+        (lambda t, m: m["structure"].update(classes=65536), "classes is 65536"),
+        *((lambda t, m, n=name: m["structure"].update(name=n), "is no name") for name in BAD_NAMES),
     ],
 )
 def test_illegal_content(network, tmp_path, edit, culprit) -> None:
@@ -407,11 +420,51 @@ def test_metadata_that_is_no_object(text, tmp_path) -> None:
     refused(path, "metadata")
 
 
+def header_of(data: bytes) -> tuple[bytes, bytes]:
+    size = struct.unpack("<Q", data[:8])[0]
+    return data[8 : 8 + size], data[8 + size :]
+
+
+def test_a_key_that_is_there_twice(network, tmp_path) -> None:
+    """JSON's readers take the last one."""
+    header, content = header_of(serialize(network))
+    path = raw_file(
+        tmp_path / "n.safetensors", header.replace(b"pool_shift", b'pool_shift\\":1,\\"pool_shift', 1), content
+    )
+    refused(path, "metadata: pool_shift is there twice")
+    entry = b'"stem.bias":' + json.dumps(json.loads(header)["stem.bias"]).encode()
+    raw_file(path, b"{" + entry + b"," + header[1:], content)
+    refused(path, "header: stem.bias is there twice")
+
+
+def test_one_bit_is_found_by_the_checksum(network, tmp_path) -> None:
+    path = tmp_path / "n.safetensors"
+    save_network(network, path)
+    data = bytearray(path.read_bytes())
+    tensors = to_tensors(network)[0]
+    position = data.index(tensors["head.bias"].tobytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    refused(path, "damaged: its contents are not those of its checksum")
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_a_file_without_a_checksum_is_read(name) -> None:
+    path = paths.MODELS / f"{name}.safetensors"
+    assert serialize(load_network(path)) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("tiny.pt", "a checkpoint of torch"), ("cifar10_test100.npz", "an archive of NumPy arrays")]
+)
+def test_a_file_of_another_verb(name, what) -> None:
+    refused(paths.MODELS / name, f"{what}, not a frozen network: abbnn freeze makes one of a checkpoint")
+
+
 def test_bf16_tensor_in_a_network(network, tmp_path) -> None:
     """A type that NumPy lacks, in an otherwise good file."""
-    data = serialize(network)
-    size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8 : 8 + size])
+    text, content = header_of(serialize(network))
+    header = json.loads(text)
     header["stem.weights"]["dtype"] = "BF16"
-    path = raw_file(tmp_path / "n.safetensors", json.dumps(header).encode(), data[8 + size :])
+    path = raw_file(tmp_path / "n.safetensors", json.dumps(header).encode(), content)
     refused(path, "stem.weights")

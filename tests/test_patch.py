@@ -5,6 +5,7 @@ The bitstream is that of tests/test_bitstream.py, of a small board. Without its 
 
 import argparse
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from random_network import random_network
 from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_tools, small_board
 
 from abbnn import paths
+from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
 from abbnn.export.load_image import load_image
 from abbnn.golden.network import network_hash, save_network
@@ -134,6 +136,9 @@ def test_files_that_are_no_bitstream_of_ours(files) -> None:
     refused(files, "foreign.bit", "old.safetensors", "foreign.bit: a bitstream, but not one of abbnn bitstream")
     refused(files, "gone.bit", "old.safetensors", "No such file")
     refused(files, "old.bit", "gone.safetensors", "gone.safetensors")
+    with (files / "vast.bit").open("wb") as file:
+        file.truncate(3 << 30)
+    refused(files, "vast.bit", "old.safetensors", "no ECP5 has a bitstream of more than 16,777,216")
     (files / "bad.safetensors").write_text("nothing")
     refused(files, "old.bit", "bad.safetensors", "bad.safetensors")
 
@@ -151,8 +156,17 @@ def test_a_file_that_was_cut_off(files, where) -> None:
         "one byte": len(data) - 1,
     }[where]
     (files / "cut.bit").write_bytes(data[:cut])
-    message = "not an ECP5 bitstream" if where == "header" else "damaged"
+    message = "not an ECP5 bitstream" if where == "header" else "cut off"
     refused(files, "cut.bit", "old.safetensors", message)
+
+
+@needs_tools
+def test_another_packing_is_not_called_damaged(files) -> None:
+    data = trellis.pack(trellis.unpack(built().bitstream), ["--freq", "38.8"])
+    body = data[data.index(b"\xff", 1) :]
+    (files / "packed.bit").write_bytes(built().bitstream[: built().bitstream.index(b"\xff", 1)] + body)
+    said = "it unpacks, but is not as abbnn bitstream has written it: of another ecppack or of other options"
+    refused(files, "packed.bit", "old.safetensors", said)
 
 
 @needs_tools
@@ -179,7 +193,7 @@ def test_a_boot_rom_that_was_changed_by_others(files) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "abbnn-bitstream 2, not abbnn-bitstream 1"),
+        ({"version": 1}, "abbnn-bitstream 1, not abbnn-bitstream 2"),
         ({"boot_blocks": [3, 3]}, "the blocks of the boot ROM are not those of its words"),
         ({"extra": 1}, "extra"),
         ({"boot_words": 0, "boot_blocks": []}, "without a boot ROM"),
@@ -210,7 +224,7 @@ def test_a_missing_tool(files, monkeypatch, name) -> None:
 
 def test_parameters_come_back_stage_by_stage() -> None:
     configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
-    meta = replace(built_metadata(), parameters=patch.parameters(configs))
+    meta = replace(built_metadata(), parameters={config.name: config.parameters for config in configs})
     assert meta.stages() == [dict(config.parameters) for config in configs]
     assert patch.image_for(NETWORK, meta) == load_image(NETWORK, FOLDING)
 
@@ -218,10 +232,49 @@ def test_parameters_come_back_stage_by_stage() -> None:
 def built_metadata() -> patch.Metadata:
     """Of a bitstream that was not built."""
     image = load_image(NETWORK, FOLDING)
-    folds = {name: [fold.pe, fold.simd, fold.weights, fold.deep] for name, fold in FOLDING.items()}
+    folds = {name: [fold.pe, fold.simd, fold.weights] for name, fold in FOLDING.items()}
     blocks = list(range(3, 3 + -(-len(image) // 512)))
     layout = f"{image[1]:08x}"
-    return patch.Metadata("small", "", layout, "b", "d", 25, folds, "", {}, 1, [], len(image), blocks, {})
+    return patch.Metadata("small", "", layout, 0, "b", "d", 25, folds, "", {}, 1, [], len(image), blocks, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"folding": {"stem": [1, "auto"]}}, "[1, 'auto'] is no PE, SIMD and weight memory"),
+        ({"folding": {"stem": [1.0, 9]}}, "[1.0, 9] is no PE"),
+        ({"folding": {"stem": [1, 9, []]}}, "[1, 9, []] is no PE"),
+        ({"folding": [1]}, "folding is [1]"),
+        ({"sources": 1 << 63}, "sources is 9223372036854775808"),
+        ({"tools": {"yosys": None}}, "tools is {'yosys': None}"),
+        ({"headroom": True}, "headroom is True"),
+        ({"parameters": {"stem": {"PE": "1"}}}, "parameters is {'stem': {'PE': '1'}}"),
+        ({"parameters": None}, "parameters is None"),
+        ({"parameters": {"block00": {"SCALE_SHIFT_WIDTH": 10**12}}}, "a parameter of more than 24 bits"),
+        ({"boot_words": "512"}, "boot_words is 512"),
+        ({"pack": ["--svf", "/tmp/elsewhere"]}, "options for ecppack"),
+    ],
+)
+def test_metadata_of_wrong_types(change, message) -> None:
+    fields = json.loads(built_metadata().text()) | change
+    with pytest.raises(UserError, match=re.escape(message)):
+        patch.read_metadata(b"\xff\0" + patch.PREFIX.encode() + json.dumps(fields).encode() + b"\0\xff")
+
+
+def test_a_key_of_the_metadata_that_is_there_twice() -> None:
+    text = built_metadata().text().replace('"seed":1', '"seed":1,"seed":2')
+    with pytest.raises(UserError, match="seed is there twice"):
+        patch.read_metadata(b"\xff\0" + patch.PREFIX.encode() + text.encode() + b"\0\xff")
+
+
+@pytest.mark.parametrize("key", ["SCALE_TERMS", "SCALE_SHIFT_WIDTH", "SUM_WIDTH", "SCALE_GUARD"])
+def test_a_layout_of_absurd_widths(key) -> None:
+    """Refused before tables of that width are made."""
+    configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
+    layout = {config.name: dict(config.parameters) for config in configs}
+    layout["block00"][key] = 10**6
+    with pytest.raises(UserError, match=f"block00: {key} is .*, the layout's is 1000000"):
+        patch.image_for(NETWORK, replace(built_metadata(), parameters=layout))
 
 
 def test_chunks_are_padded_with_zeros() -> None:

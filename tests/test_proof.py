@@ -14,10 +14,11 @@ from random_network import random_network
 
 import abbnn.syn.yosys
 from abbnn import paths, verilog
+from abbnn.executor import Workers
 from abbnn.export.folding import balance
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
-from abbnn.syn import proof
+from abbnn.syn import proof, yosys
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.proof import Cell, Find, Subject
 from abbnn.syn.yosys import executable
@@ -164,9 +165,9 @@ def test_mapped_netlist_shows_what_is_planted(tmp_path, family) -> None:
     """Of the one stage that has the planted module and nothing before it."""
     planted(tmp_path / "rtl", PLANTS["signals"][0])
     where = subject(tmp_path / "rtl")
-    result = proof.mapped(where, family, 1, tmp_path / "cache", stages=["block00"])
+    result = proof.mapped(where, family, Workers(), tmp_path / "cache", stages=["block00"])
     assert [find.where for find in result.finds] == [f"block00: {MODULE}"]
-    clean = proof.mapped(subject(verilog.RTL), family, 1, tmp_path / "cache", stages=["block00"])
+    clean = proof.mapped(subject(verilog.RTL), family, Workers(), tmp_path / "cache", stages=["block00"])
     assert clean.finds == ()
 
 
@@ -177,10 +178,8 @@ def test_mapped_netlist_shows_what_is_planted(tmp_path, family) -> None:
 def test_the_control_becomes_a_dsp(family, sees) -> None:
     tool, dsp = proof.seeing_tool(family)
     if family == "gowin" and not dsp:
-        assert not any(
-            tuple(map(int, proof.tool_version(each).split(".")[:2])) >= (0, 70) for each in proof.yosys_tools()
-        )
-        pytest.skip(f"Yosys {proof.tool_version(tool)} infers no DSP for {family}")
+        assert not any(tuple(map(int, yosys.version(each).split(".")[:2])) >= (0, 70) for each in yosys.tools())
+        pytest.skip(f"Yosys {yosys.version(tool)} infers no DSP for {family}")
     assert sees in dsp
 
 
@@ -257,7 +256,6 @@ def test_command_says_what_and_where(tmp_path, monkeypatch, capsys) -> None:
         (["gone.safetensors"], "gone.safetensors"),
         (["--rtl", "nowhere"], "has no abbnn_core.v"),
         (["--fold", "f.json", "a.safetensors", "b.safetensors"], "needs one network"),
-        (["--jobs", "0"], "is not positive"),
     ],
 )
 @needs_yosys

@@ -16,7 +16,7 @@ from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import BlockRange, Interval, SumRange, analyse, signed_bits
 from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, Stem, StemForm, Structure, member
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=25)
+PROPERTY = settings(max_examples=25)
 
 STRUCTURES = (
     member("a", (3, 5), (1, 2), image=8),

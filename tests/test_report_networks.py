@@ -26,6 +26,7 @@ def models(tmp_path):
     labels[3] = (labels[3] + 1) % STRUCTURE.classes
     np.savez(tmp_path / "images.npz", images=images, labels=labels)
     np.savez(tmp_path / "unlabelled.npz", images=images)
+    np.savez(tmp_path / "beyond.npz", images=images, labels=[*labels[:-1], 10])
     return folder
 
 
@@ -67,6 +68,7 @@ def test_integer_accuracy_is_measured(models, capsys) -> None:
         (["--models", "nowhere"], "nowhere"),
         (["--models", "models", "--images", "unlabelled.npz"], "no labels"),
         (["--models", "models", "--images", "none.npz"], "none.npz"),
+        (["--models", "models", "--images", "beyond.npz"], "label 10 of image 7; the network has 10 classes"),
     ],
 )
 def test_bad_input(models, monkeypatch, capsys, arguments, culprit) -> None:

@@ -144,7 +144,6 @@ def test_random_weights(files, capsys) -> None:
         (["file", "--images", "images.npz"], "file: not a checkpoint"),
         (["qa.pt", "--images", "images.npz"], "qa.pt: step Qa"),
         (["mini.pt", "--images", "images.npz", "--count", "1"], "one image"),
-        (["--random", "-1"], "-1"),
         (["--random", "1", "--image", "7"], "halves an odd map"),
     ],
 )

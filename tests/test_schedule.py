@@ -20,9 +20,9 @@ def test_latency_is_the_measured_one(module):
     """A testbench that measures a latency keeps it in a constant LATENCY; the formulas must hold the same number."""
     text = (TB / f"test_abbnn_{module}.py").read_text()
     constants = re.findall(r"^LATENCY = (\d+)$", text, re.MULTILINE)
-    if module in ("framer", "drop"):  # a skid register with a counter, and wires
+    if module == "drop":  # wires
         assert not constants
-        assert schedule.LATENCY[module] == {"framer": schedule.LATENCY["skid"], "drop": 0}[module]
+        assert schedule.LATENCY[module] == 0
     else:
         assert constants == [str(schedule.LATENCY[module])]
 
@@ -63,7 +63,7 @@ def residual(shortcut, s_lanes, pe, **changes):
     """Times of the residual at the adder, of a 4x4 map of two channels that enters a pixel every 100 cycles."""
     block = Block(2, 2, 3, 1, 4, 4, shortcut, "none", biased=False, variance_steps=0)
     pixels = np.repeat(np.arange(16) * 100, 2 // s_lanes) + np.tile(np.arange(2 // s_lanes), 16)
-    return schedule.residual(pixels, replace(block, **changes), s_lanes, pe, None).tolist()
+    return schedule.residual(pixels, replace(block, **changes), s_lanes, pe).tolist()
 
 
 def test_residuals_without_weights():

@@ -344,7 +344,7 @@ def test_the_file_is_what_mem_reads(network_file, tmp_path, capsys) -> None:
 
 def test_fps_and_clock(network_file, tmp_path, capsys) -> None:
     """N frames a second at the clock are clock / N cycles, rounded down."""
-    out = tmp_path / "fold.json"
+    out = tmp_path / "new" / "fold.json"  # a folder that is made
     assert run(network_file, "--target", "xc7z020", "--fps", 300_000, "--clock", 50, "--out", out) == 0
     assert "at 50 MHz" in capsys.readouterr().out
     by_rate = out.read_bytes()

@@ -22,7 +22,7 @@ from abbnn.export.tables import (
 )
 from abbnn.golden import ops
 
-PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
+PROPERTY = settings(max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from abbnn import paths  # noqa: E402
+from abbnn.errors import Stopped  # noqa: E402
 from abbnn.golden.structure import STRIDED_STEM, member  # noqa: E402
 from abbnn.train import checkpoint  # noqa: E402
 from abbnn.train.data import ArrayImages, DataSet  # noqa: E402
@@ -24,9 +26,10 @@ from abbnn.train.recipe import (  # noqa: E402
     accuracy,
     clip_gradients,
     hold_out,
-    make_optimizer,
+    make_optimizers,
     normalise,
     predict,
+    shrunk,
     summed_loss,
     top1,
     train,
@@ -36,7 +39,7 @@ from abbnn.train.variant import Variant  # noqa: E402
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 
 SMALL = member("small", (4, 6), (1, 1), stem=STRIDED_STEM)
-OPTIONS = TrainOptions(epochs_qa=2, epochs_qaw=2, batch_size=16, evaluate_every=1)
+OPTIONS = TrainOptions(epochs_qa=2, epochs_qaw=2, batch_size=16, evaluate_every=1, compile=False)
 
 
 def made(seed: int, count: int) -> ArrayImages:
@@ -91,7 +94,8 @@ def test_clipping_takes_each_filter_for_itself() -> None:
 def test_only_convolutions_decay_and_only_in_the_first_step() -> None:
     model = Network(SMALL, Variant())
     for step, decay in (("Qa", 5e-6), ("Qaw", 0.0)):
-        groups = make_optimizer(model, step, OPTIONS).param_groups
+        (adam,) = make_optimizers(model, step, OPTIONS)
+        groups = adam.param_groups
         assert [group["weight_decay"] for group in groups] == [decay, 0.0]
         assert {id(p) for p in groups[0]["params"]} == {
             id(p) for name, p in model.named_parameters() if name.endswith("weight") and p.ndim == 4
@@ -112,13 +116,13 @@ def test_normalise_uses_the_variants_constants() -> None:
         np.testing.assert_allclose(x.numpy(), expected.transpose(0, 3, 1, 2), rtol=1e-6, atol=1e-6)
 
 
-def test_the_loss_with_and_without_a_teacher() -> None:
-    logits, taught = torch.randn(3, 4), torch.randn(3, 4)
+def test_the_loss_with_labels_and_with_probabilities() -> None:
+    logits, soft = torch.randn(3, 4), torch.softmax(torch.randn(3, 4), 1)
     labels = torch.tensor([2, 0, 3])
     log = torch.log_softmax(logits, 1)
-    torch.testing.assert_close(summed_loss(logits, labels, None), -log[torch.arange(3), labels].sum())
+    torch.testing.assert_close(summed_loss(logits, labels), -log[torch.arange(3), labels].sum())
     # Eq. 3: the mean over the batch of the sum over classes; here the sum over both.
-    torch.testing.assert_close(summed_loss(logits, labels, taught), -(torch.softmax(taught, 1) * log).sum())
+    torch.testing.assert_close(summed_loss(logits, soft), -(soft * log).sum())
 
 
 def test_a_run_writes_a_model_that_predicts_as_it_says(tmp_path: Path) -> None:
@@ -144,6 +148,12 @@ def test_a_run_writes_a_model_that_predicts_as_it_says(tmp_path: Path) -> None:
     assert first.metadata["test_top1"] == log[1]["test_top1"]
 
 
+def assert_equal_models(one: Path, two: Path) -> None:
+    first, second = tensors_of(one / "model.pt"), tensors_of(two / "model.pt")
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, second[key], err_msg=key)
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
 @pytest.mark.parametrize("validation", [0, 10])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int, validation: int) -> None:
@@ -152,9 +162,79 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: int, va
     assert run(tmp_path / "parts", options, stop_after=stop) is None
     assert not (tmp_path / "parts" / "model.pt").exists()
     assert run(tmp_path / "parts", options, resume=True) == whole
-    one, two = (tensors_of(tmp_path / name / "model.pt") for name in ("whole", "parts"))
-    for key, value in one.items():
-        np.testing.assert_array_equal(value, two[key], err_msg=key)
+    assert_equal_models(tmp_path / "whole", tmp_path / "parts")
+
+
+MUON = replace(
+    OPTIONS, epochs_qa=0, epochs_qaw=4, optimizer="muon", cooldown=0.5, shift=2, flips="alternate", sides="16x1,24x1"
+)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_from_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path / "whole", MUON)
+    step, steps = torch.optim.Adam.step, []
+
+    def interrupted_step(self: torch.optim.Adam, *args: object) -> object:
+        steps.append(1)
+        if len(steps) == 5:  # the second batch of three of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", interrupted_step)
+        with pytest.raises(Stopped, match="stopped by SIGTERM") as stop:
+            run(tmp_path / "parts", MUON, copies=[tmp_path / "copy"])
+    assert stop.value.signum == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    saved = checkpoint.load_file(tmp_path / "copy" / "resume.pt")
+    assert (saved["epoch"], saved["batch"], saved["sums"][2]) == (1, 2, 32)
+    assert run(tmp_path / "copy", MUON, resume=True) == whole
+    assert_equal_models(tmp_path / "whole", tmp_path / "copy")
+    one, two = ((tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "copy"))
+    for first, second in zip(map(json.loads, one), map(json.loads, two), strict=True):
+        assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+def test_a_finished_run_goes_on_to_more_epochs_from_before_its_rates_fell(tmp_path: Path) -> None:
+    longer = replace(MUON, epochs_qaw=6)
+    whole = run(tmp_path / "whole", longer)
+    run(tmp_path / "parts", MUON)
+    assert run(tmp_path / "parts", longer, resume=True) == whole
+    assert_equal_models(tmp_path / "whole", tmp_path / "parts")
+    with pytest.raises(ValueError, match="it ran for 6 epochs of Qaw; a run can grow, not shrink"):
+        run(tmp_path / "parts", MUON, resume=True)
+
+    falling = replace(MUON, cooldown=1.0)
+    run(tmp_path / "falling", falling)
+    with pytest.raises(ValueError, match="rates fell from the start"):
+        run(tmp_path / "falling", replace(falling, epochs_qaw=6), resume=True)
+
+
+def test_rates_stay_and_then_fall() -> None:
+    linear = replace(MUON, epochs_qaw=8)
+    assert linear.constant_epochs("Qaw") == 4
+    assert [linear.rate_factor("Qaw", epochs) for epochs in (0, 3.5, 4, 5, 8)] == [1, 1, 1, 0.75, 0]
+    cosine = replace(linear, fall="cosine")
+    np.testing.assert_allclose([cosine.rate_factor("Qaw", e) for e in (0, 4, 6, 8)], [1, 1, 0.5, 0], atol=1e-9)
+    for wrong in ({"cooldown": 0.0}, {"fall": "x"}, {"sides": "16"}, {"sides": "0x2"}, {"optimizer": "sgd"}):
+        with pytest.raises(ValueError, match=r"cooldown|fall|sides|optimizer"):
+            replace(OPTIONS, **wrong)
+
+
+def test_images_of_the_first_epochs_are_shrunk() -> None:
+    assert [MUON.side(epoch) for epoch in range(4)] == [16, 24, None, None]
+    x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert shrunk(x, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert shrunk(x, None) is x
+
+
+def test_compiled_and_eager_runs_have_the_same_losses(tmp_path: Path) -> None:
+    losses = []
+    for compiled in (False, True):
+        options = replace(MUON, epochs_qaw=1, sides="", compile=compiled, batch_size=20)
+        run(tmp_path / str(compiled), options)
+        losses.append(json.loads((tmp_path / str(compiled) / "log.jsonl").read_text())["train_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_the_rate_falls_with_every_batch_and_the_epochs_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,10 +245,12 @@ def test_the_rate_falls_with_every_batch_and_the_epochs_differ(tmp_path: Path, m
         rates.append(self.param_groups[1]["lr"])
         return step(self, *args)
 
-    def seen_batches(self: ArrayImages, size: int, ranks: Ranks, seed: tuple[int, ...] | None = None) -> object:
+    def seen_batches(
+        self: ArrayImages, size: int, ranks: Ranks, seed: tuple[int, ...] | None = None, first: int = 0
+    ) -> object:
         if seed is not None:
             seeds.append(seed)
-        return batches(self, size, ranks, seed)
+        return batches(self, size, ranks, seed, first=first)
 
     monkeypatch.setattr(torch.optim.Adam, "step", counted_step)
     monkeypatch.setattr(ArrayImages, "batches", seen_batches)
@@ -241,7 +323,8 @@ def test_lighting_reaches_the_network(tmp_path: Path) -> None:
                 yield images, torch.tensor([[0.5, -0.3, 0.1]]).expand(len(images), 3)
 
     options = replace(OPTIONS, epochs_qa=0, epochs_qaw=1)
-    for name, images in (("dark", DATA.train), ("lit", Lit(DATA.train.images, DATA.train.labels))):
+    for name, kind in (("dark", ArrayImages), ("lit", Lit)):
+        images = kind(DATA.train.images, DATA.train.labels)
         train(SMALL, DATA._replace(train=images), tmp_path / name, options, report=str)
     dark, lit = (json.loads((tmp_path / name / "log.jsonl").read_text()) for name in ("dark", "lit"))
     assert abs(dark["train_loss"] - lit["train_loss"]) > 1e-3
@@ -280,7 +363,7 @@ def test_it_learns(tmp_path: Path) -> None:
     images = random.integers(0, 50, (256, 32, 32, 3)) + stripes[..., None]
     stripes = ArrayImages(images.astype(np.uint8), labels)
     data = DataSet("stripes", stripes, stripes, 2)
-    options = TrainOptions(epochs_qa=6, epochs_qaw=6, batch_size=16, rate=2e-2)
+    options = replace(OPTIONS, epochs_qa=6, epochs_qaw=6, rate=2e-2)
     metadata = train(SMALL, data, tmp_path, options, report=str)
     assert metadata is not None
     assert metadata["test_top1"] > 95
@@ -299,7 +382,9 @@ def test_a_resume_file_of_something_else_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "empty").exists()
     for damage in (
         {"state": {}},
-        {"optimizer": {}},
+        {"optimizers": []},
+        {"batch": None},
+        {"options": {}},
         {"step": "Qx"},
         {"epoch": "1"},
         {"log": None},
@@ -324,7 +409,7 @@ from abbnn.train.recipe import Run
 with joined("cpu") as ranks:
     for name, options in (("still", STILL), ("moving", OPTIONS)):
         out = Path(sys.argv[1]) / name
-        run = Run(SMALL, UNEVEN, out, options, None, ranks, print)
+        run = Run(SMALL, UNEVEN, [out], options, None, ranks, print)
         run.start(None, False)
         run.finish(None)
         torch.save(run.model.state_dict(), out / f"rank{ranks.rank}.pt")
@@ -356,7 +441,7 @@ def test_two_processes_agree_and_learn_what_one_does(tmp_path: Path) -> None:
     for alone, shared in zip(*logs, strict=True):
         for key in ("train_loss", "train_top1", "test_top1"):
             assert shared[key] == pytest.approx(alone[key], rel=1e-5), key
-    moments = [torch.load(out / "resume.pt")["optimizer"]["state"] for out in (one, two / "still")]
+    moments = [torch.load(out / "resume.pt")["optimizers"][0]["state"] for out in (one, two / "still")]
     for alone, shared in zip(*(moment.values() for moment in moments), strict=True):
         largest = float(alone["exp_avg"].abs().max())
         torch.testing.assert_close(shared["exp_avg"], alone["exp_avg"], rtol=0, atol=1e-4 * largest)

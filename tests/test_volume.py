@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -9,8 +11,8 @@ import pytest
 from random_network import random_images, random_network
 
 from abbnn.export.folding import balance, read_folding, to_json
-from abbnn.export.mem import HEADER, render
-from abbnn.golden.model import Model, forward
+from abbnn.export.mem import render
+from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.tb import volume
@@ -38,10 +40,9 @@ def data(tmp_path, build_folder, monkeypatch):
     return tmp_path
 
 
-def run(data, *options, out="out"):
+def run(data, *options, out="out", network="net.safetensors", images="images.npz"):
     """`abbnn volume` on the folder's network and images; its exit status."""
-    fixed = ["--network", data / "net.safetensors", "--images", data / "images.npz", "--out", data / out]
-    return volume.main([str(word) for word in [*fixed, *options]])
+    return volume.main([str(word) for word in [data / network, data / images, "--out", data / out, *options]])
 
 
 def results(data, out="out"):
@@ -218,36 +219,33 @@ def test_summary_of_different_runs(tmp_path, other, fault, capsys):
 
 
 def test_comparison_finds_every_difference():
-    model = Model(NETWORK)
     layers = forward(NETWORK, IMAGES[:4])
     scores, classes = layers["scores"].astype(np.int32), layers["class"]
-    run = volume.Run(NETWORK, FOLDING, IMAGES, LABELS, None)
+    part = volume.Run(NETWORK, FOLDING, IMAGES, LABELS, None).part(range(4))
     results = [volume.Result(i, scores[i].copy(), int(classes[i]), 10 * i, i == 0) for i in range(4)]
-    assert [line["wrong"] for line in volume.compared(run, model, results)] == [0, 0, 0, 0]
+    assert [line["wrong"] for line in volume.compared(part, results)] == [0, 0, 0, 0]
     results[1].scores[1] += 1
     results[1].scores[2] -= 1
     results[2] = dataclasses.replace(results[2], winner=int(classes[2]) + 1)
-    lines = volume.compared(run, model, results)
+    lines = volume.compared(part, results)
     assert [line["wrong"] for line in lines] == [0, 2, 1, 0]
     expected = int(scores[1, 1])
     assert lines[1]["mismatch"] == {"score": 1, "expected": expected, "got": expected + 1}
     assert volume.described(lines[1], 3) == f"score 1 of image 1: expected {expected}, got {expected + 1}"
     assert volume.described(lines[2], 3) == f"class of image 2: expected {classes[2]}, got {classes[2] + 1}"
     assert [line["right"] for line in lines] == [bool(c == i % 3) for i, c in enumerate([*classes[:2], -1, classes[3]])]
+    one = dataclasses.replace(part, images=part.images[:1])
     with pytest.raises(volume.Fault, match="image 0: 2 scores, expected 3"):
-        volume.compared(run, model, [dataclasses.replace(results[0], scores=scores[0, :2])])
+        volume.compared(one, [dataclasses.replace(results[0], scores=scores[0, :2])])
 
 
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (["--jobs", "0"], "--jobs 0"),
         (["--stall", "-1"], "--stall -1"),
         (["--limit", "25"], "--limit 25"),
         (["--limit", "0"], "--limit 0"),
         (["--shard", "25/25"], "there are 24 images"),
-        (["--network", "missing.safetensors"], "missing.safetensors"),
-        (["--images", "missing.npz"], "missing.npz: no such file"),
         (["--fold", "missing.json"], "missing.json"),
         (["--cycles", "1"], "1 cycles a frame"),
         (["--summary", "missing"], "missing/results.jsonl: missing"),
@@ -261,9 +259,22 @@ def test_bad_input(data, options, fault, capsys):
     assert not (data / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("files", "fault"),
+    [
+        ({"network": "missing.safetensors"}, "missing.safetensors"),
+        ({"images": "missing.npz"}, "missing.npz: no such file"),
+    ],
+)
+def test_missing_files(data, files, fault, capsys):
+    assert run(data, **files) == 2
+    assert fault in capsys.readouterr().err
+    assert not (data / "out").exists()
+
+
 def test_images_of_another_size(data, capsys):
     np.save(data / "large.npy", np.zeros((2, 32, 32, 3), np.uint8))
-    assert run(data, "--images", data / "large.npy") == 2
+    assert run(data, images="large.npy") == 2
     assert "large.npy: images of shape (2, 32, 32, 3), expected (N, 8, 12, 3)" in capsys.readouterr().err
 
 
@@ -274,7 +285,7 @@ def test_labels_beyond_the_classes(data, capsys):
 
 
 def test_no_verilator(data, monkeypatch, capsys):
-    monkeypatch.setattr(volume, "verilator_environment", lambda: {"PATH": "/nowhere"})
+    monkeypatch.setattr("abbnn.tb.bench.verilator_environment", lambda: {"PATH": "/nowhere"})
     assert run(data) == 2
     assert "verilator_bin is not installed" in capsys.readouterr().err
 
@@ -301,7 +312,7 @@ def test_simulator_that_fails(data, lines, status, fault, monkeypatch, capsys):
         "#!/bin/sh\ncat > /dev/null\n" + "".join(f"echo {line}\n" for line in lines) + f"exit {status}\n"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(volume, "build", lambda header: program)
+    monkeypatch.setattr(volume, "build", lambda header, netlist: program)
     assert run(data, "--limit", "4") == 1
     assert fault in capsys.readouterr().err
 
@@ -364,7 +375,7 @@ def fake_core(build_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(volume, "BUILD", build_folder)
         patch.setattr(volume, "sources", lambda top: [str(source)])
-        return volume.build(volume.structure_header(render(NETWORK, FOLDING)[HEADER]))
+        return volume.build(volume.structure_headers(render(NETWORK, FOLDING)))
 
 
 def driven(program, stdin, *, classes=3, patience=1000, quiet=10, burst=0, cwd=None, seed=7):
@@ -471,6 +482,42 @@ def test_all_equal_and_continued(data, capsys):
     assert [line["class"] for line in results(data)[1]] == classes.tolist()
 
 
+@pytest.mark.parametrize(("options", "firsts"), [(["--limit", "1"], 1), (["--limit", "2", "--jobs", "2"], 2)])
+def test_no_interval_to_report(data, options, firsts, capsys):
+    """Of single images there are no cycles from class to class."""
+    assert run(data, *options) == 0
+    assert "cycles between classes       -, formula" in capsys.readouterr().out
+    assert sum("first" in line for line in results(data)[1]) == firsts
+
+
+def test_parts_begin_anew(data):
+    assert run(data, "--part", "10") == 0
+    assert [line["image"] for line in results(data)[1] if line.get("first")] == [0, 10, 20]
+
+
+def test_cluster_loses_a_worker(data, build_folder, cluster, tmp_path, capsys, monkeypatch):
+    """Two workers with folders of their own, one killed: every image is compared, once. With NIGHTLY=1, both build."""
+    address, workers = cluster
+    volume.build(volume.structure_headers(render(NETWORK, FOLDING)))
+    if os.environ.get("NIGHTLY") != "1":
+        for name in ("one", "two"):
+            (tmp_path / name / "build" / "volume").mkdir()
+            for program in build_folder.glob("core-*"):
+                shutil.copy(program, tmp_path / name / "build" / "volume")
+    add = volume.Store.add
+
+    def and_kill(store, lines):
+        add(store, lines)
+        if len(store.lines) == 8:
+            workers[0].kill()
+
+    monkeypatch.setattr(volume.Store, "add", and_kill)
+    assert run(data, "--scheduler", address, "--part", "2") == 0
+    assert "24 of 24" in capsys.readouterr().out
+    assert [line["image"] for line in results(data)[1]] == list(range(24))
+    assert all(list((tmp_path / name / "build" / "volume").glob("files-*")) for name in ("one", "two"))
+
+
 def test_shards_together(data, capsys):
     for number in (1, 2, 3):
         assert run(data, "--shard", f"{number}/3", "--limit", "10", out=f"out{number}") == 0
@@ -511,15 +558,15 @@ def test_flipped_weight_is_a_mismatch(data, monkeypatch, capsys):
     changed = dataclasses.replace(NETWORK, blocks=(dataclasses.replace(NETWORK.blocks[0], weights=weights),))
     expected, got = (forward(network, IMAGES)["scores"] for network in (NETWORK, changed))
     image, score = (int(each) for each in np.argwhere(expected != got)[0])
-    write = volume.write
 
-    def damaged(network, folding, folder):
-        write(network, folding, folder)
+    def damaged(network, folding):
+        volume.write(network, folding, data / "damaged" / volume.MEM_FOLDER)
         # PE 1 and SIMD 9: tap 4 is bit 4, or with all inputs at once bit 4 * inputs, of word 0.
         assert FOLDING["block00"].pe == 1
-        flip_bit(folder, "block00_weights.mem", 4 * FOLDING["block00"].simd // 9)
+        flip_bit(data / "damaged" / volume.MEM_FOLDER, "block00_weights.mem", 4 * FOLDING["block00"].simd // 9)
+        return data / "damaged"
 
-    monkeypatch.setattr(volume, "write", damaged)
+    monkeypatch.setattr(volume, "memory_files", damaged)
     assert run(data) == 1
     said = capsys.readouterr().out
     first = f"MISMATCH: score {score} of image {image}: expected {expected[image, score]}, got {got[image, score]}"
@@ -544,4 +591,4 @@ def test_build_that_fails(data, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "abbnn_core cannot be built, see" in said
     assert "syntax error" in said
-    assert [path.suffix for path in (data / "build").iterdir()] == [".log"]
+    assert [path.suffix for path in (data / "build").glob("core-*")] == [".log"]

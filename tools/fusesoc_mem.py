@@ -13,12 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# FuseSoC runs this file by itself, from a folder of its own.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 
-from abbnn.errors import UserError
+from abbnn.errors import UserError, run
 from abbnn.export.folding import balance
 from abbnn.export.layout import mem_text
-from abbnn.export.mem import HEADER, write
+from abbnn.export.mem import HEADER, STAGES, write
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.model import forward
 from abbnn.golden.network import IntegerNetwork, load_network
@@ -30,8 +33,10 @@ PIXELS, RESULTS = "smoke_pixels.mem", "smoke_results.mem"
 
 def smoke_files(network: IntegerNetwork, count: int) -> dict[str, str]:
     """Name -> text: `count` shipped images in the network's size and the results that they must give."""
-    structure = network.structure
-    images = resized(read_images(SHIPPED_IMAGES)[0][:count], structure.height, structure.width)
+    structure, shipped = network.structure, read_images(SHIPPED_IMAGES)[0]
+    if count > len(shipped):
+        raise UserError(f"images is {count}; {len(shipped)} are shipped")
+    images = resized(shipped[:count], structure.height, structure.width)
     layers = forward(network, images, analyse(network))
     pixels = images.reshape(-1, 3).astype(np.int64) @ [1, 1 << 8, 1 << 16]
     beats = np.concatenate([layers["scores"], layers["class"][:, None]], axis=1).ravel() & 0xFFFFFFFF
@@ -39,19 +44,25 @@ def smoke_files(network: IntegerNetwork, count: int) -> dict[str, str]:
 
 
 def generate(request: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Writes the files into `out`; returns the core that lists them. ValueError names what is wrong."""
+    """Writes the files into `out`; returns the core that lists them. UserError names what is wrong."""
     options = request.get("parameters") or {}
     unknown = set(options) - {"network", "cycles", "images"}
     if unknown:
         raise UserError(f"no parameter {', '.join(sorted(unknown))}")
+    if not isinstance(options.get("network"), str):
+        raise UserError("the parameter network is missing: a frozen network, below the core file's folder")
+    cycles, images = options.get("cycles"), options.get("images", 0)
+    for name, value, least in (("cycles", cycles, 1), ("images", images, 0)):
+        if value is not None and (type(value) is not int or value < least):
+            raise UserError(f"{name} is {value!r}, not a whole number from {least} on")
     network = load_network(Path(request["files_root"]) / options["network"])
-    write(network, balance(network, options.get("cycles")), out / "mem")
+    smoke = smoke_files(network, images) if images else {}
+    write(network, balance(network, cycles), out / "mem")
+    for name, text in smoke.items():
+        (out / "mem" / name).write_text(text, encoding="ascii")
     tables = sorted(path.name for path in (out / "mem").glob("*.mem"))
-    if options.get("images", 0):
-        for name, text in smoke_files(network, options["images"]).items():
-            (out / "mem" / name).write_text(text, encoding="ascii")
-            tables.append(name)
-    files: list[dict[str, Any]] = [{f"mem/{HEADER}": {"file_type": "verilogSource", "is_include_file": True}}]
+    header = {"file_type": "verilogSource", "is_include_file": True}
+    files: list[dict[str, Any]] = [{f"mem/{name}": header} for name in (HEADER, STAGES)]
     # Copied to where the tools run: the RTL looks for them there.
     files += [{f"mem/{name}": {"file_type": "user", "copyto": name}} for name in tables]
     return {
@@ -62,16 +73,17 @@ def generate(request: dict[str, Any], out: Path) -> dict[str, Any]:
 
 
 def main(argv: list[str]) -> int:
-    yaml = importlib.import_module("yaml")  # comes with FuseSoC
-    request = yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8"))
-    try:
+    def command() -> None:
+        try:
+            yaml = importlib.import_module("yaml")
+        except ModuleNotFoundError:
+            raise UserError("PyYAML is missing beside the project's packages: pip install pyyaml") from None
+        request = yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8"))
         core = generate(request, Path.cwd())
-    except (ValueError, OSError) as error:
-        print(f"fusesoc_mem: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    name = request["vlnv"].split(":")[2]
-    Path(f"{name}.core").write_text("CAPI=2:\n" + json.dumps(core, indent=2), encoding="utf-8")
-    return 0
+        name = request["vlnv"].split(":")[2]
+        Path(f"{name}.core").write_text("CAPI=2:\n" + json.dumps(core, indent=2), encoding="utf-8")
+
+    return run("fusesoc_mem", command)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ batch. The same input gives the same arrays.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from abbnn.errors import UserError
+from abbnn.errors import UserError, run
+from abbnn.golden.files import replacing
 from abbnn.golden.images import CIFAR_CLASSES, read_images
 
 PER_CLASS = 10
@@ -36,26 +36,22 @@ def pick(labels: NDArray[np.int64], per_class: int = PER_CLASS, classes: int = C
     return np.stack(positions, axis=1).reshape(-1)
 
 
+def _pick(data: Path, out: Path) -> None:
+    images, labels = read_images(data)
+    if labels is None:
+        raise UserError(f"{data}: no labels")
+    positions = pick(labels)
+    with replacing(out) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, images=images[positions], labels=labels[positions], positions=positions)
+    print(f"{out}: {len(positions)} images, {out.stat().st_size} bytes")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.pick_images", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="cifar-10-batches-bin, or the folder that holds it")
     parser.add_argument("--out", type=Path, required=True, help="the .npz file to write")
     options = parser.parse_args(arguments)
-    partial = options.out.with_suffix(".partial.npz")
-    try:
-        images, labels = read_images(options.data)
-        if labels is None:
-            raise UserError(f"{options.data}: no labels")
-        positions = pick(labels)
-        np.savez_compressed(partial, images=images[positions], labels=labels[positions], positions=positions)
-        os.replace(partial, options.out)
-    except (OSError, ValueError) as error:
-        print(f"pick_images: {error}", file=sys.stderr)
-        return 1
-    finally:
-        partial.unlink(missing_ok=True)
-    print(f"{options.out}: {len(positions)} images, {options.out.stat().st_size} bytes")
-    return 0
+    return run("pick_images", lambda: _pick(options.data, options.out))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools/setup.sh [train] [fpga]: .venv with the locked Python packages, and the system packages that simulation needs.
+# tools/setup.sh [train] [fpga] [dask]: .venv with the locked Python packages, and the system packages that simulation needs.
 # Does nothing and says nothing when all is in place. PYTHON names the interpreter to use, else the first of python3 and
 # python3.11 to 3.14 that is new enough.
 set -eu

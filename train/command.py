@@ -1,4 +1,4 @@
-"""The command line of training: `abbnn train` and `abbnn evaluate`."""
+"""The command line of training: `abbnn train`, and its verbs `teacher` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from abbnn.golden.images import image_size, read_images
 from abbnn.golden.network import EXPONENT_RANGE
 from abbnn.golden.structure import DECLARATIONS, Structure, declared_network
 from abbnn.train import checkpoint, teachers
-from abbnn.train.data import DataSet, read
+from abbnn.train.data import ArrayImages, DataSet, read
 from abbnn.train.model import Network
 from abbnn.train.ranks import joined
 from abbnn.train.recipe import (
@@ -30,11 +30,15 @@ from abbnn.train.recipe import (
     MODEL_FILE,
     PRESETS,
     RESUME_FILE,
+    Fall,
+    Flips,
+    Optimizer,
     TrainOptions,
     accuracy,
     predict,
     train,
 )
+from abbnn.train.teacher import LABELS_FILE, TEACHER_FILE, TeacherOptions, read_labels, train_teacher
 from abbnn.train.tensors import Tensors
 from abbnn.train.variant import Form, Scales
 
@@ -54,6 +58,7 @@ def _number(kind: Callable[[str], Any], legal: Callable[[Any], bool], wanted: st
 _positive = _number(int, lambda value: value > 0, "a positive number")
 _natural = _number(int, lambda value: value >= 0, "0 or more")
 _rate = _number(float, lambda value: value > 0.0, "a positive number")
+_share = _number(float, lambda value: 0.0 < value <= 1.0, "a share above 0 and up to 1")
 _decay = _number(float, lambda value: value >= 0.0, "0 or more")
 _slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE[1], f"in {EXPONENT_RANGE}")
 
@@ -74,7 +79,19 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--epochs-qa", type=_natural, help="of step Qa; 0 leaves it out")
     add("--epochs-qaw", type=_natural, help="of step Qaw; 0 leaves it out")
     add("--batch-size", type=_positive, help="images, over all processes")
-    add("--rate", type=_rate, help="Adam's first learning rate; it falls linearly to 0 in each step")
+    add("--rate", type=_rate, help="Adam's first learning rate")
+    add("--optimizer", choices=get_args(Optimizer), help="of binary weights; the rest always learns by Adam")
+    add("--muon-rate", type=_rate, help="Muon's first learning rate")
+    add("--cooldown", type=_share, help="share of a step's epochs over which the rates fall to 0; before, they stay")
+    add("--fall", choices=get_args(Fall), help="how they fall")
+    add("--shift", type=_natural, help="pixels that a random crop of CIFAR moves an image by at most")
+    add("--flips", choices=get_args(Flips), help="of CIFAR: random, or alternating from epoch to epoch")
+    add("--sides", metavar="SIDExEPOCHS,...", help="shrink the images of the first epochs, as in 16x4,24x2")
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="train through torch.compile where there is a C++ compiler (or a GPU)",
+    )
     add("--weight-decay", type=_decay, help="of convolutions' weights in step Qa")
     add("--agc", type=_rate, help="limit of the adaptive gradient clipping")
     add("--alpha", type=_rate, help="factor of the binary convolutions")
@@ -89,6 +106,11 @@ def _train_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="train the binary convolutions in bfloat16 where the device is fast at it; evaluation does not use it",
     )
+    add(
+        "--byte-gradients",
+        action=argparse.BooleanOptionalAction,
+        help="8-bit gradients of binary convolutions, three times as fast, where a CPU has AVX2 and no bfloat16",
+    )
     add("--device", help="torch device: cpu, cuda; with torchrun each process takes one GPU")
     add("--classes", type=_positive, help="classes of the network, at least those of the data, which is the default")
     add("--image", type=_positive, help="side of the images, for folders of pictures (224)")
@@ -101,10 +123,27 @@ def _train_parser() -> argparse.ArgumentParser:
     kind.add_argument(
         "--teacher-torchscript", action="store_true", help="the teacher is a TorchScript file, which is code and runs"
     )
+    add("--soft-labels", type=Path, metavar="FILE", help="labels.npz of `abbnn teacher`, to learn from")
     add("--no-distillation", action="store_true", help="for presets that distil: learn the labels all the same")
-    add("--resume", action="store_true", help="continue from the resume.pt in --out")
+    add("--resume", action="store_true", help="continue from the resume.pt in --out; more --epochs than before go on")
+    add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
     add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     add("--workers", type=_natural, default=4, help="processes that load pictures (%(default)s)")
+    return parser
+
+
+def _teacher_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="abbnn teacher",
+        description="Train a float network for CIFAR, and write the soft labels that --soft-labels takes.",
+    )
+    add = parser.add_argument
+    add("--data", required=True, type=Path, help="folder of CIFAR-10 or CIFAR-100")
+    add("--out", required=True, type=Path, help=f"folder for {TEACHER_FILE}, {LABELS_FILE} and its log")
+    add("--epochs", type=_positive, default=TeacherOptions.epochs, help="default %(default)s")
+    add("--seed", type=_natural, default=TeacherOptions.seed, help="of weights, order and augmentation (%(default)s)")
+    add("--device", default="cpu", help="torch device (%(default)s)")
+    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     return parser
 
 
@@ -190,6 +229,10 @@ def _init(path: Path, structure: Structure) -> Tensors:
 
 def _load_teacher(arguments: argparse.Namespace, structure: Structure) -> nn.Module | None:
     path, network = arguments.teacher, arguments.teacher_network
+    if arguments.soft_labels is not None:
+        if path is not None:
+            raise UserError("--soft-labels and --teacher contradict each other")
+        return None
     if path is None:
         if network or arguments.teacher_torchscript:
             raise UserError("--teacher-network and --teacher-torchscript tell what the file of --teacher is")
@@ -209,6 +252,11 @@ def _train(arguments: argparse.Namespace) -> None:
     if (arguments.out / RESUME_FILE).exists() and not arguments.resume:
         raise UserError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
     data = read(arguments.data, side=arguments.image, workers=arguments.workers)
+    if arguments.soft_labels is not None:
+        if not isinstance(data.train, ArrayImages):
+            raise UserError("--soft-labels are for CIFAR; --teacher is for pictures")
+        soft, digest = read_labels(arguments.soft_labels, data.train)
+        data, options = data._replace(train=data.train.taught(soft)), replace(options, teacher=digest)
     structure = _structure(arguments, data)
     init, teacher = None, _load_teacher(arguments, structure)
     if arguments.init is not None:
@@ -232,10 +280,21 @@ def _train(arguments: argparse.Namespace) -> None:
             init=init,
             teacher=teacher,
             ranks=ranks,
+            copies=arguments.copy,
         )
     assert metadata is not None
     if ranks.first:
         print(f"{arguments.out / MODEL_FILE}: test top-1 {metadata['test_top1']:.2f}%, {metadata['chosen']}")
+
+
+def _teach(arguments: argparse.Namespace) -> None:
+    _check_device(arguments.device)
+    options = TeacherOptions(epochs=arguments.epochs, seed=arguments.seed, device=arguments.device)
+    record = train_teacher(read(arguments.data), arguments.out, options)
+    print(
+        f"{arguments.out / TEACHER_FILE}: test top-1 {record['test_top1']:.2f}% over an image and its flip, last epoch"
+    )
+    print(f"{arguments.out / LABELS_FILE}: soft labels of the training images")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -256,11 +315,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(f"{arguments.checkpoint}: top-1 {accuracy(logits, labels):.2f}% of {len(labels)} images")
 
 
+VERBS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], None]]] = {
+    "train": (_train_parser, _train),
+    "teacher": (_teacher_parser, _teach),
+    "evaluate": (_evaluate_parser, _evaluate),
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code is 2 where the input is bad, after one line on stderr."""
+    """One command, `train` where none is named; status as `errors.run` has it."""
     words = list(sys.argv[1:] if argv is None else argv)
-    evaluating = words[:1] == ["evaluate"]
-    arguments = _evaluate_parser().parse_args(words[1:]) if evaluating else _train_parser().parse_args(words)
+    verb = words.pop(0) if words[:1] and words[0] in VERBS else "train"
+    parser, action = VERBS[verb]
+    arguments = parser().parse_args(words)
     torch.set_num_threads(arguments.threads)
-    command = _evaluate if evaluating else _train
-    return run(f"abbnn {'evaluate' if evaluating else 'train'}", lambda: command(arguments))
+    return run(f"abbnn {verb}", lambda: action(arguments))

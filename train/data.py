@@ -32,7 +32,8 @@ Labels = NDArray[np.int64]
 Indices = NDArray[np.int64]
 Seed = tuple[int, ...]
 
-PAD = 4
+SHIFT = 4  # pixels that a crop moves at most
+FLIPS = 1  # tells a seed of flips from one of crops
 CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
 BATCH_IMAGES = 10_000  # in one of CIFAR's test files
 TRAIN_FILES = 5  # times as many images are for training
@@ -51,24 +52,33 @@ class Batch(NamedTuple):
     """One process's share of a batch: images uint8 (N, H, W, 3) and labels int64 (N,), on the process's device.
 
     `total` counts the whole batch's images, over all processes. `light`, float32 (N, 3) where there is any, is to be
-    added to pixels from 0 to 1.
+    added to pixels from 0 to 1. `soft`, float32 (N, classes), are the soft labels where the images have any.
     """
 
     images: Tensor
     labels: Tensor
     total: int
     light: Tensor | None = None
+    soft: Tensor | None = None
 
 
 class LabelledImages(ABC):
-    """Square images of `side` pixels; `labels` int64 (N,) are classes from 0."""
+    """Square images of `side` pixels; `labels` int64 (N,) are classes from 0.
+
+    `soft`, float32 (N, classes), are a teacher's probabilities, where there are any.
+    """
 
     labels: Labels
     side: int
+    soft: Tensor | None = None
 
     @abstractmethod
     def subset(self, indices: Indices) -> LabelledImages:
         """The images at `indices`."""
+
+    @abstractmethod
+    def augmented(self, shift: int, alternate: bool) -> LabelledImages:
+        """These images with crops that move them by up to `shift` pixels, and flips that alternate or do not."""
 
     @abstractmethod
     def _load(
@@ -76,33 +86,59 @@ class LabelledImages(ABC):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Images and lighting, as in `Batch`, of each of the shares in turn; augmented if there is a seed."""
 
-    def batches(self, batch_size: int, ranks: Ranks, seed: Seed | None = None) -> Iterator[Batch]:
-        """All images once, the last short batch too: as they are and in order or, with a seed, augmented and shuffled.
+    def batches(self, batch_size: int, ranks: Ranks, seed: Seed | None = None, *, first: int = 0) -> Iterator[Batch]:
+        """All images once, the last short batch too, from batch number `first` on: as they are and in order or, with a
+        seed, augmented and shuffled.
 
         What happens to an image depends on the seed and its index alone: an epoch can be repeated after a resume, and
-        by any number of processes.
+        by any number of processes. A seed's last number is the epoch's.
         """
         random = None if seed is None else np.random.default_rng(seed)
         count = len(self.labels)
         order = np.arange(count) if random is None else random.permutation(count)
-        wholes = [order[start : start + batch_size] for start in range(0, count, batch_size)]
+        wholes = [order[start : start + batch_size] for start in range(first * batch_size, count, batch_size)]
         shares = [ranks.share(whole) for whole in wholes]
         loaded = self._load(shares, seed, random, ranks.device)
         for whole, share, (images, light) in zip(wholes, shares, loaded, strict=True):
-            yield Batch(images, torch.from_numpy(self.labels[share]).to(ranks.device), len(whole), light)
+            soft = None if self.soft is None else self.soft[torch.from_numpy(share)].to(ranks.device)
+            yield Batch(images, torch.from_numpy(self.labels[share]).to(ranks.device), len(whole), light, soft)
 
 
 class ArrayImages(LabelledImages):
-    """Images uint8 (N, side, side, 3) in memory: reflect-pad 4, random crop, random flip."""
+    """Images uint8 (N, side, side, 3) in memory: reflect-pad `shift`, random crop, flip.
 
-    def __init__(self, images: Pixels, labels: Labels) -> None:
+    A flip is random or, where `alternate`, random in epochs of even number and the other way in the next.
+    """
+
+    def __init__(
+        self,
+        images: Pixels,
+        labels: Labels,
+        *,
+        shift: int = SHIFT,
+        alternate: bool = False,
+        soft: Tensor | None = None,
+    ) -> None:
         self.images = images
         self.labels = labels
         self.side = images.shape[1]
+        self.shift = shift
+        self.alternate = alternate
+        self.soft = soft
         self._on_device: dict[str, Tensor] = {}
 
     def subset(self, indices: Indices) -> ArrayImages:
-        return ArrayImages(self.images[indices], self.labels[indices])
+        soft = None if self.soft is None else self.soft[torch.from_numpy(indices)]
+        return ArrayImages(
+            self.images[indices], self.labels[indices], shift=self.shift, alternate=self.alternate, soft=soft
+        )
+
+    def augmented(self, shift: int, alternate: bool) -> ArrayImages:
+        return type(self)(self.images, self.labels, shift=shift, alternate=alternate, soft=self.soft)
+
+    def taught(self, soft: Tensor) -> ArrayImages:
+        """These images with soft labels (N, classes)."""
+        return type(self)(self.images, self.labels, shift=self.shift, alternate=self.alternate, soft=soft)
 
     def _load(
         self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
@@ -110,17 +146,22 @@ class ArrayImages(LabelledImages):
         if device not in self._on_device:
             self._on_device[device] = torch.from_numpy(self.images).to(device)
         images = self._on_device[device]
-        if random is None:
+        if random is None or seed is None:
             for share in shares:
                 yield images[torch.from_numpy(share).to(device)], None
             return
         count = len(images)
-        tops = random.integers(0, 2 * PAD + 1, (count, 1))
-        lefts = random.integers(0, 2 * PAD + 1, (count, 1))
-        flips = random.random((count, 1)) < 0.5
+        tops = random.integers(0, 2 * self.shift + 1, (count, 1))
+        lefts = random.integers(0, 2 * self.shift + 1, (count, 1))
+        if self.alternate:
+            *run, epoch = seed
+            flips = np.random.default_rng((*run, epoch // 2, FLIPS)).random((count, 1)) < 0.5
+            flips ^= bool(epoch % 2)
+        else:
+            flips = random.random((count, 1)) < 0.5
         # Pad, crop and flip are one gather: where in the image each pixel of the result comes from.
-        rows = _reflected(np.arange(self.side) + tops - PAD, self.side)
-        columns = np.arange(self.side) + lefts - PAD
+        rows = _reflected(np.arange(self.side) + tops - self.shift, self.side)
+        columns = np.arange(self.side) + lefts - self.shift
         columns = _reflected(np.where(flips, columns[:, ::-1], columns), self.side)
         for share in shares:
             index = share[:, None, None], rows[share][:, :, None], columns[share][:, None, :]
@@ -148,6 +189,11 @@ class PictureImages(LabelledImages):
     def subset(self, indices: Indices) -> PictureImages:
         files = tuple(self.files[index] for index in indices)
         return PictureImages(files, self.labels[indices], self.side, self.workers)
+
+    def augmented(self, shift: int, alternate: bool) -> PictureImages:
+        if alternate:
+            raise UserError("flips alternate for CIFAR only")
+        return self
 
     def _load(
         self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str

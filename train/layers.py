@@ -1,18 +1,18 @@
 """The layers of A&B BNN with their training gradients (Ma et al., CVPR 2024, Section 3).
 
-The element-wise chains between two convolutions are each one autograd function: on a CPU they, not the convolutions,
-would set the pace. Maps are (N, C, H, W), kept in channels_last memory; what belongs to channels is (C,).
+All are plain tensor operations, so that `torch.compile` fuses the element-wise chains between two convolutions, which
+else set the pace on a CPU. Maps are (N, C, H, W), kept in channels_last memory; what belongs to channels is (C,).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from abbnn.train import binary_conv
 from abbnn.train.variant import Scales
 
 MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
@@ -21,9 +21,11 @@ INITIAL_L_ALPHA = -3.0  # slope 1/8
 INITIAL_SLOPE = 0.25  # of a PReLU with free slopes
 
 
-def channel_sum(x: Tensor) -> Tensor:
-    """The sum over all but the channels of (N, C, H, W), as (C,)."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
+def fast_bfloat16(device: str) -> bool:
+    """Whether the device has units for it; without them a CPU takes ten times as long as in float32."""
+    if torch.device(device).type != "cpu":
+        return True
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def by_channel(x: Tensor) -> Tensor:
@@ -31,64 +33,25 @@ def by_channel(x: Tensor) -> Tensor:
     return x.reshape(-1, 1, 1)
 
 
-def _before_sign(x: Tensor, bias: Tensor | None, beta: float) -> Tensor:
-    return torch.mul(x, beta) if bias is None else torch.add(by_channel(bias), x, alpha=beta)
-
-
-def _signs(u: Tensor, dtype: torch.dtype) -> Tensor:
-    # 2 * (u >= 0) - 1 in whole passes: torch.where on two scalars is several times slower.
-    return torch.ge(u, 0.0, out=torch.empty_like(u)).mul_(2.0).sub_(1.0).to(dtype)
-
-
-class _BiasedSign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bias: Tensor | None, beta: float, dtype: torch.dtype) -> Tensor:
-        u = _before_sign(x, bias, beta)
-        signs = _signs(u, dtype)
-        ctx.save_for_backward(u.mul_(MASK_DELTA).sigmoid_())
-        ctx.beta = beta
-        return signs
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        (sigmoid,) = ctx.saved_tensors
-        # aten's backward of the sigmoid is grad * s (1 - s) in one pass; 2 * delta completes the mask's derivative.
-        grad = torch.ops.aten.sigmoid_backward(grads[0].to(sigmoid.dtype), sigmoid)
-        grad_bias = channel_sum(grad).mul_(2.0 * MASK_DELTA) if ctx.needs_input_grad[1] else None
-        return grad.mul_(2.0 * MASK_DELTA * ctx.beta), grad_bias, None, None
+def _pow2_slope(l_alpha: Tensor) -> Tensor:
+    """2^round(l_alpha) by channel, for maps; round() passes the gradient straight through."""
+    # The second factor is exactly 1 forward; backward it stands for d slope / d l_alpha = ln 2 * slope.
+    slope = torch.exp2(torch.round(l_alpha.detach())) * (1.0 + math.log(2.0) * (l_alpha - l_alpha.detach()))
+    return by_channel(slope)
 
 
 def biased_sign(x: Tensor, bias: Tensor | None, beta: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """sign(beta * x + bias) with sign(0) = 1: x (N, C, H, W), bias (C,) or none; -1 and 1 out, as `dtype`.
 
-    Backward it is 2 * sigmoid(3 u), that is 6 s (1 - s): the mask layer of the paper.
+    Backward it is 2 * sigmoid(3 u), whose derivative is 6 s (1 - s): the mask layer of the paper.
     """
+    u = beta * x if bias is None else beta * x + by_channel(bias)
+    signs = torch.where(u >= 0.0, 1.0, -1.0).to(dtype)
     if not torch.is_grad_enabled():
-        return _signs(_before_sign(x, bias, beta), dtype)
-    result: Tensor = _BiasedSign.apply(x, bias, beta, dtype)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _BiasedQPReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
-        z = torch.add(x, residual).add_(by_channel(before))
-        slope = torch.exp2(torch.round(l_alpha))
-        ctx.save_for_backward(z, slope)
-        return functional.prelu(z, slope).add_(by_channel(after))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        z, slope = ctx.saved_tensors
-        grad = grads[0]
-        grad_after = channel_sum(grad)
-        # Where z > 0 the gradient passes whole, elsewhere slope times: grad + (1 - slope) * (positive part - grad).
-        positive = torch.ops.aten.threshold_backward(grad, z, 0.0)
-        grad_z = torch.lerp(grad, positive, 1.0 - by_channel(slope))
-        # d slope / d l_alpha = ln 2 * slope once round() is passed straight through
-        grad_slope = channel_sum(grad.sub(positive).mul_(z))
-        grad_l_alpha = grad_slope.mul_(slope).mul_(math.log(2.0))
-        return grad_z, grad_z, channel_sum(grad_z), grad_l_alpha, grad_after
+        return signs
+    # The added term is exactly 0 forward.
+    mask = 2.0 * torch.sigmoid(MASK_DELTA * u)
+    return signs + (mask - mask.detach()).to(dtype)
 
 
 def biased_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
@@ -96,8 +59,8 @@ def biased_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, 
 
     QPReLU multiplies what is negative by 2^round(l_alpha); round() passes the gradient straight through.
     """
-    result: Tensor = _BiasedQPReLU.apply(x, residual, before, l_alpha, after)  # type: ignore[no-untyped-call]
-    return result
+    z = x + residual + by_channel(before)
+    return torch.where(z > 0.0, z, _pow2_slope(l_alpha) * z) + by_channel(after)
 
 
 def one_sided_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tensor, after: Tensor) -> Tensor:
@@ -106,9 +69,7 @@ def one_sided_qprelu(x: Tensor, residual: Tensor, before: Tensor, l_alpha: Tenso
     Shapes and the gradient of round() as in `biased_qprelu`.
     """
     y = x + residual
-    # The second factor is exactly 1 forward; backward it stands for d slope / d l_alpha = ln 2 * slope.
-    slope = torch.exp2(torch.round(l_alpha.detach())) * (1.0 + math.log(2.0) * (l_alpha - l_alpha.detach()))
-    return torch.where(y >= 0, y, by_channel(slope) * (y + by_channel(before)) + by_channel(after))
+    return torch.where(y >= 0, y, _pow2_slope(l_alpha) * (y + by_channel(before)) + by_channel(after))
 
 
 def standardize(weight: Tensor) -> Tensor:
@@ -129,7 +90,8 @@ class ScaledConv(nn.Module):
     """A convolution without bias; its `weight` (out, in, k, k) is standardized, then times `gain` (out,).
 
     `binary` replaces the standardized weights by sign * mean magnitude a filter; a standardized weight of 0 has the
-    sign +1. `scales` "pow2" then rounds multiplier * gain * mean magnitude to a power of two; "free" leaves it.
+    sign +1. `byte_gradients` lets one whose inputs are +-1 learn from gradients of 8 bits (`train.binary_conv`).
+    `scales` "pow2" then rounds multiplier * gain * mean magnitude to a power of two; "free" leaves it.
     """
 
     def __init__(
@@ -152,6 +114,7 @@ class ScaledConv(nn.Module):
         self.multiplier = multiplier
         self.binary = binary
         self.scales = scales
+        self.byte_gradients = False
         self.fixed: tuple[Tensor, Tensor | None] | None = None
 
     def effective_weight(self) -> Tensor:
@@ -206,5 +169,7 @@ class ScaledConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The convolution in the type of x, (N, in, H, W); the parameters' type out."""
         weight, scale = (self.effective_weight(), None) if self.fixed is None else self.fixed
+        if self.byte_gradients and self.training and binary_conv.fits(x, weight):
+            return binary_conv.binary_conv(x, weight, self.stride)
         out = functional.conv2d(x, weight.to(x.dtype), stride=self.stride, padding=self.padding).to(self.gain.dtype)
         return out if scale is None else out.mul_(scale)

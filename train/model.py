@@ -102,6 +102,10 @@ class Network(nn.Module):
     def blocks(self) -> list[BinaryBlock]:
         return [getattr(self, block_name(index)) for index in range(len(self.structure.blocks))]
 
+    def binary_convolutions(self) -> list[str]:
+        """Names of the modules whose weights are binary."""
+        return [name for name, module in self.named_modules() if isinstance(module, ScaledConv) and module.binary]
+
     def _convolutions(self) -> list[ScaledConv]:
         return [module for module in self.modules() if isinstance(module, ScaledConv)]
 
@@ -120,6 +124,11 @@ class Network(nn.Module):
         """
         for block in self.blocks:
             block.training_dtype = torch.bfloat16
+
+    def train_with_byte_gradients(self) -> None:
+        """Lets the binary 3x3 convolutions compute as `train.binary_conv` in training mode, never in evaluation."""
+        for block in self.blocks:
+            block.byte_gradients = block.binary
 
     def fix_slopes(self, exponent: float) -> None:
         """Sets every QPReLU's slope to 2^exponent and keeps it from learning."""

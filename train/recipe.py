@@ -1,15 +1,20 @@
-"""The recipe: two steps ("Qa", then "Qaw"), Adam, adaptive gradient clipping, a rate that falls to 0."""
+"""The recipe: two steps ("Qa", then "Qaw"), Adam and Muon, adaptive gradient clipping, rates that fall to 0."""
 
 from __future__ import annotations
 
 import copy
 import json
+import math
+import resource
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,11 +24,13 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from abbnn.errors import UserError
+from abbnn.errors import Stopped, UserError
 from abbnn.golden.structure import Structure
-from abbnn.train import checkpoint
-from abbnn.train.data import DataSet, LabelledImages
+from abbnn.train import binary_conv, checkpoint
+from abbnn.train.data import Batch, DataSet, LabelledImages
+from abbnn.train.layers import fast_bfloat16
 from abbnn.train.model import Network
+from abbnn.train.muon import Muon
 from abbnn.train.ranks import Ranks
 from abbnn.train.tensors import Tensors
 from abbnn.train.variant import ALPHA, STEPS, Form, Scales, Step, Variant
@@ -35,7 +42,13 @@ POSTFIX_EVERY = 20  # batches: reading the loss waits for a GPU
 MODEL_FILE = "model.pt"
 QA_FILE = "model_qa.pt"
 RESUME_FILE = "resume.pt"
+CONSTANT_FILE = "constant.pt"
 LOG_FILE = "log.jsonl"
+RESUME_EVERY = 300.0  # seconds
+
+Optimizer = Literal["adam", "muon"]
+Fall = Literal["linear", "cosine"]
+Flips = Literal["random", "alternate"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,13 @@ class TrainOptions:
     epochs_qaw: int = 64
     batch_size: int = 128
     rate: float = 2e-3
+    optimizer: Optimizer = "adam"
+    muon_rate: float = 0.05
+    cooldown: float = 1.0
+    fall: Fall = "linear"
+    shift: int = 4
+    flips: Flips = "random"
+    sides: str = ""
     weight_decay: float = 5e-6  # in step Qa only
     agc: float = 1e-3
     alpha: float = ALPHA
@@ -63,7 +83,38 @@ class TrainOptions:
     seed: int = 2023
     evaluate_every: int = 5
     bfloat16: bool = True
+    byte_gradients: bool = False
+    compile: bool = True
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for key, choices in (("optimizer", Optimizer), ("fall", Fall), ("flips", Flips)):
+            if getattr(self, key) not in get_args(choices):
+                raise UserError(f"{key} is {getattr(self, key)!r}; there are {' and '.join(get_args(choices))}")
+        if not 0.0 < self.cooldown <= 1.0:
+            raise UserError(f"cooldown {self.cooldown} is not a share of the epochs")
+        self.side(0)
+
+    def side(self, epoch: int) -> int | None:
+        """What images are shrunk to in an epoch, from 0; None for their own size."""
+        for entry in filter(None, self.sides.split(",")):
+            side, _, epochs = entry.partition("x")
+            if not (side.isdecimal() and epochs.isdecimal()) or int(side) < 1:
+                raise UserError(f"sides {self.sides!r}: {entry!r} is no SIDExEPOCHS")
+            epoch -= int(epochs)
+            if epoch < 0:
+                return int(side)
+        return None
+
+    def constant_epochs(self, step: Step) -> int:
+        """Epochs before the rates begin to fall."""
+        return self.epochs(step) - max(1, round(self.cooldown * self.epochs(step)))
+
+    def rate_factor(self, step: Step, epochs: float) -> float:
+        """What the rates are multiplied with after so many epochs of a step."""
+        constant = self.constant_epochs(step)
+        fallen = max(0.0, (epochs - constant) / (self.epochs(step) - constant))
+        return 1.0 - fallen if self.fall == "linear" else 0.5 + 0.5 * math.cos(math.pi * fallen)
 
     def epochs(self, step: Step) -> int:
         return self.epochs_qa if step == "Qa" else self.epochs_qaw
@@ -97,13 +148,17 @@ DISTILLING_PRESETS = ("paper-imagenet",)
 
 @dataclass
 class Position:
-    """Where a run stands: `epoch` epochs of `step` are done; `log` holds one record for each epoch so far.
+    """Where a run stands: `epoch` epochs of `step` and `batch` batches of the next one are done; `log` holds one record
+    for each epoch so far.
 
-    `best` is the record of the step's epoch that knows most held-out images, where there are any.
+    `sums` are the loss, how many images were right, how many there were, and the seconds, in those batches. `best` is
+    the record of the step's epoch that knows most held-out images, where there are any.
     """
 
     step: Step
     epoch: int
+    batch: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0] * 4)
     log: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
 
@@ -141,24 +196,34 @@ def clip_gradients(parameters: Iterable[tuple[str, nn.Parameter]], limit: float)
         parameter.grad.mul_((largest / norm).clamp_max_(1.0))
 
 
-def make_optimizer(model: nn.Module, step: Step, options: TrainOptions) -> torch.optim.Adam:
-    """Adam; only step Qa decays weights, and only those of convolutions."""
+def make_optimizers(model: Network, step: Step, options: TrainOptions) -> list[torch.optim.Optimizer]:
+    """Adam, and Muon where it is asked for and weights are binary; only step Qa decays weights, and only those of
+    convolutions.
+    """
+    binary: list[nn.Parameter] = []
     convolutions: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
-    for parameter in model.parameters():
+    muon = {f"{name}.weight" for name in model.binary_convolutions()} if options.optimizer == "muon" else set()
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (convolutions if parameter.ndim == 4 else others).append(parameter)
+            kind = binary if name in muon else convolutions if parameter.ndim == 4 else others
+            kind.append(parameter)
     groups = [
         {"params": convolutions, "weight_decay": options.weight_decay if step == "Qa" else 0.0},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.Adam(groups, lr=options.rate, fused=True)
+    adam = torch.optim.Adam(groups, lr=options.rate, fused=True)
+    return [adam, Muon(binary, lr=options.muon_rate)] if binary else [adam]
 
 
-def summed_loss(logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
-    """Cross-entropy with the labels or, with a teacher, with its softmax (Eq. 3), summed over the images."""
-    target = labels if teacher_logits is None else functional.softmax(teacher_logits.float(), dim=1)
+def summed_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy with labels (N,) or probabilities (N, classes) (Eq. 3), summed over the images."""
     return functional.cross_entropy(logits, target, reduction="sum")
+
+
+def shrunk(x: Tensor, side: int | None) -> Tensor:
+    """Maps (N, C, H, W) averaged down to `side` pixels; as they are with None."""
+    return x if side is None else functional.interpolate(x, size=(side, side), mode="area")
 
 
 def evaluation_batch(structure: Structure, device: str) -> int:
@@ -189,8 +254,8 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
 
 
 @torch.inference_mode()
-def top1(model: Network, data: LabelledImages, ranks: Ranks) -> float:
-    """Top-1 (%) of `predict`'s arithmetic on `data`; the processes share the work."""
+def top1(model: Network, data: LabelledImages, ranks: Ranks, between: Callable[[], None] = lambda: None) -> float:
+    """Top-1 (%) of `predict`'s arithmetic on `data`; the processes share the work. Calls `between` between batches."""
     evaluated = model.for_evaluation()
     right = torch.zeros((), dtype=torch.int64, device=ranks.device)
     size = evaluation_batch(model.structure, ranks.device) * ranks.world
@@ -198,6 +263,7 @@ def top1(model: Network, data: LabelledImages, ranks: Ranks) -> float:
         if len(batch.labels):
             x = normalise(batch.images, model.variant, dtype=torch.float64)
             right += (evaluated(x).argmax(1) == batch.labels).sum()
+        between()
     return 100.0 * int(ranks.total(right)) / len(data.labels)
 
 
@@ -223,17 +289,21 @@ def train(
     ranks: Ranks | None = None,
     report: Callable[[str], None] = print,
     stop_after: int | None = None,
+    copies: Sequence[Path] = (),
 ) -> dict[str, Any] | None:
-    """Both steps; writes model.pt, resume.pt and log.jsonl into `out`, and returns the metadata of model.pt.
+    """Both steps; writes model.pt, resume.pt and log.jsonl into `out` (and `copies`), and returns the metadata of
+    model.pt.
 
     Where another step follows, step Qa's result goes to model_qa.pt. `init` holds canonical tensors to start from,
     `teacher` takes the same normalised images and gives logits. With `resume` the run continues from resume.pt, bit for
-    bit as if it had not stopped. After `stop_after` epochs it stops as an interrupted run would, and returns None.
-    Raises ValueError if resume.pt does not fit.
+    bit as if it had not stopped; with more epochs than before, from where the rates began to fall. After `stop_after`
+    epochs it stops as an interrupted run would, and returns None. Raises ValueError if resume.pt does not fit, and
+    Stopped when SIGINT or SIGTERM has ended the run.
     """
-    run = Run(structure, data, out, options, teacher, ranks or Ranks(device=options.device), report)
+    run = Run(structure, data, (out, *copies), options, teacher, ranks or Ranks(device=options.device), report)
     run.start(init, resume)
-    return run.finish(stop_after)
+    with run.stoppable():
+        return run.finish(stop_after)
 
 
 class Run:
@@ -243,7 +313,7 @@ class Run:
         self,
         structure: Structure,
         data: DataSet,
-        out: Path,
+        folders: Sequence[Path],
         options: TrainOptions,
         teacher: nn.Module | None,
         ranks: Ranks,
@@ -251,33 +321,56 @@ class Run:
     ) -> None:
         self.structure = structure
         self.data = data
-        self.images, self.held_out = hold_out(data.train, options.validation, options.seed)
-        self.out = out
+        images = data.train.augmented(options.shift, options.flips == "alternate")
+        self.images, self.held_out = hold_out(images, options.validation, options.seed)
+        self.folders = folders
         self.options = options
         self.teacher = teacher
         self.ranks = ranks
         self.report = report if ranks.first else lambda line: None
         self.position = Position(options.steps[0], 0)
         self.best_state: dict[str, Tensor] | None = None
+        self.signum: int | None = None
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Within it SIGINT and SIGTERM end the run behind a batch. Several processes would not end behind the same."""
+        signals = (signal.SIGINT, signal.SIGTERM) if self.ranks.world == 1 and _is_main_thread() else ()
+        before = {number: signal.signal(number, self._note) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, signum: int, frame: object) -> None:
+        self.signum = signum
+
+    def _check(self) -> None:
+        if self.signum is not None:
+            name = signal.Signals(self.signum).name
+            raise Stopped(self.signum, f"stopped by {name}; --resume goes on from here")
 
     def start(self, init: Tensors | None, resume: bool) -> None:
         """The model and its optimizer as they are before the first epoch to come; then `out` and its log."""
-        path = self.out / RESUME_FILE
-        saved = _read_resume(path, self.structure, self.options) if resume else None
+        path = self.folders[0] / RESUME_FILE
+        saved = _read_resume(self.folders[0], self.structure, self.options) if resume else None
         if saved is not None:
-            self.position = Position(saved["step"], saved["epoch"], list(saved["log"]), saved["best"])
+            self.position = Position(**{name: saved[name] for name in POSITION})
         self._prepare(init)
         if saved is not None:
             try:
                 self.model.load_state_dict(saved["state"])
-                self.optimizer.load_state_dict(saved["optimizer"])
+                for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                    optimizer.load_state_dict(state)
                 if saved["best_state"] is not None:
                     self.best_state = {name: value.to(self.ranks.device) for name, value in saved["best_state"].items()}
                     copy.deepcopy(self.model).load_state_dict(self.best_state)
             except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{path}: not a file to resume from: {_first_line(error)}") from None
         if self.ranks.first:
-            self.out.mkdir(parents=True, exist_ok=True)
+            for folder in self.folders:
+                folder.mkdir(parents=True, exist_ok=True)
             self._write_log()
         self.report(f"{self.structure.name}: seed {self.options.seed}, {self.options}")
 
@@ -289,11 +382,15 @@ class Run:
             self.model.load(tensors)
         if self.options.slope is not None:
             self.model.fix_slopes(self.options.slope)
-        if self.options.bfloat16:
+        if self.options.bfloat16 and fast_bfloat16(self.ranks.device):
             self.model.train_in_bfloat16()
+        elif self.options.byte_gradients and self.ranks.device == "cpu" and binary_conv.available():
+            self.model.train_with_byte_gradients()
         self.model.to(self.ranks.device)
-        self.optimizer = make_optimizer(self.model, self.position.step, self.options)
+        self.optimizers = make_optimizers(self.model, self.position.step, self.options)
         self.trained: nn.Module = self.model
+        if self.options.compile and self.ranks.world == 1 and (self.ranks.device != "cpu" or binary_conv.compiler()):
+            self.trained = torch.compile(self.model, dynamic=False)
         if self.ranks.world > 1:
             device_ids = None if self.ranks.device == "cpu" else [self.ranks.device]
             self.trained = DistributedDataParallel(self.model, device_ids=device_ids)
@@ -307,15 +404,17 @@ class Run:
                     return None
                 record = self._run_epoch()
                 done += 1
-                if self.ranks.first:
-                    self._write_resume()
-                    self._write_log()
+                self._write_resume()
+                if position.epoch == self.options.constant_epochs(position.step):
+                    self._write_resume(CONSTANT_FILE)
+                self._write_log()
                 self.report(_describe(record))
             metadata = self._close_step()
             if position.step == self.options.steps[-1]:
                 return metadata
             tensors = self.model.tensors()
-            position.step, position.epoch, position.best, self.best_state = self.options.steps[-1], 0, None, None
+            self.position = position = Position(self.options.steps[-1], 0, log=position.log)
+            self.best_state = None
             self._prepare(tensors)
 
     def _close_step(self) -> dict[str, Any]:
@@ -339,74 +438,116 @@ class Run:
             result = copy.deepcopy(self.model)
             result.settle_gains()
             name = MODEL_FILE if position.step == options.steps[-1] else QA_FILE
-            checkpoint.save(self.out / name, result.tensors(), self.structure, metadata)
+            for folder in self.folders:
+                checkpoint.save(folder / name, result.tensors(), self.structure, metadata)
         return metadata
 
     def _run_epoch(self) -> dict[str, Any]:
         """One epoch, and the test images when it is their turn; moves the position on and returns the new record."""
         position, options = self.position, self.options
         epochs = options.epochs(position.step)
-        rate = options.rate * (1.0 - position.epoch / epochs)
+        rate = options.rate * options.rate_factor(position.step, position.epoch)
         record: dict[str, Any] = {"step": position.step, "epoch": position.epoch + 1, "rate": rate}
         record |= self._train_epoch(f"{position.step} {position.epoch + 1}/{epochs}")
-        position.epoch += 1
-        measured = position.epoch == epochs or position.epoch % options.evaluate_every == 0
-        record["test_top1"] = top1(self.model, self.data.test, self.ranks) if measured else None
+        measured = position.epoch + 1 == epochs or (position.epoch + 1) % options.evaluate_every == 0
+        record["test_top1"] = top1(self.model, self.data.test, self.ranks, self._check) if measured else None
         if self.held_out is not None:
-            record["validation_top1"] = top1(self.model, self.held_out, self.ranks) if measured else None
-            if measured and (position.best is None or record["validation_top1"] > position.best["validation_top1"]):
+            held_out = top1(self.model, self.held_out, self.ranks, self._check) if measured else None
+            record["validation_top1"] = held_out
+            if held_out is not None and (position.best is None or held_out > position.best["validation_top1"]):
                 position.best = record
                 self.best_state = {name: value.clone() for name, value in self.model.state_dict().items()}
+        position.epoch, position.batch, position.sums = position.epoch + 1, 0, [0.0] * 4
         position.log.append(record)
         return record
 
     def _train_epoch(self, description: str) -> dict[str, float]:
-        """One pass over the training images; the mean loss, the top-1 (%) and the seconds it took."""
-        position, options, device = self.position, self.options, self.ranks.device
+        """One pass over the training images from the position's batch on; the mean loss, the top-1 (%) and the seconds
+        it took.
+        """
+        position, device = self.position, self.ranks.device
         self.trained.train()
         clipped = [(name, p) for name, p in self.model.named_parameters() if not name.startswith("head.")]
-        batches = -(-len(self.images.labels) // options.batch_size)
-        total, iteration = options.epochs(position.step) * batches, position.epoch * batches
         # Summed over this process's images: the loss, how many are right, how many there were.
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
-        start = time.perf_counter()
+        sums = torch.tensor(position.sums[:3], dtype=torch.float64, device=device)
+        written = start = time.perf_counter()
+        before, first = position.sums[3], position.batch
         with self._bar(description) as bar:
-            for index, batch in enumerate(self._batches()):
-                for group in self.optimizer.param_groups:
-                    group["lr"] = options.rate * (1.0 - (iteration + index) / total)
-                x = normalise(batch.images, self.model.variant, light=batch.light)
-                logits = self.trained(x)
-                loss = summed_loss(logits, batch.labels, self._teach(x))
-                self.optimizer.zero_grad(set_to_none=True)
-                # DistributedDataParallel averages over the processes what is to be the mean over the whole batch.
-                loss.mul(self.ranks.world / batch.total).backward()
-                clip_gradients(clipped, options.agc)
-                self.optimizer.step()
-                right = (logits.detach().argmax(1) == batch.labels).sum()
-                sums += torch.stack((loss.detach(), right, torch.full_like(right, len(batch.labels)))).double()
+            for index, batch in enumerate(self._batches(), first):
+                sums += self._train_batch(batch, clipped, position.epoch + index / self._count)
+                position.batch = index + 1
+                now = time.perf_counter()
                 if index % POSTFIX_EVERY == 0:
                     seen = float(sums[2]) or 1.0
                     text = {"loss": f"{float(sums[0]) / seen:.3f}", "top1": f"{100 * float(sums[1]) / seen:.1f}%"}
-                    bar.set_postfix(text, refresh=False)
+                    bar.set_postfix(text | self._forecast((now - start) / (index + 1 - first)), refresh=False)
                 bar.update(batch.total)
+                if now - written > RESUME_EVERY or self.signum is not None or position.batch == self._count:
+                    position.sums, written = [*sums.tolist(), before + now - start], now
+                    self._write_resume()
+                    self._check()
         loss_sum, correct, seen = self.ranks.total(sums).tolist()
         if not np.isfinite(loss_sum):
             raise UserError(f"{description}: the loss is not finite")
-        seconds = time.perf_counter() - start
-        return {"train_loss": loss_sum / seen, "train_top1": 100 * correct / seen, "seconds": seconds}
+        return {"train_loss": loss_sum / seen, "train_top1": 100 * correct / seen, "seconds": position.sums[3]}
 
-    def _batches(self) -> Iterator[Any]:
+    @property
+    def _count(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.images.labels) // self.options.batch_size)
+
+    def _train_batch(self, batch: Batch, clipped: Iterable[tuple[str, nn.Parameter]], epochs: float) -> Tensor:
+        """One step; this process's summed loss, how many images were right, how many there were."""
+        options = self.options
+        factor = options.rate_factor(self.position.step, epochs)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * (options.muon_rate if isinstance(optimizer, Muon) else options.rate)
+        x = normalise(batch.images, self.model.variant, light=batch.light)
+        target = self._target(batch, x)
+        # A short last batch is not worth compiling for.
+        model = self.trained if batch.total == options.batch_size or self.ranks.world > 1 else self.model
+        logits = model(shrunk(x, options.side(self.position.epoch)))
+        loss = summed_loss(logits, target)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        # DistributedDataParallel averages over the processes what is to be the mean over the whole batch.
+        loss.mul(self.ranks.world / batch.total).backward()
+        clip_gradients(clipped, options.agc)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        right = (logits.detach().argmax(1) == batch.labels).sum()
+        return torch.stack((loss.detach(), right, torch.full_like(right, len(batch.labels)))).double()
+
+    def _forecast(self, seconds: float) -> dict[str, str]:
+        """The hours left of the run at `seconds` a batch of this epoch, and the most memory that it has held."""
+        position, options, side = self.position, self.options, self.structure.height
+        costs = [
+            [float(options.side(epoch) or side) ** 2 for epoch in range(options.epochs(step))] for step in options.steps
+        ]
+        step = options.steps.index(position.step)
+        now = costs[step][position.epoch]
+        left = sum(costs[step][position.epoch :]) + sum(sum(later) for later in costs[step + 1 :])
+        batches = self._count * left / now - position.batch
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return {"left": f"{batches * seconds / 3600:.1f}h", "mem": f"{held:.1f}GiB"}
+
+    def _batches(self) -> Iterator[Batch]:
         seed = (self.options.seed, STEPS.index(self.position.step), self.position.epoch)
-        return self.images.batches(self.options.batch_size, self.ranks, seed)
+        return self.images.batches(self.options.batch_size, self.ranks, seed, first=self.position.batch)
 
     @torch.no_grad()
-    def _teach(self, x: Tensor) -> Tensor | None:
-        return None if self.teacher is None else self.teacher(x)
+    def _target(self, batch: Batch, x: Tensor) -> Tensor:
+        """What the logits shall be: soft labels, a teacher's probabilities, or the labels."""
+        if batch.soft is not None:
+            return batch.soft
+        return batch.labels if self.teacher is None else functional.softmax(self.teacher(x).float(), dim=1)
 
     def _bar(self, description: str) -> Any:
         every = 0.5 if sys.stderr.isatty() else 30.0  # a log file needs no line a second
         return tqdm(
             total=len(self.images.labels),
+            initial=self.position.batch * self.options.batch_size,
             desc=description,
             unit="img",
             unit_scale=True,
@@ -414,20 +555,26 @@ class Run:
             disable=not self.ranks.first,
         )
 
-    def _write_resume(self) -> None:
+    def _write_resume(self, name: str = RESUME_FILE) -> None:
         content = {
             "state": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "best_state": self.best_state,
             "structure": self.structure.to_dict(),
             "options": asdict(self.options),
             **asdict(self.position),
         }
-        checkpoint.write_atomically(self.out / RESUME_FILE, content)
+        for folder in self.folders if self.ranks.first else ():
+            checkpoint.write_atomically(folder / name, content)
 
     def _write_log(self) -> None:
         text = "".join(json.dumps(record) + "\n" for record in self.position.log)
-        (self.out / LOG_FILE).write_text(text)
+        for folder in self.folders if self.ranks.first else ():
+            (folder / LOG_FILE).write_text(text)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _describe(record: dict[str, Any]) -> str:
@@ -446,22 +593,50 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
 
 
-def _read_resume(path: Path, structure: Structure, options: TrainOptions) -> dict[str, Any]:
+POSITION = tuple(entry.name for entry in fields(Position))
+
+
+def _read_resume(folder: Path, structure: Structure, options: TrainOptions) -> dict[str, Any]:
+    """The content of `folder`'s resume.pt or, where more epochs are wanted than its rates fell for, of constant.pt."""
+    path = folder / RESUME_FILE
+    content = _read_state(path, structure)
+    ran = TrainOptions(**content["options"])
+    longer = replace(ran, epochs_qa=options.epochs_qa) if content["step"] == "Qa" else ran
+    longer = replace(longer, epochs_qaw=options.epochs_qaw)
+    if longer != ran:
+        step = content["step"]
+        if longer.epochs(step) < ran.epochs(step):
+            raise UserError(f"{path}: it ran for {ran.epochs(step)} epochs of {step}; a run can grow, not shrink")
+        if content["epoch"] > ran.constant_epochs(step) or (
+            content["epoch"] == ran.constant_epochs(step) and content["batch"]
+        ):
+            path = folder / CONSTANT_FILE
+            if not path.exists():
+                raise UserError(f"{path}: missing; a run whose rates fell from the start cannot go on to more epochs")
+            content = _read_state(path, structure)
+    for name, value in asdict(options).items():
+        if asdict(longer)[name] != value:
+            raise UserError(f"{path}: it ran with {name} {asdict(longer)[name]}, not {value}")
+    return content
+
+
+def _read_state(path: Path, structure: Structure) -> dict[str, Any]:
     content = checkpoint.load_file(path)
-    wanted = {"state", "optimizer", "best_state", "structure", "options", "step", "epoch", "log", "best"}
+    wanted = {"state", "optimizers", "best_state", "structure", "options", *POSITION}
     if (
         not isinstance(content, dict)
         or set(content) != wanted
         or content["step"] not in STEPS
         or not isinstance(content["epoch"], int)
+        or not isinstance(content["batch"], int)
+        or not isinstance(content["sums"], list)
+        or not isinstance(content["optimizers"], list)
         or not isinstance(content["log"], list)
         or not isinstance(content["options"], dict)
+        or set(content["options"]) != {option.name for option in fields(TrainOptions)}
         or not isinstance(content["best"], dict | None)
     ):
         raise UserError(f"{path}: not a file to resume from")
     if content["structure"] != structure.to_dict():
         raise UserError(f"{path}: it is of another network")
-    for name, value in asdict(options).items():
-        if content["options"].get(name) != value:
-            raise UserError(f"{path}: it ran with {name} {content['options'].get(name)}, not {value}")
     return content

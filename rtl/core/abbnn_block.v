@@ -10,9 +10,9 @@
 //
 //   s_axis -+- compare - resize - window - replay - xnor_array - scale -+
 //           |                                                          add - activation - skid - m_axis
-//           +- 0 identity: fifo - resize -------------------------------+
-//           +- 1 repeat:   fifo - resize - replay ----------------------+
-//           +- 2 pool:     2x2 average - fifo - resize -----------------+
+//           +- 0 identity: resize - fifo - resize ----------------------+
+//           +- 1 repeat:   resize - fifo - resize - replay -------------+
+//           +- 2 pool:     2x2 average - resize - fifo - resize ---------+
 //           +- 3, 4:       abbnn_shortcut ------------------------------+
 //
 // In: S_LANES values a beat, HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat, pixels of OUT_CHANNELS.
@@ -71,11 +71,9 @@ module abbnn_block #(
     parameter integer PRELU_SUM_WIDTH = 25,
     // Where the convolution's weights go: as in abbnn_xnor_array.
     parameter integer WEIGHT_MEMORY = 0,
-    // Number of the thresholds on the load bus (abbnn_load_memory); + 1 weights, + 2 corrections, + 3 scale, + 4 QPReLU,
+    // Number of the thresholds on the load bus (abbnn_memory); + 1 weights, + 2 corrections, + 3 scale, + 4 QPReLU,
     // + 5 PReLU, + 6 to + 8 the tables of abbnn_shortcut. -1: the tables come from files and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -87,15 +85,10 @@ module abbnn_block #(
 
     output wire [PE*VALUE_WIDTH-1:0]      m_axis_tdata,
     output wire                           m_axis_tvalid,
-    input  wire                           m_axis_tready,
-    output wire                           m_axis_tlast
+    input  wire                           m_axis_tready
 );
 
 localparam integer BIT_LANES = SIMD / (KERNEL * KERNEL);
-// In a deep pipeline, windows and replays for 16 of the lanes each, where that divides them.
-localparam integer COPIES = (DEEP == 1 && BIT_LANES % 16 == 0) ? BIT_LANES / 16 : 1;
-localparam integer COPY_LANES = BIT_LANES / COPIES;
-localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer GROUPS = IN_CHANNELS / BIT_LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer OUT_HEIGHT = HEIGHT / STRIDE;
@@ -105,9 +98,11 @@ localparam integer ADDED_WIDTH = ((SCALED_WIDTH > RESIDUAL_WIDTH) ? SCALED_WIDTH
 // A 3x3 convolution's first result needs one row and two pixels of the input; two more pixels are in the replay buffer,
 // and every register of the path may hold another beat (PATH_BEATS bounds their number). With room for all of that the
 // input is never held back by the residual alone. Averages come in bursts, every second row, and need room for a row.
-localparam integer PATH_BEATS = (DEEP == 1) ? 72 : 48;
+// The FIFO's words have the wider side's lanes, so that a residual for every result is there in time.
+localparam integer KEPT_LANES = (PE > S_LANES) ? PE : S_LANES;
+localparam integer PATH_BEATS = (72 * S_LANES + KEPT_LANES - 1) / KEPT_LANES;
 localparam integer RESIDUAL_PIXELS = (SHORTCUT == 2) ? WIDTH / 2 + 4 : (KERNEL == 3) ? WIDTH + 4 : 3;
-localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * S_GROUPS + PATH_BEATS;
+localparam integer RESIDUAL_DEPTH = RESIDUAL_PIXELS * (IN_CHANNELS / KEPT_LANES) + PATH_BEATS;
 
 generate
     if (KERNEL != 1 && KERNEL != 3) begin : gen_check_kernel
@@ -183,6 +178,9 @@ wire                 resized_tready;
 wire [BIT_LANES-1:0] group_tdata;
 wire                 group_tvalid;
 wire                 group_tready;
+wire [SIMD-1:0]      window_tdata;
+wire                 window_tvalid;
+wire                 window_tready;
 wire [SIMD-1:0]      replay_tdata;
 wire                 replay_tvalid;
 wire                 replay_tready;
@@ -198,8 +196,7 @@ abbnn_compare #(
     .CHANNELS(IN_CHANNELS),
     .VALUE_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_threshold.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) compare_inst (
     .clk(clk),
     .rst(rst),
@@ -212,10 +209,9 @@ abbnn_compare #(
     .m_axis_tready(compared_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(S_LANES),
-    .ENABLE(DEEP)
-) bits_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(S_LANES)
+) bits_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(compared_tdata),
@@ -241,10 +237,9 @@ abbnn_resize #(
     .m_axis_tready(resized_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(BIT_LANES),
-    .ENABLE(DEEP)
-) group_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(BIT_LANES)
+) group_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(resized_tdata),
@@ -255,64 +250,39 @@ abbnn_slice #(
     .m_axis_tready(group_tready)
 );
 
-// Copies in lockstep, each for some of the lanes: their enables reach a part of the registers each.
-wire [COPIES-1:0] copy_group_tready;
-wire [COPIES-1:0] copy_replay_tvalid;
-wire              unused_copies = &{1'b0, copy_group_tready, copy_replay_tvalid};
+abbnn_window #(
+    .DATA_WIDTH(1),
+    .LANES(BIT_LANES),
+    .GROUPS(GROUPS),
+    .HEIGHT(HEIGHT),
+    .WIDTH(WIDTH),
+    .KERNEL(KERNEL),
+    .STRIDE(STRIDE)
+) window_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(group_tdata),
+    .s_axis_tvalid(group_tvalid),
+    .s_axis_tready(group_tready),
+    .m_axis_tdata(window_tdata),
+    .m_axis_tvalid(window_tvalid),
+    .m_axis_tready(window_tready)
+);
 
-assign group_tready  = copy_group_tready[0];
-assign replay_tvalid = copy_replay_tvalid[0];
-
-generate
-    genvar c;
-    genvar t;
-    for (c = 0; c < COPIES; c = c + 1) begin : gen_lanes
-        wire [KERNEL*KERNEL*COPY_LANES-1:0] window_tdata;
-        wire                                window_tvalid;
-        wire                                window_tready;
-        wire [KERNEL*KERNEL*COPY_LANES-1:0] copy_tdata;
-
-        abbnn_window #(
-            .DATA_WIDTH(1),
-            .LANES(COPY_LANES),
-            .GROUPS(GROUPS),
-            .HEIGHT(HEIGHT),
-            .WIDTH(WIDTH),
-            .KERNEL(KERNEL),
-            .STRIDE(STRIDE),
-            .DEEP(DEEP)
-        ) window_inst (
-            .clk(clk),
-            .rst(rst),
-            .s_axis_tdata(group_tdata[c*COPY_LANES +: COPY_LANES]),
-            .s_axis_tvalid(group_tvalid),
-            .s_axis_tready(copy_group_tready[c]),
-            .m_axis_tdata(window_tdata),
-            .m_axis_tvalid(window_tvalid),
-            .m_axis_tready(window_tready)
-        );
-
-        abbnn_replay #(
-            .DATA_WIDTH(KERNEL * KERNEL * COPY_LANES),
-            .DEPTH(GROUPS),
-            .TIMES(FOLDS),
-            .DEEP(DEEP)
-        ) replay_inst (
-            .clk(clk),
-            .rst(rst),
-            .s_axis_tdata(window_tdata),
-            .s_axis_tvalid(window_tvalid),
-            .s_axis_tready(window_tready),
-            .m_axis_tdata(copy_tdata),
-            .m_axis_tvalid(copy_replay_tvalid[c]),
-            .m_axis_tready(replay_tready)
-        );
-
-        for (t = 0; t < KERNEL * KERNEL; t = t + 1) begin : gen_tap
-            assign replay_tdata[t*BIT_LANES + c*COPY_LANES +: COPY_LANES] = copy_tdata[t*COPY_LANES +: COPY_LANES];
-        end
-    end
-endgenerate
+abbnn_replay #(
+    .DATA_WIDTH(SIMD),
+    .DEPTH(GROUPS),
+    .TIMES(FOLDS)
+) replay_inst (
+    .clk(clk),
+    .rst(rst),
+    .s_axis_tdata(window_tdata),
+    .s_axis_tvalid(window_tvalid),
+    .s_axis_tready(window_tready),
+    .m_axis_tdata(replay_tdata),
+    .m_axis_tvalid(replay_tvalid),
+    .m_axis_tready(replay_tready)
+);
 
 abbnn_xnor_array #(
     .PE(PE),
@@ -326,8 +296,7 @@ abbnn_xnor_array #(
     .WEIGHT_MEMORY(WEIGHT_MEMORY),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .CORRECTION_FILE((PREFIX == "") ? "" : {PREFIX, "_correction.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -350,8 +319,7 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -372,15 +340,18 @@ wire                         residual_tready;
 
 generate
     if (SHORTCUT < 3) begin : gen_values
-        wire [S_LANES*VALUE_WIDTH-1:0] kept_tdata;
-        wire                           kept_tvalid;
-        wire                           kept_tready;
-        wire [S_LANES*VALUE_WIDTH-1:0] delayed_tdata;
-        wire                           delayed_tvalid;
-        wire                           delayed_tready;
-        wire [PE*VALUE_WIDTH-1:0]      grouped_tdata;
-        wire                           grouped_tvalid;
-        wire                           grouped_tready;
+        wire [S_LANES*VALUE_WIDTH-1:0]    small_tdata;
+        wire                              small_tvalid;
+        wire                              small_tready;
+        wire [KEPT_LANES*VALUE_WIDTH-1:0] kept_tdata;
+        wire                              kept_tvalid;
+        wire                              kept_tready;
+        wire [KEPT_LANES*VALUE_WIDTH-1:0] delayed_tdata;
+        wire                              delayed_tvalid;
+        wire                              delayed_tready;
+        wire [PE*VALUE_WIDTH-1:0]         grouped_tdata;
+        wire                              grouped_tvalid;
+        wire                              grouped_tready;
 
         if (SHORTCUT == 2) begin : gen_pool
             abbnn_pool #(
@@ -395,20 +366,34 @@ generate
                 .s_axis_tdata(skip_tdata),
                 .s_axis_tvalid(skip_tvalid),
                 .s_axis_tready(skip_tready),
-                .m_axis_tdata(kept_tdata),
-                .m_axis_tvalid(kept_tvalid),
-                .m_axis_tready(kept_tready)
+                .m_axis_tdata(small_tdata),
+                .m_axis_tvalid(small_tvalid),
+                .m_axis_tready(small_tready)
             );
         end else begin : gen_all
-            assign kept_tdata  = skip_tdata;
-            assign kept_tvalid = skip_tvalid;
-            assign skip_tready = kept_tready;
+            assign small_tdata  = skip_tdata;
+            assign small_tvalid = skip_tvalid;
+            assign skip_tready  = small_tready;
         end
 
+        abbnn_resize #(
+            .LANE_WIDTH(VALUE_WIDTH),
+            .S_LANES(S_LANES),
+            .M_LANES(KEPT_LANES)
+        ) kept_resize_inst (
+            .clk(clk),
+            .rst(rst),
+            .s_axis_tdata(small_tdata),
+            .s_axis_tvalid(small_tvalid),
+            .s_axis_tready(small_tready),
+            .m_axis_tdata(kept_tdata),
+            .m_axis_tvalid(kept_tvalid),
+            .m_axis_tready(kept_tready)
+        );
+
         abbnn_fifo #(
-            .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-            .DEPTH(RESIDUAL_DEPTH),
-            .DEEP(DEEP)
+            .DATA_WIDTH(KEPT_LANES * VALUE_WIDTH),
+            .DEPTH(RESIDUAL_DEPTH)
         ) fifo_inst (
             .clk(clk),
             .rst(rst),
@@ -422,7 +407,7 @@ generate
 
         abbnn_resize #(
             .LANE_WIDTH(VALUE_WIDTH),
-            .S_LANES(S_LANES),
+            .S_LANES(KEPT_LANES),
             .M_LANES(PE)
         ) resize_inst (
             .clk(clk),
@@ -439,8 +424,7 @@ generate
             abbnn_replay #(
                 .DATA_WIDTH(PE * VALUE_WIDTH),
                 .DEPTH(IN_CHANNELS / PE),
-                .TIMES(2),
-                .DEEP(DEEP)
+                .TIMES(2)
             ) repeat_inst (
                 .clk(clk),
                 .rst(rst),
@@ -474,8 +458,7 @@ generate
             .SCALE_GUARD(SHORTCUT_SCALE_GUARD),
             .SCALE_SUM_WIDTH(SHORTCUT_SCALE_SUM_WIDTH),
             .SCALED_WIDTH(SHORTCUT_SCALED_WIDTH),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 6),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 6)
         ) shortcut_inst (
             .clk(clk),
             .rst(rst),
@@ -520,10 +503,9 @@ abbnn_add #(
     .m_axis_tready(sum_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(PE * ADDED_WIDTH),
-    .ENABLE(DEEP)
-) added_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * ADDED_WIDTH)
+) added_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(sum_tdata),
@@ -560,8 +542,7 @@ generate
             .LEFT_MAX(LEFT_MAX),
             .SHIFT_WIDTH(ACTIVATION_SHIFT_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_activation.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 4)
         ) qprelu_inst (
             .clk(clk),
             .rst(rst),
@@ -585,8 +566,7 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 5)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),
@@ -601,10 +581,9 @@ generate
     end
 endgenerate
 
-abbnn_framer #(
-    .DATA_WIDTH(PE * VALUE_WIDTH),
-    .BEATS(OUT_HEIGHT * OUT_WIDTH * FOLDS)
-) framer_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * VALUE_WIDTH)
+) output_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(active_tdata),
@@ -612,8 +591,7 @@ abbnn_framer #(
     .s_axis_tready(active_tready),
     .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready),
-    .m_axis_tlast(m_axis_tlast)
+    .m_axis_tready(m_axis_tready)
 );
 
 endmodule

@@ -6,9 +6,9 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// guard - stem - block 0 .. block N-1 - head - drop - cut, a pipeline whose shape abbnn_config.vh gives. The exporter
-// writes that header and the table files for one frozen network and folding (abbnn mem); the files are
-// looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
+// gate - guard - stem - block00 .. blockNN - head - drop - cut. The exporter writes for one frozen network and folding
+// (abbnn mem) what is particular to them: sizes (abbnn_config.vh), the stages (abbnn_stages.vh, an instance each) and the
+// table files, which are looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
 //
 // In:  one RGB pixel a beat in raster order, red in bits 7:0, green in 15:8, blue in 23:16; tlast on a frame's last.
 // Out: CLASSES + 1 beats a frame: the signed scores, class 0 first, then the class; tlast on the last. A frame of the
@@ -94,27 +94,26 @@ endgenerate
 
 // ---- load port: the load bus passes one register a stage
 
-reg  frame_done_reg;
-wire frame_tvalid;
-wire frame_tready;
+localparam integer LOAD_WIDTH = 77;
 
 // Register i feeds stage i.
-wire [77*(BLOCKS+2)-1:0] load_buses;
+wire [LOAD_WIDTH*(BLOCKS+2)-1:0] load_buses;
+// No frame begins while hold is high; idle says that none is on its way.
+wire                             hold;
+wire                             idle;
 
 generate
     if (LOADABLE == 1) begin : gen_load
-        wire        idle;
-        wire        hold;
-        wire        load_rst;
-        wire [76:0] load;
+        wire                  load_rst;
+        wire [LOAD_WIDTH-1:0] load;
 
-        reg [77*(BLOCKS+2)-1:0] load_buses_reg;
+        reg [LOAD_WIDTH*(BLOCKS+2)-1:0] load_buses_reg;
 
         assign load_buses = load_buses_reg;
         assign stages_rst = core_rst || load_rst;
 
         always @(posedge clk) begin
-            load_buses_reg <= {load_buses_reg[77*(BLOCKS+1)-1:0], load};
+            load_buses_reg <= {load_buses_reg[LOAD_WIDTH*(BLOCKS+1)-1:0], load};
         end
 
         wire [31:0] load_tdata;
@@ -157,26 +156,12 @@ generate
             .loads(status_loads),
             .errors(status_load_errors)
         );
-
-        abbnn_gate gate_inst (
-            .clk(clk),
-            .rst(core_rst),
-            .s_axis_tvalid(s_axis_tvalid),
-            .s_axis_tready(s_axis_tready),
-            .s_axis_tlast(s_axis_tlast),
-            .m_axis_tvalid(frame_tvalid),
-            .m_axis_tready(frame_tready),
-            .hold(hold),
-            .done(frame_done_reg),
-            .idle(idle)
-        );
     end else begin : gen_no_load
-        wire unused_load = &{1'b0, frame_done_reg, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
+        wire unused_load = &{1'b0, idle, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
-        assign load_buses         = {77*(BLOCKS+2){1'b0}};
+        assign load_buses         = {LOAD_WIDTH*(BLOCKS+2){1'b0}};
         assign stages_rst         = core_rst;
-        assign frame_tvalid       = s_axis_tvalid;
-        assign s_axis_tready      = frame_tready;
+        assign hold               = 1'b0;
         assign s_load_axis_tready = 1'b0;
         assign status_network     = NETWORK_ID;
         assign status_ready       = 1'b1;
@@ -185,6 +170,32 @@ generate
         assign status_load_errors = 16'd0;
     end
 endgenerate
+
+// ---- gate: a frame is through when its verdict has met its scores
+
+wire verdict_out_tdata;
+wire verdict_out_tvalid;
+wire verdict_out_tready;
+wire frame_tvalid;
+wire frame_tready;
+reg  frame_done_reg;
+
+always @(posedge clk) begin
+    frame_done_reg <= verdict_out_tvalid && verdict_out_tready && !core_rst;
+end
+
+abbnn_gate gate_inst (
+    .clk(clk),
+    .rst(core_rst),
+    .s_axis_tvalid(s_axis_tvalid),
+    .s_axis_tready(s_axis_tready),
+    .s_axis_tlast(s_axis_tlast),
+    .m_axis_tvalid(frame_tvalid),
+    .m_axis_tready(frame_tready),
+    .hold(hold),
+    .done(frame_done_reg),
+    .idle(idle)
+);
 
 // ---- input guard and error counters
 
@@ -246,10 +257,6 @@ always @(posedge clk) begin
     end
 end
 
-wire verdict_out_tdata;
-wire verdict_out_tvalid;
-wire verdict_out_tready;
-
 wire verdict_kept_tdata;
 wire verdict_kept_tvalid;
 wire verdict_kept_tready;
@@ -281,152 +288,13 @@ abbnn_fifo #(
     .m_axis_tready(verdict_out_tready)
 );
 
-// ---- stem and blocks: stream i feeds block i; stream BLOCKS feeds the head
+// ---- stages: pixel_* to head_*, and stage_stalled
 
-wire [STREAM_BITS-1:0] stream_tdata;
-wire [BLOCKS:0]        stream_tvalid;
-wire [BLOCKS:0]        stream_tready;
-wire [BLOCKS:0]        stream_tlast;
+`include "abbnn_stages.vh"
 
-wire unused_stream_tlast = &{1'b0, stream_tlast};
+assign status_stalled = {{62-BLOCKS{1'b0}}, stage_stalled};
 
-abbnn_stem #(
-    .PREFIX({`ABBNN_MEM_DIR, "/stem"}),
-    .CHANNELS(3),
-    .OUT_CHANNELS(STEM_OUT_CHANNELS),
-    .HEIGHT(IMAGE_HEIGHT),
-    .WIDTH(IMAGE_WIDTH),
-    .KERNEL(STEM_KERNEL),
-    .STRIDE(STEM_STRIDE),
-    .CENTER(STEM_CENTER),
-    .PE(STEM_PE),
-    .SIMD(STEM_SIMD),
-    .PLANES(STEM_PLANES),
-    .SUM_WIDTH(STEM_SUM_WIDTH),
-    .SCALE_TERMS(STEM_SCALE_TERMS),
-    .SCALE_SHIFT_WIDTH(STEM_SCALE_SHIFT_WIDTH),
-    .SCALE_GUARD(STEM_SCALE_GUARD),
-    .SCALE_SUM_WIDTH(STEM_SCALE_SUM_WIDTH),
-    .PRELU(STEM_PRELU),
-    .PRELU_TERMS(STEM_PRELU_TERMS),
-    .PRELU_SHIFT_WIDTH(STEM_PRELU_SHIFT_WIDTH),
-    .PRELU_GUARD(STEM_PRELU_GUARD),
-    .PRELU_SUM_WIDTH(STEM_PRELU_SUM_WIDTH),
-    .MAX_POOL(STEM_MAX_POOL),
-    .VALUE_WIDTH(VALUE_WIDTH),
-    .LOAD_MEMORY((LOADABLE == 1) ? 0 : -1),
-    .DEEP(STEM_DEEP)
-) stem_inst (
-    .clk(clk),
-    .rst(stage_rst[0]),
-    .load(load_buses[76:0]),
-    .s_axis_tdata(pixel_tdata),
-    .s_axis_tvalid(pixel_tvalid),
-    .s_axis_tready(pixel_tready),
-    .m_axis_tdata(stream_tdata[STEM_PE*VALUE_WIDTH-1:0]),
-    .m_axis_tvalid(stream_tvalid[0]),
-    .m_axis_tready(stream_tready[0]),
-    .m_axis_tlast(stream_tlast[0])
-);
-
-generate
-    genvar i;
-    for (i = 0; i < BLOCKS; i = i + 1) begin : gen_block
-        // ASCII digits of the block's number, for its files.
-        localparam integer TENS = 48 + i / 10;
-        localparam integer UNITS = 48 + i % 10;
-        // Where the streams in front of and behind this block lie in stream_tdata, in bits, and their lanes.
-        localparam integer S_OFFSET = STREAM_OFFSET[32*i +: 32];
-        localparam integer S_LANES = STREAM_LANES[32*i +: 32];
-        localparam integer M_OFFSET = STREAM_OFFSET[32*(i+1) +: 32];
-        localparam integer M_LANES = STREAM_LANES[32*(i+1) +: 32];
-
-        abbnn_block #(
-            .PREFIX({`ABBNN_MEM_DIR, "/block", TENS[7:0], UNITS[7:0]}),
-            .IN_CHANNELS(BLOCK_IN_CHANNELS[32*i +: 32]),
-            .OUT_CHANNELS(BLOCK_OUT_CHANNELS[32*i +: 32]),
-            .HEIGHT(BLOCK_HEIGHT[32*i +: 32]),
-            .WIDTH(BLOCK_WIDTH[32*i +: 32]),
-            .KERNEL(BLOCK_KERNEL[32*i +: 32]),
-            .STRIDE(BLOCK_STRIDE[32*i +: 32]),
-            .SHORTCUT(BLOCK_SHORTCUT[32*i +: 32]),
-            .ACTIVATION(BLOCK_ACTIVATION[32*i +: 32]),
-            .S_LANES(S_LANES),
-            .PE(M_LANES),
-            .SIMD(BLOCK_SIMD[32*i +: 32]),
-            .VALUE_WIDTH(VALUE_WIDTH),
-            .SUM_WIDTH(BLOCK_SUM_WIDTH[32*i +: 32]),
-            .SCALE_TERMS(BLOCK_SCALE_TERMS[32*i +: 32]),
-            .SCALE_SHIFT_WIDTH(BLOCK_SCALE_SHIFT_WIDTH[32*i +: 32]),
-            .SCALE_GUARD(BLOCK_SCALE_GUARD[32*i +: 32]),
-            .SCALE_SUM_WIDTH(BLOCK_SCALE_SUM_WIDTH[32*i +: 32]),
-            .SCALED_WIDTH(BLOCK_SCALED_WIDTH[32*i +: 32]),
-            .SHORTCUT_SIMD(BLOCK_SHORTCUT_SIMD[32*i +: 32]),
-            .SHORTCUT_SUM_WIDTH(BLOCK_SHORTCUT_SUM_WIDTH[32*i +: 32]),
-            .SHORTCUT_SCALE_TERMS(BLOCK_SHORTCUT_SCALE_TERMS[32*i +: 32]),
-            .SHORTCUT_SCALE_SHIFT_WIDTH(BLOCK_SHORTCUT_SCALE_SHIFT_WIDTH[32*i +: 32]),
-            .SHORTCUT_SCALE_GUARD(BLOCK_SHORTCUT_SCALE_GUARD[32*i +: 32]),
-            .SHORTCUT_SCALE_SUM_WIDTH(BLOCK_SHORTCUT_SCALE_SUM_WIDTH[32*i +: 32]),
-            .SHORTCUT_SCALED_WIDTH(BLOCK_SHORTCUT_SCALED_WIDTH[32*i +: 32]),
-            .FIELD_WIDTH(BLOCK_FIELD_WIDTH[32*i +: 32]),
-            .LEFT_MAX(BLOCK_LEFT_MAX[32*i +: 32]),
-            .ACTIVATION_SHIFT_WIDTH(BLOCK_ACTIVATION_SHIFT_WIDTH[32*i +: 32]),
-            .PRELU_TERMS(BLOCK_PRELU_TERMS[32*i +: 32]),
-            .PRELU_SHIFT_WIDTH(BLOCK_PRELU_SHIFT_WIDTH[32*i +: 32]),
-            .PRELU_GUARD(BLOCK_PRELU_GUARD[32*i +: 32]),
-            .PRELU_SUM_WIDTH(BLOCK_PRELU_SUM_WIDTH[32*i +: 32]),
-            .WEIGHT_MEMORY(BLOCK_WEIGHT_MEMORY[32*i +: 32]),
-            .LOAD_MEMORY((LOADABLE == 1) ? 16 * (i + 1) : -1),
-            .DEEP(BLOCK_DEEP[32*i +: 32])
-        ) block_inst (
-            .clk(clk),
-            .rst(stage_rst[i+1]),
-            .load(load_buses[77*(i+1) +: 77]),
-            .s_axis_tdata(stream_tdata[S_OFFSET +: S_LANES*VALUE_WIDTH]),
-            .s_axis_tvalid(stream_tvalid[i]),
-            .s_axis_tready(stream_tready[i]),
-            .m_axis_tdata(stream_tdata[M_OFFSET +: M_LANES*VALUE_WIDTH]),
-            .m_axis_tvalid(stream_tvalid[i+1]),
-            .m_axis_tready(stream_tready[i+1]),
-            .m_axis_tlast(stream_tlast[i+1])
-        );
-    end
-endgenerate
-
-// ---- head, then only the good frames' results
-
-wire [31:0] score_tdata;
-wire        score_tvalid;
-wire        score_tready;
-wire        score_tlast;
-
-abbnn_head #(
-    .PREFIX({`ABBNN_MEM_DIR, "/head"}),
-    .CHANNELS(HEAD_CHANNELS),
-    .POSITIONS(HEAD_POSITIONS),
-    .CLASSES(HEAD_CLASSES),
-    .S_LANES(HEAD_S_LANES),
-    .PE(HEAD_PE),
-    .SIMD(HEAD_SIMD),
-    .PLANES(HEAD_PLANES),
-    .VALUE_WIDTH(VALUE_WIDTH),
-    .POOL_SHIFT(HEAD_POOL_SHIFT),
-    .SCORE_WIDTH(HEAD_SCORE_WIDTH),
-    .M_WIDTH(32),
-    .LOAD_MEMORY((LOADABLE == 1) ? 16 * (BLOCKS + 1) : -1),
-    .DEEP(HEAD_DEEP)
-) head_inst (
-    .clk(clk),
-    .rst(stage_rst[BLOCKS+1]),
-    .load(load_buses[77*(BLOCKS+1) +: 77]),
-    .s_axis_tdata(stream_tdata[STREAM_BITS-1 -: HEAD_S_LANES*VALUE_WIDTH]),
-    .s_axis_tvalid(stream_tvalid[BLOCKS]),
-    .s_axis_tready(stream_tready[BLOCKS]),
-    .m_axis_tdata(score_tdata),
-    .m_axis_tvalid(score_tvalid),
-    .m_axis_tready(score_tready),
-    .m_axis_tlast(score_tlast)
-);
+// ---- only the good frames' results
 
 wire [31:0] kept_tdata;
 wire        kept_tvalid;
@@ -438,10 +306,10 @@ abbnn_drop #(
 ) drop_inst (
     .clk(clk),
     .rst(core_rst),
-    .s_axis_tdata(score_tdata),
-    .s_axis_tvalid(score_tvalid),
-    .s_axis_tready(score_tready),
-    .s_axis_tlast(score_tlast),
+    .s_axis_tdata(head_tdata),
+    .s_axis_tvalid(head_tvalid),
+    .s_axis_tready(head_tready),
+    .s_axis_tlast(head_tlast),
     .s_status_tdata(verdict_out_tdata),
     .s_status_tvalid(verdict_out_tvalid),
     .s_status_tready(verdict_out_tready),
@@ -452,11 +320,6 @@ abbnn_drop #(
     .frames(status_frames)
 );
 
-always @(posedge clk) begin
-    frame_done_reg <= verdict_out_tvalid && verdict_out_tready && !core_rst;
-end
-
-assign status_stalled = {{62-BLOCKS{1'b0}}, score_tvalid && !score_tready, stream_tvalid & ~stream_tready};
 
 abbnn_cut #(
     .DATA_WIDTH(32)

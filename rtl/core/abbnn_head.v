@@ -33,11 +33,9 @@ module abbnn_head #(
     parameter integer SCORE_WIDTH = 28,
     // Bits of an output beat.
     parameter integer M_WIDTH = 32,
-    // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: the tables come from files
+    // Number of the weights on the load bus (abbnn_memory), the biases have the next; -1: the tables come from files
     // and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -123,8 +121,7 @@ abbnn_resize #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * POOL_WIDTH),
     .DEPTH(SIMD_FOLD),
-    .TIMES(FOLDS * PLANES),
-    .DEEP(DEEP)
+    .TIMES(FOLDS * PLANES)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -146,8 +143,7 @@ abbnn_sum_array #(
     .SUM_WIDTH(SCORE_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -160,10 +156,9 @@ abbnn_sum_array #(
     .m_axis_tready(sum_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(PE * SCORE_WIDTH),
-    .ENABLE(DEEP)
-) sum_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * SCORE_WIDTH)
+) sum_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(sum_tdata),
@@ -209,10 +204,9 @@ abbnn_argmax #(
     .m_axis_tlast(result_tdata[M_WIDTH])
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(M_WIDTH + 1),
-    .ENABLE(DEEP)
-) result_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(M_WIDTH + 1)
+) result_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(result_tdata),

@@ -16,7 +16,7 @@
 // none: after a table that is not the next one, a wrong CRC, or an end that is early or late, ready stays low until a good
 // load. What follows a fault is taken and dropped up to its tlast. A word every four cycles: the CRC-32 takes a byte a cycle.
 //
-// load is a register (abbnn_load_memory says what it holds). load_rst stays high for DRAIN cycles after the last write, for
+// load is a register (abbnn_memory says what it holds). load_rst stays high for DRAIN cycles after the last write, for
 // the bus to reach the last stage and its tables to be read again.
 module abbnn_load #(
     // Layout that the loads must be for.

@@ -40,11 +40,9 @@ module abbnn_shortcut #(
     parameter integer SCALE_GUARD = 3,
     parameter integer SCALE_SUM_WIDTH = 24,
     parameter integer SCALED_WIDTH = 20,
-    // Number of the weights on the load bus (abbnn_load_memory), biases and scale have the next two; -1: the tables come
+    // Number of the weights on the load bus (abbnn_memory), biases and scale have the next two; -1: the tables come
     // from files and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                           clk,
     input  wire                           rst,
@@ -63,8 +61,8 @@ localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer SIMD_FOLD = IN_CHANNELS / SIMD;
 localparam integer S_GROUPS = IN_CHANNELS / S_LANES;
 localparam integer FIFO_PIXELS = (POOL == 1) ? WIDTH / 2 + 4 : WIDTH + 4;
-// Beats that come while a deep convolution is that much later.
-localparam integer DEEP_BEATS = (DEEP == 1) ? 16 : 0;
+// Beats that come while the convolution's registers delay it.
+localparam integer PATH_BEATS = 16;
 // More than the registers of array and scale, each of which may hold a gap.
 localparam integer RESULTS = 32;
 
@@ -88,17 +86,11 @@ endgenerate
 
 wire path_rst;
 
-generate
-    if (DEEP == 0) begin : gen_reset
-        assign path_rst = rst;
-    end else begin : gen_reset_leaf
-        abbnn_reset reset_inst (
-            .clk(clk),
-            .s_rst(rst),
-            .m_rst(path_rst)
-        );
-    end
-endgenerate
+abbnn_reset reset_inst (
+    .clk(clk),
+    .s_rst(rst),
+    .m_rst(path_rst)
+);
 
 wire [S_LANES*VALUE_WIDTH-1:0] small_tdata;
 wire                           small_tvalid;
@@ -161,8 +153,7 @@ endgenerate
 
 abbnn_fifo #(
     .DATA_WIDTH(S_LANES * VALUE_WIDTH),
-    .DEPTH(FIFO_PIXELS * S_GROUPS + DEEP_BEATS),
-    .DEEP(DEEP)
+    .DEPTH(FIFO_PIXELS * S_GROUPS + PATH_BEATS)
 ) fifo_inst (
     .clk(clk),
     .rst(path_rst),
@@ -192,8 +183,7 @@ abbnn_resize #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * VALUE_WIDTH),
     .DEPTH(SIMD_FOLD),
-    .TIMES(FOLDS),
-    .DEEP(DEEP)
+    .TIMES(FOLDS)
 ) replay_inst (
     .clk(clk),
     .rst(path_rst),
@@ -215,8 +205,7 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(path_rst),
@@ -239,8 +228,7 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(SCALED_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
     .rst(path_rst),
@@ -253,10 +241,9 @@ abbnn_scale #(
     .m_axis_tready(product_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(PE * SCALED_WIDTH),
-    .ENABLE(DEEP)
-) scaled_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * SCALED_WIDTH)
+) scaled_skid_inst (
     .clk(clk),
     .rst(path_rst),
     .s_axis_tdata(product_tdata),
@@ -275,8 +262,7 @@ generate
     end else begin : gen_results
         abbnn_fifo #(
             .DATA_WIDTH(PE * SCALED_WIDTH),
-            .DEPTH(RESULTS),
-            .DEEP(DEEP)
+            .DEPTH(RESULTS)
         ) results_inst (
             .clk(clk),
             .rst(path_rst),

@@ -7,7 +7,7 @@
 `default_nettype none
 
 // y = saturate(scale * (conv(pixel - CENTER) + bias)), then a PReLU and a 3x3 max-pool of stride 2 where asked for:
-// resize - window - replay - sum_array - scale - (scale of negatives) - (max_pool) - framer.
+// resize - window - replay - sum_array - scale - (scale of negatives) - (max_pool).
 // In: one pixel a beat, CHANNELS unsigned bytes, channel 0 lowest. The centre is subtracted in front of the window, so
 // that a padded tap is 0. Out: PE values a beat. Weights come in PLANES planes of +-1, one plane a cycle.
 // Cycles a frame: the convolution's positions * (OUT_CHANNELS / PE) * PLANES * (KERNEL * KERNEL * CHANNELS / SIMD).
@@ -49,11 +49,9 @@ module abbnn_stem #(
     parameter integer MAX_POOL = 0,
     // Bits of a value.
     parameter integer VALUE_WIDTH = 16,
-    // Number of the weights on the load bus (abbnn_load_memory); + 1 biases, + 2 scale, + 3 PReLU. -1: the tables come from
+    // Number of the weights on the load bus (abbnn_memory); + 1 biases, + 2 scale, + 3 PReLU. -1: the tables come from
     // files and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock: registers behind memories and within sums.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                      clk,
     input  wire                      rst,
@@ -65,8 +63,7 @@ module abbnn_stem #(
 
     output wire [PE*VALUE_WIDTH-1:0] m_axis_tdata,
     output wire                      m_axis_tvalid,
-    input  wire                      m_axis_tready,
-    output wire                      m_axis_tlast
+    input  wire                      m_axis_tready
 );
 
 localparam integer PIXEL_WIDTH = 9;
@@ -75,8 +72,6 @@ localparam integer GROUPS = CHANNELS / LANES;
 localparam integer FOLDS = OUT_CHANNELS / PE;
 localparam integer CONV_HEIGHT = (HEIGHT + STRIDE - 1) / STRIDE;
 localparam integer CONV_WIDTH = (WIDTH + STRIDE - 1) / STRIDE;
-localparam integer OUT_HEIGHT = (MAX_POOL == 1) ? (CONV_HEIGHT + 1) / 2 : CONV_HEIGHT;
-localparam integer OUT_WIDTH = (MAX_POOL == 1) ? (CONV_WIDTH + 1) / 2 : CONV_WIDTH;
 
 generate
     if (PRELU != 0 && PRELU != 1) begin : gen_check_prelu
@@ -133,7 +128,7 @@ wire                            value_tready;
 
 abbnn_skid #(
     .DATA_WIDTH(CHANNELS * PIXEL_WIDTH)
-) skid_inst (
+) input_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(centred),
@@ -166,8 +161,7 @@ abbnn_window #(
     .HEIGHT(HEIGHT),
     .WIDTH(WIDTH),
     .KERNEL(KERNEL),
-    .STRIDE(STRIDE),
-    .DEEP(DEEP)
+    .STRIDE(STRIDE)
 ) window_inst (
     .clk(clk),
     .rst(rst),
@@ -182,8 +176,7 @@ abbnn_window #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * PIXEL_WIDTH),
     .DEPTH(GROUPS),
-    .TIMES(FOLDS * PLANES),
-    .DEEP(DEEP)
+    .TIMES(FOLDS * PLANES)
 ) replay_inst (
     .clk(clk),
     .rst(rst),
@@ -205,8 +198,7 @@ abbnn_sum_array #(
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
     .BIAS_FILE((PREFIX == "") ? "" : {PREFIX, "_bias.mem"}),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) array_inst (
     .clk(clk),
     .rst(rst),
@@ -219,10 +211,9 @@ abbnn_sum_array #(
     .m_axis_tready(array_tready)
 );
 
-abbnn_slice #(
-    .DATA_WIDTH(PE * SUM_WIDTH),
-    .ENABLE(DEEP)
-) sum_slice_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * SUM_WIDTH)
+) sum_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(array_tdata),
@@ -243,8 +234,7 @@ abbnn_scale #(
     .SUM_WIDTH(SCALE_SUM_WIDTH),
     .M_WIDTH(VALUE_WIDTH),
     .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_scale.mem"}),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 2)
 ) scale_inst (
     .clk(clk),
     .rst(rst),
@@ -270,8 +260,7 @@ generate
             .SUM_WIDTH(PRELU_SUM_WIDTH),
             .M_WIDTH(VALUE_WIDTH),
             .TABLE_FILE((PREFIX == "") ? "" : {PREFIX, "_prelu.mem"}),
-            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3),
-            .DEEP(DEEP)
+            .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 3)
         ) prelu_inst (
             .clk(clk),
             .rst(rst),
@@ -312,10 +301,9 @@ generate
     end
 endgenerate
 
-abbnn_framer #(
-    .DATA_WIDTH(PE * VALUE_WIDTH),
-    .BEATS(OUT_HEIGHT * OUT_WIDTH * FOLDS)
-) framer_inst (
+abbnn_skid #(
+    .DATA_WIDTH(PE * VALUE_WIDTH)
+) output_skid_inst (
     .clk(clk),
     .rst(rst),
     .s_axis_tdata(value_tdata),
@@ -323,8 +311,7 @@ abbnn_framer #(
     .s_axis_tready(value_tready),
     .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready),
-    .m_axis_tlast(m_axis_tlast)
+    .m_axis_tready(m_axis_tready)
 );
 
 endmodule

@@ -11,7 +11,8 @@
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES
 // thresholds, lane 0 lowest.
 //
-// Latency 2 (register the value with its threshold, compare), one beat a cycle.
+// Latency 2 (register the value with its threshold, compare), one beat a cycle. No beat may come in the cycles behind a
+// reset in which abbnn_table loses a step.
 module abbnn_compare #(
     // Elements of one beat, at least 1.
     parameter integer LANES = 1,
@@ -21,10 +22,8 @@ module abbnn_compare #(
     parameter integer VALUE_WIDTH = 16,
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
-    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: for a high clock. No beat may come in the cycles behind a reset in which abbnn_table loses a step.
-    parameter integer DEEP = 0
+    // Number of the table on the load bus (abbnn_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                         clk,
     input  wire                         rst,
@@ -77,8 +76,7 @@ abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
     .TABLE_FILE(TABLE_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),

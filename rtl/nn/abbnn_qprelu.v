@@ -17,8 +17,8 @@
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES entries,
 // lane 0 lowest; an entry from bit 0: threshold, add_positive, add_before, add_after, shift.
 //
-// Latency 5 (register, compare, choose and add, shift, add and saturate), with DEEP = 1 one more (saturate by itself), one
-// beat a cycle.
+// Latency 6 (register, compare, choose and add, shift, add, saturate), one beat a cycle. No beat may come in the cycles
+// behind a reset in which abbnn_table loses a step.
 module abbnn_qprelu #(
     // Elements of one beat, at least 1.
     parameter integer LANES = 1,
@@ -36,11 +36,8 @@ module abbnn_qprelu #(
     parameter integer SHIFT_WIDTH = 5,
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
-    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: for a high clock, with a register more. No beat may come in the cycles behind a reset in which abbnn_table loses
-    // a step.
-    parameter integer DEEP = 0
+    // Number of the table on the load bus (abbnn_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                     clk,
     input  wire                     rst,
@@ -78,7 +75,7 @@ generate
     end
 endgenerate
 
-localparam integer STAGES = 5 + DEEP;
+localparam integer STAGES = 6;
 localparam integer GROUPS = CHANNELS / LANES;
 localparam integer ENTRY_WIDTH = 4 * FIELD_WIDTH + SHIFT_WIDTH;
 localparam integer WORD_WIDTH = LANES * ENTRY_WIDTH;
@@ -111,8 +108,7 @@ abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
     .TABLE_FILE(TABLE_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),
@@ -164,36 +160,22 @@ generate
             {shifted_reg[SHIFTED_WIDTH-1], shifted_reg}
             + {{RESULT_WIDTH-FIELD_WIDTH{after_4_reg[FIELD_WIDTH-1]}}, after_4_reg};
 
-        // Deep, stage 5: the whole result.
-        wire [RESULT_WIDTH-1:0] whole;
+        // Stage 5: the whole result.
+        reg [RESULT_WIDTH-1:0] whole_reg;
 
-        // The last stage: the saturated result.
+        // Stage 6: the saturated result.
         reg  [M_WIDTH-1:0] result_reg;
         wire [M_WIDTH-1:0] result_next;
 
-        if (DEEP == 0) begin : gen_whole
-            assign whole = result;
-        end else begin : gen_whole_deep
-            reg [RESULT_WIDTH-1:0] whole_reg;
-
-            assign whole = whole_reg;
-
-            always @(posedge clk) begin
-                if (advance) begin
-                    whole_reg <= result;
-                end
-            end
-        end
-
         if (RESULT_WIDTH > M_WIDTH) begin : gen_saturate
-            wire sign = whole[RESULT_WIDTH-1];
-            wire fits = whole[RESULT_WIDTH-1:M_WIDTH-1] == {RESULT_WIDTH-M_WIDTH+1{sign}};
+            wire sign = whole_reg[RESULT_WIDTH-1];
+            wire fits = whole_reg[RESULT_WIDTH-1:M_WIDTH-1] == {RESULT_WIDTH-M_WIDTH+1{sign}};
 
-            assign result_next = fits ? whole[M_WIDTH-1:0] : {sign, {M_WIDTH-1{!sign}}};
+            assign result_next = fits ? whole_reg[M_WIDTH-1:0] : {sign, {M_WIDTH-1{!sign}}};
         end else if (RESULT_WIDTH < M_WIDTH) begin : gen_extend
-            assign result_next = {{M_WIDTH-RESULT_WIDTH{whole[RESULT_WIDTH-1]}}, whole};
+            assign result_next = {{M_WIDTH-RESULT_WIDTH{whole_reg[RESULT_WIDTH-1]}}, whole_reg};
         end else begin : gen_keep
-            assign result_next = whole;
+            assign result_next = whole_reg;
         end
 
         always @(posedge clk) begin
@@ -213,6 +195,8 @@ generate
 
                 shifted_reg      <= inner >>> amount_reg;
                 after_4_reg      <= after_reg;
+
+                whole_reg        <= result;
 
                 result_reg       <= result_next;
             end

@@ -16,7 +16,8 @@
 // Channel = group * LANES + lane; the groups of a pixel follow each other. Table word at address group: LANES entries,
 // lane 0 lowest; an entry holds TERMS fields, term 0 lowest; a field from bit 0: shift[SHIFT_WIDTH], negate, enable.
 //
-// Latency 4 (register and negate, shift, add, saturate), one beat a cycle.
+// Latency 4 (register and negate, shift, add, saturate), one beat a cycle. No beat may come in the cycles behind a reset in
+// which abbnn_table loses a step.
 module abbnn_scale #(
     // Elements of one beat, at least 1.
     parameter integer LANES = 1,
@@ -38,10 +39,8 @@ module abbnn_scale #(
     parameter integer PRELU = 0,
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
-    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: for a high clock. No beat may come in the cycles behind a reset in which abbnn_table loses a step.
-    parameter integer DEEP = 0
+    // Number of the table on the load bus (abbnn_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                     clk,
     input  wire                     rst,
@@ -121,8 +120,7 @@ abbnn_table #(
     .WIDTH(WORD_WIDTH),
     .DEPTH(GROUPS),
     .TABLE_FILE(TABLE_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) table_inst (
     .clk(clk),
     .rst(rst),

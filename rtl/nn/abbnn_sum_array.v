@@ -20,8 +20,8 @@
 //
 // One output beat a fold: PE sums of SUM_WIDTH bits. Wrap-around on the way to a sum that fits does no harm.
 //
-// Latency 3 + max(1, clog2(SIMD)): `abbnn_signed_sum`, accumulate, bias. One input beat a cycle. In front of the first
-// register is an adder: s_axis_tdata should come from a register.
+// Latency 6 + max(1, clog2(SIMD)): `abbnn_signed_sum`, accumulate, bias, `abbnn_credit`. One input beat a cycle; nothing in
+// front of abbnn_credit stalls. In front of the first register is an adder: s_axis_tdata should come from a register.
 module abbnn_sum_array #(
     // Output channels at a time, at least 1.
     parameter integer PE = 1,
@@ -41,11 +41,9 @@ module abbnn_sum_array #(
     parameter WEIGHT_FILE = "",
     // $readmemh file of the biases; with "" they stay undefined.
     parameter BIAS_FILE = "",
-    // Number of the weights on the load bus (abbnn_load_memory), the biases have the next; -1: both come from the files
+    // Number of the weights on the load bus (abbnn_memory), the biases have the next; -1: both come from the files
     // and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock: abbnn_credit at the end, latency 3, and nothing before it stalls.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                       clk,
     input  wire                       rst,
@@ -101,12 +99,11 @@ reg [LEVELS+1:0] valid_reg;
 reg [LEVELS+1:0] last_reg;
 reg [LEVELS:0]   first_reg;
 reg [LEVELS:0]   double_reg;
-reg              m_valid_reg;
+reg              sum_valid_reg;
 
 reg [BEAT_WIDTH-1:0]  beat_reg;
 reg [PLANE_WIDTH-1:0] plane_reg;
 
-wire advance;
 wire ready;
 wire step = s_axis_tvalid && ready;
 
@@ -124,18 +121,16 @@ always @(posedge clk) begin
             plane_reg <= plane_last ? {PLANE_WIDTH{1'b0}} : plane_reg + 1'b1;
         end
     end
-    if (advance) begin
-        valid_reg   <= {valid_reg[LEVELS:0], step};
-        last_reg    <= {last_reg[LEVELS:0], beat_last && plane_last};
-        first_reg   <= {first_reg[LEVELS-1:0], beat_first && plane_first};
-        double_reg  <= {double_reg[LEVELS-1:0], beat_first && !plane_first};
-        m_valid_reg <= valid_reg[LEVELS+1] && last_reg[LEVELS+1];
-    end
+    valid_reg     <= {valid_reg[LEVELS:0], step};
+    last_reg      <= {last_reg[LEVELS:0], beat_last && plane_last};
+    first_reg     <= {first_reg[LEVELS-1:0], beat_first && plane_first};
+    double_reg    <= {double_reg[LEVELS-1:0], beat_first && !plane_first};
+    sum_valid_reg <= valid_reg[LEVELS+1] && last_reg[LEVELS+1];
     if (rst) begin
-        beat_reg    <= {BEAT_WIDTH{1'b0}};
-        plane_reg   <= {PLANE_WIDTH{1'b0}};
-        valid_reg   <= {LEVELS+2{1'b0}};
-        m_valid_reg <= 1'b0;
+        beat_reg      <= {BEAT_WIDTH{1'b0}};
+        plane_reg     <= {PLANE_WIDTH{1'b0}};
+        valid_reg     <= {LEVELS+2{1'b0}};
+        sum_valid_reg <= 1'b0;
     end
 end
 
@@ -146,8 +141,7 @@ abbnn_table #(
     .WIDTH(PE*SIMD),
     .DEPTH(WORDS),
     .TABLE_FILE(WEIGHT_FILE),
-    .LOAD_MEMORY(LOAD_MEMORY),
-    .DEEP(DEEP)
+    .LOAD_MEMORY(LOAD_MEMORY)
 ) weight_inst (
     .clk(clk),
     .rst(rst),
@@ -157,7 +151,7 @@ abbnn_table #(
 );
 
 // The biases of the next fold that is completed, and of the one in the accumulator.
-wire                    fold_done = advance && valid_reg[LEVELS] && last_reg[LEVELS];
+wire                    fold_done = valid_reg[LEVELS] && last_reg[LEVELS];
 wire [PE*SUM_WIDTH-1:0] bias_word;
 reg  [PE*SUM_WIDTH-1:0] bias_reg;
 
@@ -165,8 +159,7 @@ abbnn_table #(
     .WIDTH(PE*SUM_WIDTH),
     .DEPTH(FOLDS),
     .TABLE_FILE(BIAS_FILE),
-    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1),
-    .DEEP(DEEP)
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
 ) bias_inst (
     .clk(clk),
     .rst(rst),
@@ -189,7 +182,7 @@ abbnn_signed_sum #(
     .DATA_WIDTH(DATA_WIDTH)
 ) tree_inst (
     .clk(clk),
-    .enable(advance),
+    .enable(1'b1),
     .values(s_axis_tdata),
     .weights(weight_word),
     .sums(tree_sums)
@@ -220,50 +213,37 @@ always @* begin : accumulate
 end
 
 always @(posedge clk) begin
-    if (advance) begin
-        if (valid_reg[LEVELS]) begin
-            acc_reg <= acc_next;
-        end
-        sum_reg <= sum_next;
+    if (valid_reg[LEVELS]) begin
+        acc_reg <= acc_next;
     end
+    sum_reg <= sum_next;
 end
 
-generate
-    if (DEEP == 0) begin : gen_register
-        assign advance       = m_axis_tready || !m_valid_reg;
-        assign ready         = advance;
-        assign m_axis_tdata  = sum_reg;
-        assign m_axis_tvalid = m_valid_reg;
-    end else begin : gen_credit
-        localparam integer BEATS = PLANES * SIMD_FOLD;
-        // Sums between their last beat and m_axis.
-        localparam integer CREDITS = (LEVELS + 9 + BEATS - 1) / BEATS + 2;
+localparam integer BEATS = PLANES * SIMD_FOLD;
+// Sums between their last beat and m_axis.
+localparam integer CREDITS = (LEVELS + 9 + BEATS - 1) / BEATS + 2;
 
-        // The weights are there from the third cycle behind a reset on (abbnn_table); credit_inst is ready in the second.
-        reg late_rst_reg;
+// The weights are there from the third cycle behind a reset on (abbnn_table); credit_inst is ready in the second.
+reg late_rst_reg;
 
-        assign advance = 1'b1;
+always @(posedge clk) begin
+    late_rst_reg <= rst;
+end
 
-        always @(posedge clk) begin
-            late_rst_reg <= rst;
-        end
-
-        abbnn_credit #(
-            .DATA_WIDTH(PE*SUM_WIDTH),
-            .DEPTH(CREDITS)
-        ) credit_inst (
-            .clk(clk),
-            .rst(rst || late_rst_reg),
-            .ready(ready),
-            .enter(step && beat_last && plane_last),
-            .s_axis_tdata(sum_reg),
-            .s_axis_tvalid(m_valid_reg),
-            .m_axis_tdata(m_axis_tdata),
-            .m_axis_tvalid(m_axis_tvalid),
-            .m_axis_tready(m_axis_tready)
-        );
-    end
-endgenerate
+abbnn_credit #(
+    .DATA_WIDTH(PE*SUM_WIDTH),
+    .DEPTH(CREDITS)
+) credit_inst (
+    .clk(clk),
+    .rst(rst || late_rst_reg),
+    .ready(ready),
+    .enter(step && beat_last && plane_last),
+    .s_axis_tdata(sum_reg),
+    .s_axis_tvalid(sum_valid_reg),
+    .m_axis_tdata(m_axis_tdata),
+    .m_axis_tvalid(m_axis_tvalid),
+    .m_axis_tready(m_axis_tready)
+);
 
 endmodule
 

@@ -8,8 +8,9 @@
 
 // word = table word 0 after reset; every step moves on by one word, and from the last back to word 0. The memory is
 // read ahead, so that the word behind the present one is there in the cycle after the step: a user that steps with every
-// beat finds the word of its next beat here at any time. With DEEP = 1 that is from the second cycle after reset on, and a
-// step in the first one is lost; with more than 64 words too, from the third on, with two lost.
+// beat finds the word of its next beat here at any time. Word 0 is read behind the reset and not in it, which keeps rst out
+// of the address: it is there from the second cycle after reset on, and a step in the first one is lost; with more than 64
+// words from the third on, with two lost.
 //
 // One synchronous read port: it fits LUTs and block RAM. One step a cycle.
 module abbnn_table #(
@@ -19,10 +20,8 @@ module abbnn_table #(
     parameter integer DEPTH = 2,
     // $readmemh file of the table; with "" the table stays undefined.
     parameter TABLE_FILE = "",
-    // Number of the table on the load bus (abbnn_load_memory); -1: it comes from the file and stays.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: word 0 is read behind the reset and not in it, which keeps rst out of the address: for a high clock.
-    parameter integer DEEP = 0
+    // Number of the table on the load bus (abbnn_memory); -1: it comes from the file and stays.
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire             clk,
     input  wire             rst,
@@ -39,93 +38,50 @@ generate
     if (DEPTH < 1) begin : gen_check_depth
         DEPTH_must_be_at_least_1 param_error ();
     end
-    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
-        DEEP_must_be_0_or_1 param_error ();
-    end
 endgenerate
 
 localparam integer ADDRESS_WIDTH = DEPTH > 1 ? $clog2(DEPTH) : 1;
 localparam integer LAST = DEPTH - 1;
-// More words than LUTs hold well: in a deep pipeline a block RAM's own register stands behind them, so that the user's is
-// one that can be placed where it is used.
+// More words than LUTs hold well: a block RAM's own register stands behind them, so that the user's is one that can be
+// placed where it is used.
 localparam integer LUT_WORDS = 64;
 localparam integer IN_BLOCKS = (DEPTH > LUT_WORDS) ? 1 : 0;
 
 // Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;
-wire [ADDRESS_WIDTH-1:0] address;
-wire                     read;
+reg  [1:0]               primed_reg;
+wire                     read = step || !primed_reg[IN_BLOCKS];
+wire                     unused_primed = &{1'b0, primed_reg};
 wire [WIDTH-1:0]         fetched;
 
-generate
-    if (DEEP == 0) begin : gen_short
-        assign address = rst ? {ADDRESS_WIDTH{1'b0}} : ahead_reg;
-        assign read    = rst || step;
-
-        always @(posedge clk) begin
-            if (rst || step) begin
-                ahead_reg <= address == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : address + 1'b1;
-            end
-        end
-    end else begin : gen_deep
-        reg [1:0] primed_reg;
-
-        wire unused_primed = &{1'b0, primed_reg};
-
-        assign address = ahead_reg;
-        assign read    = step || !primed_reg[IN_BLOCKS];
-
-        always @(posedge clk) begin
-            if (read) begin
-                ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
-            end
-            primed_reg <= {primed_reg[0], 1'b1};
-            if (rst) begin
-                ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
-                primed_reg <= 2'b00;
-            end
-        end
+always @(posedge clk) begin
+    if (read) begin
+        ahead_reg <= ahead_reg == LAST[ADDRESS_WIDTH-1:0] ? {ADDRESS_WIDTH{1'b0}} : ahead_reg + 1'b1;
     end
-endgenerate
+    primed_reg <= {primed_reg[0], 1'b1};
+    if (rst) begin
+        ahead_reg  <= {ADDRESS_WIDTH{1'b0}};
+        primed_reg <= 2'b00;
+    end
+end
+
+abbnn_memory #(
+    .WIDTH(WIDTH),
+    .DEPTH(DEPTH),
+    .TABLE_FILE(TABLE_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY),
+    // A loadable block RAM for so few words would be nearly empty.
+    .STYLE((LOAD_MEMORY < 0) ? 0 : 1 - IN_BLOCKS)
+) memory_inst (
+    .clk(clk),
+    .load(load),
+    .enable(read),
+    .address(ahead_reg),
+    .word(fetched)
+);
 
 generate
-    if (LOAD_MEMORY < 0) begin : gen_fixed
-        reg [WIDTH-1:0] table_mem [0:DEPTH-1];
-        reg [WIDTH-1:0] word_reg;
-
-        wire unused_load = &{1'b0, load};
-
-        assign fetched = word_reg;
-
-        initial begin
-            if (TABLE_FILE != "") begin
-                $readmemh(TABLE_FILE, table_mem);
-            end
-        end
-
-        always @(posedge clk) begin
-            if (read) begin
-                word_reg <= table_mem[address];
-            end
-        end
-    end else begin : gen_loadable
-        abbnn_load_memory #(
-            .WIDTH(WIDTH),
-            .DEPTH(DEPTH),
-            .ADDRESS_WIDTH(ADDRESS_WIDTH),
-            .MEMORY(LOAD_MEMORY),
-            // A block RAM for so few words would be nearly empty.
-            .STYLE(1 - IN_BLOCKS)
-        ) memory_inst (
-            .clk(clk),
-            .load(load),
-            .enable(read),
-            .address(address),
-            .word(fetched)
-        );
-    end
-
-    if (DEEP == 1 && IN_BLOCKS == 1) begin : gen_behind
+    if (IN_BLOCKS == 1) begin : gen_behind
         reg [WIDTH-1:0] behind_reg;
 
         assign word = behind_reg;

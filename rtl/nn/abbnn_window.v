@@ -39,9 +39,7 @@ module abbnn_window #(
     // Rows and columns of the window: 1, 3, 5 or 7.
     parameter integer KERNEL = 3,
     // Rows and columns from one window to the next: 1 or 2.
-    parameter integer STRIDE = 1,
-    // 1: for a high clock; it behaves the same.
-    parameter integer DEEP = 0
+    parameter integer STRIDE = 1
 ) (
     input  wire                                      clk,
     input  wire                                      rst,
@@ -56,9 +54,6 @@ module abbnn_window #(
 );
 
 generate
-    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
-        DEEP_must_be_0_or_1 param_error ();
-    end
     if (DATA_WIDTH < 1) begin : gen_check_data_width
         DATA_WIDTH_must_be_at_least_1 param_error ();
     end
@@ -154,22 +149,23 @@ generate
 
         reg                     valid_reg;
 
-        wire enable = m_axis_tready || !valid_reg;
+        wire advance = m_axis_tready || !valid_reg;
         wire group_last = group_reg == LAST_GROUP[GROUP_WIDTH-1:0];
         wire step_last = step_reg == LAST_STEP[STEP_WIDTH-1:0];
         wire center_last = center_reg == LAST_CENTER[ROW_WIDTH-1:0];
         wire in_map = step_reg < WIDTH[STEP_WIDTH-1:0];
-        // The column's beats of the lowest row are written, or it is padding.
-        wire can_read;
-        wire read = enable && can_read;
+        // The column's beats of the lowest row are written, or it is padding: all but `read` and `write`, which come late,
+        // is compared a cycle ahead.
+        reg  can_read_reg;
+        wire read = advance && can_read_reg;
         wire row_read = read && group_last && step_last;
 
         // Both before row_read is known, which comes last.
         wire [BANK_WIDTH-1:0] held_more = held_reg + {{BANK_WIDTH - 1{1'b0}}, row_written};
         wire [BANK_WIDTH-1:0] held_less;
 
-        // What changes with the output row is computed ahead, in one cycle, or deep in two: an output row takes at least
-        // two cycles, and deep pipelines of fewer than three take the one.
+        // What changes with the output row is computed ahead, in two cycles, or in one where an output row takes no more
+        // than two.
         wire [ROW_WIDTH-1:0] next_center = center_last ? {ROW_WIDTH{1'b0}} : center_reg + STRIDE[ROW_WIDTH-1:0];
         wire [ROW_WIDTH-1:0] top = (center_reg > PAD[ROW_WIDTH-1:0]) ? center_reg - PAD[ROW_WIDTH-1:0]
                                                                      : {ROW_WIDTH{1'b0}};
@@ -180,7 +176,7 @@ generate
         wire [ROW_WIDTH-1:0] row_next_center;
         wire                 row_center_last;
 
-        if (DEEP == 1 && STEPS * GROUPS > 2) begin : gen_two_ahead
+        if (STEPS * GROUPS > 2) begin : gen_two_ahead
             reg [ROW_WIDTH-1:0] top_reg;
             reg [ROW_WIDTH-1:0] next_top_reg;
             reg [ROW_WIDTH-1:0] next_center_reg;
@@ -217,48 +213,39 @@ generate
 
         assign held_less = held_more - release_reg;
 
-        if (DEEP == 0) begin : gen_can_read
-            assign can_read = (need_reg < held_reg) || !in_map
-                           || (need_reg == held_reg && read_address_reg < write_address_reg);
-        end else begin : gen_can_read_ahead
-            // The same as a register: all but `read` and `write`, which come late, is compared a cycle ahead.
-            localparam integer LAST_COLUMN = WIDTH - 1;
-            localparam integer ONE = 1;
+        localparam integer LAST_COLUMN = WIDTH - 1;
+        localparam integer ONE = 1;
 
-            reg                     can_read_reg;
-            // Where the lowest row that is read is the one being written: its beats that are written and not read.
-            reg [ADDRESS_WIDTH-1:0] ahead_reg;
+        // Where the lowest row that is read is the one being written: its beats that are written and not read.
+        reg [ADDRESS_WIDTH-1:0] ahead_reg;
 
-            wire some = ahead_reg != {ADDRESS_WIDTH{1'b0}};
-            wire more = some && ahead_reg != ONE[ADDRESS_WIDTH-1:0];
-            wire begun = write_address_reg != {ADDRESS_WIDTH{1'b0}};
-            wire [BANK_WIDTH-1:0] held_then = held_reg - release_reg;
+        wire some = ahead_reg != {ADDRESS_WIDTH{1'b0}};
+        wire more = some && ahead_reg != ONE[ADDRESS_WIDTH-1:0];
+        wire begun = write_address_reg != {ADDRESS_WIDTH{1'b0}};
+        wire [BANK_WIDTH-1:0] held_then = held_reg - release_reg;
 
-            wire in_time = need_reg < held_reg;
-            wire same_row = need_reg == held_reg;
-            wire in_time_then = next_need_reg < held_then;
-            wire same_row_then = next_need_reg == held_then;
-            wire stays_in_map = in_map && !(group_last && step_reg == LAST_COLUMN[STEP_WIDTH-1:0]);
+        wire in_time = need_reg < held_reg;
+        wire same_row = need_reg == held_reg;
+        wire in_time_then = next_need_reg < held_then;
+        wire same_row_then = next_need_reg == held_then;
+        wire stays_in_map = in_map && !(group_last && step_reg == LAST_COLUMN[STEP_WIDTH-1:0]);
 
-            wire can_wait = in_time || !in_map || (same_row && (some || write));
-            wire can_step = in_time || !stays_in_map || (same_row && (more || write));
-            wire can_begin = in_time_then || (same_row_then && (begun || write));
+        wire can_wait = in_time || !in_map || (same_row && (some || write));
+        wire can_step = in_time || !stays_in_map || (same_row && (more || write));
+        wire can_begin = in_time_then || (same_row_then && (begun || write));
 
-            assign can_read = can_read_reg;
-
-            always @(posedge clk) begin
-                can_read_reg <= !read ? can_wait : (group_last && step_last) ? can_begin : can_step;
-                if (row_written) begin
-                    ahead_reg <= {ADDRESS_WIDTH{1'b0}};
-                end else if (row_read) begin
-                    ahead_reg <= write ? write_address_reg + 1'b1 : write_address_reg;
-                end else if (read != write) begin
-                    ahead_reg <= write ? ahead_reg + 1'b1 : ahead_reg - 1'b1;
-                end
-                if (rst) begin
-                    can_read_reg <= 1'b0;
-                    ahead_reg    <= {ADDRESS_WIDTH{1'b0}};
-                end
+        always @(posedge clk) begin
+            can_read_reg <= !read ? can_wait : (group_last && step_last) ? can_begin : can_step;
+            if (row_written) begin
+                ahead_reg <= {ADDRESS_WIDTH{1'b0}};
+            end else if (row_read) begin
+                ahead_reg <= write ? write_address_reg + 1'b1 : write_address_reg;
+            end else if (read != write) begin
+                ahead_reg <= write ? ahead_reg + 1'b1 : ahead_reg - 1'b1;
+            end
+            if (rst) begin
+                can_read_reg <= 1'b0;
+                ahead_reg    <= {ADDRESS_WIDTH{1'b0}};
             end
         end
 
@@ -314,7 +301,7 @@ generate
                 if (write && write_bank_reg[b]) begin
                     bank_mem[write_address_reg] <= s_axis_tdata;
                 end
-                if (enable) begin
+                if (advance) begin
                     data_reg <= bank_mem[read_address_reg];
                 end
             end
@@ -347,16 +334,12 @@ generate
 
         reg                  column_valid_reg;
         reg                  column_emit_reg;      // completes a window
-        reg                  column_first_reg;     // first step of an output row: what is left of it is padding
-        reg [KERNEL-1:0]     column_inside_reg;
         reg [BANK_WIDTH-1:0] column_rotation_reg;
 
         always @(posedge clk) begin
-            if (enable) begin
+            if (advance) begin
                 column_valid_reg    <= read;
                 column_emit_reg     <= emit;
-                column_first_reg    <= step_reg == {STEP_WIDTH{1'b0}};
-                column_inside_reg   <= rows_inside & {KERNEL{in_map}};
                 column_rotation_reg <= rotation_reg;
                 valid_reg           <= column_valid_reg && column_emit_reg;
             end
@@ -387,29 +370,19 @@ generate
 
         localparam integer PAST = KERNEL - 1;
 
-        wire shift = enable && column_valid_reg;
-        // Zeros for padding, in the form of a flip-flop's synchronous reset.
-        wire [KERNEL-1:0] clear;
-        wire              clear_past;
+        wire shift = advance && column_valid_reg;
+        // Zeros for padding, in the form of a flip-flop's synchronous reset. All but `advance` comes from a register: what
+        // reaches many registers is one LUT away from a few.
+        reg [KERNEL-1:0] clear_reg;
+        reg              clear_past_reg;
 
-        if (DEEP == 0) begin : gen_clear
-            assign clear      = ~column_inside_reg & {KERNEL{shift}};
-            assign clear_past = column_first_reg && shift;
-        end else begin : gen_clear_ahead
-            // The same, but for `enable`, one cycle ahead: what reaches many registers is one LUT away from a few.
-            reg [KERNEL-1:0] clear_reg;
-            reg              clear_past_reg;
+        wire [KERNEL-1:0] clear = clear_reg & {KERNEL{advance}};
+        wire              clear_past = clear_past_reg && advance;
 
-            wire unused_column = &{1'b0, column_first_reg, column_inside_reg};
-
-            assign clear      = clear_reg & {KERNEL{enable}};
-            assign clear_past = clear_past_reg && enable;
-
-            always @(posedge clk) begin
-                if (enable) begin
-                    clear_reg      <= ~(rows_inside & {KERNEL{in_map}}) & {KERNEL{read}};
-                    clear_past_reg <= step_reg == {STEP_WIDTH{1'b0}} && read;
-                end
+        always @(posedge clk) begin
+            if (advance) begin
+                clear_reg      <= ~(rows_inside & {KERNEL{in_map}}) & {KERNEL{read}};
+                clear_past_reg <= step_reg == {STEP_WIDTH{1'b0}} && read;
             end
         end
 

@@ -16,11 +16,10 @@
 // class add to the ones. BORDER = 1: class = row class * 3 + column class, each 0 for the first row (column), else 2 for
 // the last, else 1. BORDER = 0: class 0 only.
 //
-// Latency from the last beat of a fold to its sums: 5 (fetch, 3 in the popcount, output register), one more with
-// SIMD > 288 (4 in the popcount), one more with SIMD_FOLD > 1 (to accumulate). A beat every cycle; all of it advances
-// together, and s_axis_tready is a register.
-// DEEP = 1: a register more behind the memories, clog2(SIMD / 4 + 1) + 1 in the popcount, one behind each of its levels for
-// 4-input LUTs, and at the end a register and abbnn_credit, latency 3: nothing before it stalls or needs a clock enable.
+// Latency from the last beat of a fold to its sums: 7 + clog2(SIMD / 4 + 1), one more with SIMD_FOLD > 1 (to accumulate).
+// These are the memories and a register behind them, clog2(SIMD / 4 + 1) + 1 registers in the popcount, one behind each of
+// its levels for 4-input LUTs, and at the end a register and abbnn_credit, latency 3. A beat every cycle; s_axis_tready is a
+// register. Nothing in front of abbnn_credit stalls or needs a clock enable.
 module abbnn_xnor_array #(
     // Output channels computed at once, at least 1.
     parameter integer PE = 8,
@@ -44,11 +43,9 @@ module abbnn_xnor_array #(
     parameter WEIGHT_FILE = "",
     // $readmemh file of CHANNELS / PE correction words a class; with "" the corrections stay undefined.
     parameter CORRECTION_FILE = "",
-    // Number of the weights on the load bus (abbnn_load_memory), the corrections have the next; -1: both come from the
+    // Number of the weights on the load bus (abbnn_memory), the corrections have the next; -1: both come from the
     // files and stay.
-    parameter integer LOAD_MEMORY = -1,
-    // 1: deep pipeline, for a high clock.
-    parameter integer DEEP = 0
+    parameter integer LOAD_MEMORY = -1
 ) (
     input  wire                    clk,
     input  wire                    rst,
@@ -87,9 +84,6 @@ generate
     if (SUM_WIDTH < $clog2(SIMD * SIMD_FOLD + 1) + 1) begin : gen_check_sum_width
         SUM_WIDTH_must_hold_plus_and_minus_the_fan_in param_error ();
     end
-    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
-        DEEP_must_be_0_or_1 param_error ();
-    end
     if (WEIGHT_MEMORY < 0 || WEIGHT_MEMORY > 2) begin : gen_check_weight_memory
         WEIGHT_MEMORY_must_be_0_to_2 param_error ();
     end
@@ -100,10 +94,9 @@ localparam integer WEIGHT_WORDS = FOLDS * SIMD_FOLD;
 localparam integer CORRECTION_WORDS = (BORDER == 1) ? 9 * FOLDS : FOLDS;
 localparam integer COUNT_WIDTH = $clog2(SIMD + 1);
 localparam integer TOTAL_WIDTH = $clog2(SIMD * SIMD_FOLD + 1);
-// Registers between the input and the output register: fetch (two of a deep pipeline), LATENCY of abbnn_popcount,
-// accumulator.
-localparam integer POPCOUNT_LATENCY = (DEEP == 1) ? $clog2(SIMD / 4 + 1) + 1 : (SIMD > 288) ? 4 : 3;
-localparam integer STAGES = 1 + DEEP + POPCOUNT_LATENCY + ((SIMD_FOLD > 1) ? 1 : 0);
+// Registers between the input and sums_reg: two to fetch, LATENCY of abbnn_popcount, accumulator.
+localparam integer POPCOUNT_LATENCY = $clog2(SIMD / 4 + 1) + 1;
+localparam integer STAGES = 2 + POPCOUNT_LATENCY + ((SIMD_FOLD > 1) ? 1 : 0);
 
 // Counter widths, at least 1.
 localparam integer BEAT_WIDTH = (SIMD_FOLD > 1) ? $clog2(SIMD_FOLD) : 1;
@@ -119,9 +112,8 @@ localparam integer LAST_COLUMN = OUT_WIDTH - 1;
 localparam integer LAST_ROW = OUT_HEIGHT - 1;
 localparam integer LAST_WEIGHT = WEIGHT_WORDS - 1;
 
-// ---- flow: one clock enable; valid_reg and last_reg (last beat of its fold) go along with the data ---------------------
+// ---- flow: valid_reg and last_reg (last beat of its fold) go along with the data -----------------------------------------
 
-wire advance;
 wire ready;
 wire take = s_axis_tvalid && ready;
 
@@ -140,10 +132,8 @@ always @(posedge clk) begin
         beat_reg           <= beat_last ? {BEAT_WIDTH{1'b0}} : beat_reg + 1'b1;
         weight_address_reg <= weight_last ? {WEIGHT_ADDRESS_WIDTH{1'b0}} : weight_address_reg + 1'b1;
     end
-    if (advance) begin
-        valid_reg <= {valid_reg[STAGES-2:0], take};
-        last_reg  <= {last_reg[STAGES-2:0], beat_last};
-    end
+    valid_reg <= {valid_reg[STAGES-2:0], take};
+    last_reg  <= {last_reg[STAGES-2:0], beat_last};
     if (rst) begin
         beat_reg           <= {BEAT_WIDTH{1'b0}};
         weight_address_reg <= {WEIGHT_ADDRESS_WIDTH{1'b0}};
@@ -153,92 +143,47 @@ end
 
 // ---- fetch -------------------------------------------------------------------------------------------------------------
 
-localparam RAM_STYLE = (WEIGHT_MEMORY == 1) ? "logic" : (WEIGHT_MEMORY == 2) ? "block" : "auto";
-wire unused_ram_style = &{1'b0, RAM_STYLE};
-
 wire [PE*SIMD-1:0] fetched_weights;
+reg  [PE*SIMD-1:0] weight_word_reg;
 reg  [SIMD-1:0]    activation_reg;
+reg  [SIMD-1:0]    activation_word_reg;
 
 always @(posedge clk) begin
-    if (advance) begin
-        activation_reg <= s_axis_tdata;
-    end
+    activation_reg      <= s_axis_tdata;
+    activation_word_reg <= activation_reg;
+    weight_word_reg     <= fetched_weights;
 end
 
-generate
-    if (LOAD_MEMORY < 0) begin : gen_fixed_weights
-        (* ram_style = RAM_STYLE *)
-        reg [PE*SIMD-1:0] weight_mem [0:WEIGHT_WORDS-1];
-        reg [PE*SIMD-1:0] weight_reg;
+abbnn_memory #(
+    .WIDTH(PE*SIMD),
+    .DEPTH(WEIGHT_WORDS),
+    .TABLE_FILE(WEIGHT_FILE),
+    .LOAD_MEMORY(LOAD_MEMORY),
+    .STYLE(WEIGHT_MEMORY)
+) weight_inst (
+    .clk(clk),
+    .load(load),
+    .enable(1'b1),
+    .address(weight_address_reg),
+    .word(fetched_weights)
+);
 
-        assign fetched_weights = weight_reg;
+// ---- corrections: read two stages before they are added, at an address that moves on with every last beat there -----------
 
-        initial begin
-            if (WEIGHT_FILE != "") begin
-                $readmemh(WEIGHT_FILE, weight_mem);
-            end
-        end
-
-        always @(posedge clk) begin
-            if (advance) begin
-                weight_reg <= weight_mem[weight_address_reg];
-            end
-        end
-    end else begin : gen_loadable_weights
-        abbnn_load_memory #(
-            .WIDTH(PE*SIMD),
-            .DEPTH(WEIGHT_WORDS),
-            .ADDRESS_WIDTH(WEIGHT_ADDRESS_WIDTH),
-            .MEMORY(LOAD_MEMORY),
-            .STYLE(WEIGHT_MEMORY)
-        ) weight_inst (
-            .clk(clk),
-            .load(load),
-            .enable(advance),
-            .address(weight_address_reg),
-            .word(fetched_weights)
-        );
-    end
-endgenerate
-
-wire [PE*SIMD-1:0] weight_word;
-wire [SIMD-1:0]    activation_word;
-
-generate
-    if (DEEP == 0) begin : gen_fetched
-        assign weight_word     = fetched_weights;
-        assign activation_word = activation_reg;
-    end else begin : gen_fetched_deep
-        reg [PE*SIMD-1:0] weight_word_reg;
-        reg [SIMD-1:0]    activation_word_reg;
-
-        assign weight_word     = weight_word_reg;
-        assign activation_word = activation_word_reg;
-
-        always @(posedge clk) begin
-            if (advance) begin
-                weight_word_reg     <= fetched_weights;
-                activation_word_reg <= activation_reg;
-            end
-        end
-    end
-endgenerate
-
-// ---- corrections: read one stage (two, deep) before they are added, at an address that moves on with every last beat there
-
-localparam integer MOVE = STAGES - 2 - DEEP;
+localparam integer MOVE = STAGES - 3;
 
 wire [PE*SUM_WIDTH-1:0] fetched_correction;
-wire [PE*SUM_WIDTH-1:0] correction_word;
+reg  [PE*SUM_WIDTH-1:0] correction_word_reg;
 
 reg [FOLD_WIDTH-1:0]               fold_reg;
 reg [CORRECTION_ADDRESS_WIDTH-1:0] correction_address_reg;
 
-wire                                move = advance && valid_reg[MOVE] && last_reg[MOVE];
+wire                                move = valid_reg[MOVE] && last_reg[MOVE];
 wire                                fold_last = fold_reg == LAST_FOLD[FOLD_WIDTH-1:0];
 wire [CORRECTION_ADDRESS_WIDTH-1:0] next_position_address;
 
 always @(posedge clk) begin
+    correction_word_reg <= fetched_correction;
     if (move) begin
         fold_reg               <= fold_last ? {FOLD_WIDTH{1'b0}} : fold_reg + 1'b1;
         correction_address_reg <= fold_last ? next_position_address : correction_address_reg + 1'b1;
@@ -249,55 +194,20 @@ always @(posedge clk) begin
     end
 end
 
+abbnn_memory #(
+    .WIDTH(PE*SUM_WIDTH),
+    .DEPTH(CORRECTION_WORDS),
+    .TABLE_FILE(CORRECTION_FILE),
+    .LOAD_MEMORY((LOAD_MEMORY < 0) ? -1 : LOAD_MEMORY + 1)
+) correction_inst (
+    .clk(clk),
+    .load(load),
+    .enable(1'b1),
+    .address(correction_address_reg),
+    .word(fetched_correction)
+);
+
 generate
-    if (LOAD_MEMORY < 0) begin : gen_fixed_corrections
-        reg [PE*SUM_WIDTH-1:0] correction_mem [0:CORRECTION_WORDS-1];
-        reg [PE*SUM_WIDTH-1:0] correction_reg;
-
-        wire unused_load = &{1'b0, load};
-
-        assign fetched_correction = correction_reg;
-
-        initial begin
-            if (CORRECTION_FILE != "") begin
-                $readmemh(CORRECTION_FILE, correction_mem);
-            end
-        end
-
-        always @(posedge clk) begin
-            if (advance) begin
-                correction_reg <= correction_mem[correction_address_reg];
-            end
-        end
-    end else begin : gen_loadable_corrections
-        abbnn_load_memory #(
-            .WIDTH(PE*SUM_WIDTH),
-            .DEPTH(CORRECTION_WORDS),
-            .ADDRESS_WIDTH(CORRECTION_ADDRESS_WIDTH),
-            .MEMORY(LOAD_MEMORY + 1)
-        ) correction_inst (
-            .clk(clk),
-            .load(load),
-            .enable(advance),
-            .address(correction_address_reg),
-            .word(fetched_correction)
-        );
-    end
-
-    if (DEEP == 0) begin : gen_correction
-        assign correction_word = fetched_correction;
-    end else begin : gen_correction_deep
-        reg [PE*SUM_WIDTH-1:0] correction_word_reg;
-
-        assign correction_word = correction_word_reg;
-
-        always @(posedge clk) begin
-            if (advance) begin
-                correction_word_reg <= fetched_correction;
-            end
-        end
-    end
-
     if (BORDER == 1) begin : gen_border
         localparam integer COLUMN_BEFORE_LAST = LAST_COLUMN - 1;
         localparam integer ROW_BEFORE_LAST = LAST_ROW - 1;
@@ -357,9 +267,9 @@ generate
             .LATENCY(POPCOUNT_LATENCY)
         ) popcount_inst (
             .clk(clk),
-            .enable(advance),
-            .a(activation_word),
-            .b(weight_word[p*SIMD +: SIMD]),
+            .enable(1'b1),
+            .a(activation_word_reg),
+            .b(weight_word_reg[p*SIMD +: SIMD]),
             .count(counts[p*COUNT_WIDTH +: COUNT_WIDTH])
         );
 
@@ -367,7 +277,7 @@ generate
         wire [SUM_WIDTH:0] twice = {{SUM_WIDTH - TOTAL_WIDTH{1'b0}}, totals[p*TOTAL_WIDTH +: TOTAL_WIDTH], 1'b0};
         wire               unused_twice = &{1'b0, twice[SUM_WIDTH]};
 
-        assign sums[p*SUM_WIDTH +: SUM_WIDTH] = twice[SUM_WIDTH-1:0] + correction_word[p*SUM_WIDTH +: SUM_WIDTH];
+        assign sums[p*SUM_WIDTH +: SUM_WIDTH] = twice[SUM_WIDTH-1:0] + correction_word_reg[p*SUM_WIDTH +: SUM_WIDTH];
     end
 
     if (SIMD_FOLD == 1) begin : gen_no_accumulator
@@ -376,7 +286,7 @@ generate
         reg                      restart_reg;
         reg [PE*TOTAL_WIDTH-1:0] totals_reg;
 
-        wire accumulate = advance && valid_reg[STAGES-2];
+        wire accumulate = valid_reg[STAGES-2];
 
         always @(posedge clk) begin
             if (accumulate) begin
@@ -402,54 +312,33 @@ generate
     end
 endgenerate
 
-// ---- output register -----------------------------------------------------------------------------------------------------
+// ---- output ----------------------------------------------------------------------------------------------------------------
 
-generate
-    if (DEEP == 0) begin : gen_skid
-        assign ready = advance;
+// Results between their last beat and m_axis.
+localparam integer CREDITS = (STAGES + 7 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
 
-        abbnn_skid #(
-            .DATA_WIDTH(PE*SUM_WIDTH)
-        ) skid_inst (
-            .clk(clk),
-            .rst(rst),
-            .s_axis_tdata(sums),
-            .s_axis_tvalid(valid_reg[STAGES-1] && last_reg[STAGES-1]),
-            .s_axis_tready(advance),
-            .m_axis_tdata(m_axis_tdata),
-            .m_axis_tvalid(m_axis_tvalid),
-            .m_axis_tready(m_axis_tready)
-        );
-    end else begin : gen_credit
-        // Results between their last beat and m_axis.
-        localparam integer CREDITS = (STAGES + 7 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
+reg [PE*SUM_WIDTH-1:0] sums_reg;
+reg                    sums_valid_reg;
 
-        reg [PE*SUM_WIDTH-1:0] sums_reg;
-        reg                    sums_valid_reg;
+always @(posedge clk) begin
+    sums_reg       <= sums;
+    sums_valid_reg <= valid_reg[STAGES-1] && last_reg[STAGES-1] && !rst;
+end
 
-        assign advance = 1'b1;
-
-        always @(posedge clk) begin
-            sums_reg       <= sums;
-            sums_valid_reg <= valid_reg[STAGES-1] && last_reg[STAGES-1] && !rst;
-        end
-
-        abbnn_credit #(
-            .DATA_WIDTH(PE*SUM_WIDTH),
-            .DEPTH(CREDITS)
-        ) credit_inst (
-            .clk(clk),
-            .rst(rst),
-            .ready(ready),
-            .enter(take && beat_last),
-            .s_axis_tdata(sums_reg),
-            .s_axis_tvalid(sums_valid_reg),
-            .m_axis_tdata(m_axis_tdata),
-            .m_axis_tvalid(m_axis_tvalid),
-            .m_axis_tready(m_axis_tready)
-        );
-    end
-endgenerate
+abbnn_credit #(
+    .DATA_WIDTH(PE*SUM_WIDTH),
+    .DEPTH(CREDITS)
+) credit_inst (
+    .clk(clk),
+    .rst(rst),
+    .ready(ready),
+    .enter(take && beat_last),
+    .s_axis_tdata(sums_reg),
+    .s_axis_tvalid(sums_valid_reg),
+    .m_axis_tdata(m_axis_tdata),
+    .m_axis_tvalid(m_axis_tvalid),
+    .m_axis_tready(m_axis_tready)
+);
 
 endmodule
 

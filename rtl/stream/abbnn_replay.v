@@ -8,7 +8,7 @@
 
 // A vector is DEPTH beats; m_axis = vector 0 TIMES times, vector 1 TIMES times, ...; a vector's beats keep their order.
 // The first pass over a vector runs while it is still arriving. Latency 2. One beat out a cycle with no gap between
-// passes or vectors, as long as the beats are there in time.
+// passes or vectors, as long as the beats are there in time. s_axis_tready is a register.
 //
 // Memory: 2 * DEPTH words, beat b of vector v at address 2 * b + v % 2. The fill of vector v + 2 may begin the cycle
 // after the last beat of vector v has been read for the last time; a stalled m_axis lets in 2 * DEPTH beats
@@ -21,9 +21,7 @@ module abbnn_replay #(
     // Beats of a vector, at least 1.
     parameter integer DEPTH = 4,
     // Passes over each vector, at least 1.
-    parameter integer TIMES = 2,
-    // 1: s_axis_tready is a register, for a high clock; it behaves the same.
-    parameter integer DEEP = 0
+    parameter integer TIMES = 2
 ) (
     input  wire                  clk,
     input  wire                  rst,
@@ -47,9 +45,6 @@ generate
     if (TIMES < 1) begin : gen_check_times
         TIMES_must_be_at_least_1 param_error ();
     end
-    if (DEEP != 0 && DEEP != 1) begin : gen_check_deep
-        DEEP_must_be_0_or_1 param_error ();
-    end
 endgenerate
 
 localparam integer LAST_PASS  = TIMES - 1;
@@ -69,8 +64,8 @@ generate
         reg [DATA_WIDTH-1:0] next_reg;
         reg                  next_valid_reg;
 
-        wire given = m_axis_tready && valid_reg;
-        wire load  = !valid_reg || (given && pass_last);
+        wire given   = m_axis_tready && valid_reg;
+        wire advance = !valid_reg || (given && pass_last);
 
         assign s_axis_tready = !next_valid_reg;
 
@@ -78,7 +73,7 @@ generate
             if (s_axis_tready) begin
                 next_reg <= s_axis_tdata;
             end
-            if (load) begin
+            if (advance) begin
                 data_reg <= next_reg;
             end
         end
@@ -87,10 +82,10 @@ generate
             if (given) begin
                 pass_reg <= pass_last ? {PASS_WIDTH{1'b0}} : pass_reg + 1'b1;
             end
-            if (load) begin
+            if (advance) begin
                 valid_reg <= next_valid_reg;
             end
-            next_valid_reg <= next_valid_reg ? !load : s_axis_tvalid;
+            next_valid_reg <= next_valid_reg ? !advance : s_axis_tvalid;
             if (rst) begin
                 pass_reg       <= {PASS_WIDTH{1'b0}};
                 valid_reg      <= 1'b0;
@@ -122,40 +117,28 @@ generate
             assign read_address  = read_vector_reg[0];
         end
 
-        wire full;
+        reg        room_reg;
+        wire [1:0] vectors = write_vector_reg - read_vector_reg;
         // Where both sides are in the same vector, the read side is in its first pass and must stay behind the write side.
         wire empty = write_vector_reg == read_vector_reg && write_beat_reg == read_beat_reg;
 
-        wire load       = m_axis_tready || !valid_reg;
-        wire write      = s_axis_tvalid && !full;
-        wire read       = load && !empty;
+        wire advance    = m_axis_tready || !valid_reg;
+        wire write      = s_axis_tvalid && room_reg;
+        wire read       = advance && !empty;
         wire write_last = write_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
         wire read_last  = read_beat_reg == LAST_BEAT[BEAT_WIDTH-1:0];
 
-        assign s_axis_tready = !full;
+        wire fills      = vectors == 2'd1 && write && write_last;
+        // The last pass of several reads what the first one has read. `advance` comes last.
+        wire frees      = read_last && pass_last && (TIMES > 1 || !empty) && advance;
 
-        if (DEEP == 0) begin : gen_full
-            assign full = write_vector_reg == (read_vector_reg ^ 2'b10);
-        end else begin : gen_room
-            reg        room_reg;
-            wire [1:0] vectors = write_vector_reg - read_vector_reg;
-            wire       fills   = vectors == 2'd1 && write && write_last;
-            // The last pass of several reads what the first one has read.
-            wire       frees   = read_last && pass_last && (TIMES > 1 || !empty) && load;
-
-            assign full = !room_reg;
-
-            // `load` comes last.
-            always @(posedge clk) begin
-                room_reg <= rst || frees || !(vectors == 2'd2 || fills);
-            end
-        end
+        assign s_axis_tready = room_reg;
 
         always @(posedge clk) begin
             if (write) begin
                 memory[write_address] <= s_axis_tdata;
             end
-            if (load) begin
+            if (advance) begin
                 data_reg <= memory[read_address];
             end
         end
@@ -172,10 +155,12 @@ generate
                     read_vector_reg <= read_vector_reg + {1'b0, pass_last};
                 end
             end
-            if (load) begin
+            if (advance) begin
                 valid_reg <= !empty;
             end
+            room_reg <= frees || !(vectors == 2'd2 || fills);
             if (rst) begin
+                room_reg         <= 1'b1;
                 write_vector_reg <= 2'd0;
                 write_beat_reg   <= {BEAT_WIDTH{1'b0}};
                 read_vector_reg  <= 2'd0;

@@ -40,17 +40,17 @@ assign s_axis_tready = ready_reg;
 assign m_axis_tdata  = data_reg;
 assign m_axis_tvalid = valid_reg;
 
-wire load = m_axis_tready || !valid_reg;
+wire advance = m_axis_tready || !valid_reg;
 
 always @(posedge clk) begin
-    if (load) begin
+    if (advance) begin
         data_reg  <= ready_reg ? s_axis_tdata : skid_reg;
         valid_reg <= !ready_reg || s_axis_tvalid;
     end
     if (ready_reg) begin
         skid_reg <= s_axis_tdata;
     end
-    ready_reg <= load || (ready_reg && !s_axis_tvalid);
+    ready_reg <= advance || (ready_reg && !s_axis_tvalid);
     if (rst) begin
         valid_reg <= 1'b0;
         ready_reg <= 1'b1;
