@@ -16,7 +16,7 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.structure import Structure
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, natural, positive
-from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator
+from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator, waves_written
 from abbnn.tb.pipeline import Report, counted, run_core
 
 
@@ -82,6 +82,8 @@ def _run(arguments: argparse.Namespace) -> int:
         right = sum(row["label"] == row["predicted"] for row in report.images)
         console.print(f"{right} of {len(report.images)} images classified as labelled")
     console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
+    for file in waves_written:
+        print(f"waves: {file}")
     if failure is not None:
         console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
         return 1

@@ -143,7 +143,9 @@ def test_grandchildren_end_too(tmp_path):
         "shell = f'sleep 600 & echo $! > {sys.argv[1]}/child; mv {sys.argv[1]}/child {sys.argv[1]}/ready; wait'\n"
         "sys.exit(run('name', lambda: subprocess.run(['sh', '-c', shell])))\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=paths.CHECKOUT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], cwd=paths.CHECKOUT, stderr=subprocess.PIPE
+    ) as process:
         while not (tmp_path / "ready").exists():
             assert process.poll() is None
             time.sleep(0.05)
