@@ -436,7 +436,7 @@ def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "inde
         )
 
 
-def rows(names: str, *values: tuple[int, ...]) -> list[dict[str, int | str]]:
+def rows(names: str, *values: tuple[int | str, ...]) -> list[dict[str, int | str]]:
     """LINT_PARAMETERS as a table: one set of parameters a row, `names` heads the columns."""
     return [dict(zip(names.split(), row, strict=True)) for row in values]
 
