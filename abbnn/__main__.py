@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "train": Verb("train.command", "train a network (needs torch)"),
     "teacher": Verb("train.command", "train a float network from scratch, and its soft labels (needs torch)", True),
+    "speed": Verb("train.command", "time training steps on this CPU (needs torch)", True),
     "evaluate": Verb("train.command", "run a float checkpoint and write its logits (needs torch)", True),
     "freeze": Verb("export.__main__", "checkpoint -> frozen integer network (needs torch)", True),
     "random": Verb("export.__main__", "a frozen network with random weights", True),
