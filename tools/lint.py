@@ -3,7 +3,7 @@
     python -m tools.lint [MODULE ...] [--jobs N] [--scheduler ADDRESS]   (no module: all, then ruff, mypy and imports)
 
 Verilator (-Wall, Verilog-2005), Icarus (-Wall) and Yosys elaborate each set of parameters of LINT_PARAMETERS in the
-module's testbench; pyverilog parses every file. Whatever a tool says is a fault. Waivers: tools/verilator.vlt.
+module's testbench; pyverilog parses every file. Whatever a tool says is a fault.
 
 Corners are the least, the greatest usual and the unequal values: one lane, one channel group, as many lanes as
 channels, more outputs than inputs and the other way round, and the sizes that the shipped network uses.

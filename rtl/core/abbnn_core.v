@@ -6,7 +6,7 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// gate - guard - stem - block00 .. blockNN - head - drop - skid. The exporter writes for one frozen network and folding
+// gate - guard - stem - block00 .. blockNN - head - drop - cut. The exporter writes for one frozen network and folding
 // (abbnn mem) what is particular to them: sizes (abbnn_config.vh), the stages (abbnn_stages.vh, an instance each) and the
 // table files, which are looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
 //
@@ -24,8 +24,10 @@ module abbnn_core #(
     parameter integer LOADABLE = 0
 ) (
     input  wire        clk,
+    // Both resets are high for two cycles or more.
     input  wire        rst,
-    // Drops all frames in flight and clears the counters of frames; loaded tables stay.
+    // Drops all frames in flight and clears the counters of frames; loaded tables stay. A result that m_axis has begun to
+    // show ends with one beat of ones and tlast; every other result's last beat, the class, has a 0 on top.
     input  wire        soft_rst,
 
     input  wire [23:0] s_axis_tdata,
@@ -72,23 +74,12 @@ generate
     end
 endgenerate
 
-// ---- reset: that of the stages passes a register each, one more on their residual paths. The ends are in reset until the
-// stages have long left it.
+// ---- reset: that of the stages passes a register each, which takes as long as the first pixel in the guard's
 
-localparam integer RESET_TAIL = 4;
-
-reg  [RESET_TAIL-1:0] tail_reg;
-reg                   in_tail_reg;
-
-wire core_rst = rst || soft_rst || in_tail_reg;
+wire core_rst = rst || soft_rst;
 wire stages_rst;
 // Register i is that of stage i.
 wire [BLOCKS+1:0] stage_rst;
-
-always @(posedge clk) begin
-    tail_reg    <= {tail_reg[RESET_TAIL-2:0], rst || soft_rst};
-    in_tail_reg <= rst || soft_rst || tail_reg != {RESET_TAIL{1'b0}};
-end
 
 generate
     genvar r;
@@ -119,7 +110,7 @@ generate
         reg [LOAD_WIDTH*(BLOCKS+2)-1:0] load_buses_reg;
 
         assign load_buses = load_buses_reg;
-        assign stages_rst = rst || soft_rst || load_rst;
+        assign stages_rst = core_rst || load_rst;
 
         always @(posedge clk) begin
             load_buses_reg <= {load_buses_reg[LOAD_WIDTH*(BLOCKS+1)-1:0], load};
@@ -169,7 +160,7 @@ generate
         wire unused_load = &{1'b0, idle, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
         assign load_buses         = {LOAD_WIDTH*(BLOCKS+2){1'b0}};
-        assign stages_rst         = rst || soft_rst;
+        assign stages_rst         = core_rst;
         assign hold               = 1'b0;
         assign s_load_axis_tready = 1'b0;
         assign status_network     = NETWORK_ID;
@@ -330,17 +321,20 @@ abbnn_drop #(
 );
 
 
-abbnn_skid #(
-    .DATA_WIDTH(33)
-) skid_inst (
+abbnn_cut #(
+    .DATA_WIDTH(32)
+) cut_inst (
     .clk(clk),
-    .rst(core_rst),
-    .s_axis_tdata({kept_tlast, kept_tdata}),
+    .rst(rst),
+    .s_axis_tdata(kept_tdata),
     .s_axis_tvalid(kept_tvalid),
     .s_axis_tready(kept_tready),
-    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
+    .s_axis_tlast(kept_tlast),
+    .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
+    .m_axis_tready(m_axis_tready),
+    .m_axis_tlast(m_axis_tlast),
+    .cut(soft_rst)
 );
 
 endmodule
