@@ -52,6 +52,8 @@ FRACTION_BITS_CHOSEN_MIN = 4
 """Fewer lose more than saturation does."""
 INTEGER_BITS_CHOSEN_MAX = 10
 """Sign included. It takes outliers to need more: that they saturate costs less than the fraction bits of all others."""
+SCORE_BITS_CHOSEN_MAX = 28
+"""Fraction bits of scores where a head's weights are below 2**-20: they leave room for biases up to 8."""
 PLANES = (2, 15)
 DEFAULT_TERMS = 3
 DEFAULT_STEM_PLANES = 12
@@ -315,10 +317,8 @@ class _Freezer:
         planes = self.options.head_planes
         weights = self.tensors["head.weight"] * (2.0**shift / (height * width))
         exponent = int(weight_exponent(np.abs(weights).max(keepdims=True), planes)[0, 0])
-        # Beside weights of all but 0 it is the bias that sets the unit.
-        largest = max(np.abs(self.tensors["head.bias"]).max(), 2.0**-40)
-        most = min(int(np.floor(np.log2(2.0 ** (SCORE_WIDTH_MAX - 2) / largest))), SCORE_FRACTION_BITS[1])
-        exponent = min(exponent, most - self.fraction_bits + dropped)
+        if exponent > SCORE_BITS_CHOSEN_MAX:  # weights of all but 0, beside which the bias sets the unit
+            exponent = SCORE_BITS_CHOSEN_MAX - self.fraction_bits + dropped
         bits = exponent + self.fraction_bits - dropped
         if bits < SCORE_FRACTION_BITS[0]:
             raise UserError(f"tensor head.weight: {np.abs(self.tensors['head.weight']).max():g} is too great")
