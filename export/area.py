@@ -548,7 +548,7 @@ def _tree(nodes: int, width: int) -> int:
 
 
 def _signed_sum(family: Family, p: Parameters) -> Features:
-    """As rtl/abbnn_signed_sum.v makes an output: a tree of lanes, or chains of pairs whose sums outputs share.
+    """As rtl/nn/abbnn_signed_sum.v makes an output: a tree of lanes, or chains of pairs whose sums outputs share.
 
     Features: bits of the adders, of the lanes that an adder takes in by themselves, and of the shared sums.
     """

@@ -1,6 +1,6 @@
 """Parameters and memories of every pipeline stage, from the frozen network, its ranges and a folding.
 
-Parameter names are those of `rtl/abbnn_stem.v`, `abbnn_block.v` and `abbnn_head.v`; memory names are the suffixes that
+Parameter names are those of `rtl/core/abbnn_stem.v`, `abbnn_block.v` and `abbnn_head.v`; memory names are the suffixes that
 these modules append to their PREFIX.
 """
 
@@ -285,7 +285,7 @@ SLOTS = {
     ),
     "head": ("weights", "bias"),
 }
-"""Tables of a stage in the order of their numbers on the load bus (LOAD_MEMORY of rtl/abbnn_stem.v and so on)."""
+"""Tables of a stage in the order of their numbers on the load bus (LOAD_MEMORY of rtl/core/abbnn_stem.v and so on)."""
 STAGE_NUMBERS = 16
 """Numbers on the load bus that each stage has."""
 

@@ -1,6 +1,6 @@
 """Load image: all tables of a network as the words that a loadable `abbnn_core` takes on s_load_axis.
 
-docs/formats.md specifies the words; rtl/abbnn_load.v reads them.
+docs/formats.md specifies the words; rtl/core/abbnn_load.v reads them.
 """
 
 from __future__ import annotations

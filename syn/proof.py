@@ -207,7 +207,7 @@ def stat_modules(stat: str) -> dict[str, Any]:
 
 
 def _located(source: str) -> str:
-    """ "rtl/abbnn_add.v:60" of Yosys' "abbnn_add.v:60.5-60.9"; of several, the first."""
+    """ "abbnn_add.v:60" of Yosys' "abbnn_add.v:60.5-60.9"; of several, the first."""
     found = re.match(r"([^|]*?):(\d+)", source)
     return f"{found[1]}:{found[2]}" if found else source
 

@@ -15,7 +15,7 @@
 // weights[p * SIMD + n]; sum p is sums[p * TREE_WIDTH +: TREE_WIDTH].
 //
 // Registers: the values and weights, with the sums and differences of pairs of lanes where more than two outputs share
-// them; then one adder at each level. yosys -p "read_verilog rtl/abbnn_signed_sum.v; chparam -set PE 32 -set SIMD 27 -set
+// them; then one adder at each level. yosys -p "read_verilog rtl/nn/abbnn_signed_sum.v; chparam -set PE 32 -set SIMD 27 -set
 // DATA_WIDTH 9 abbnn_signed_sum; synth_xilinx -flatten -noiopad -top abbnn_signed_sum; stat" with Yosys 0.23: 5,894
 // LUT (184 an output), 233 SRL16E, 7,412 FF.
 //
