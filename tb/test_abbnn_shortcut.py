@@ -1,4 +1,4 @@
-"""abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and of picked pixels, several foldings."""
+"""abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and picked pixels, binary and real weights."""
 
 import pytest
 from test_abbnn_block import Case, example
@@ -13,12 +13,16 @@ CASES = [
     ("pool-conv", 2, Fold(4, 4), {}),
     ("pool-conv", 8, Fold(1, 8), {"scales": "free", "terms": 2}),
     ("pool-conv", 1, Fold(16, 1), {"value_width": 10, "fraction_bits": 6, "spread": 2.0}),
+    ("pool-real-conv", 2, Fold(4, 4), {"shortcut_planes": 5}),
+    ("pool-real-conv", 8, Fold(8, 8), {"shortcut_planes": 3, "spread": 2.0}),
+    ("pool-real-conv", 4, Fold(2, 1), {"shortcut_planes": 11, "value_width": 12, "fraction_bits": 6}),
     ("conv", 2, Fold(4, 8), {}),
     ("conv", 8, Fold(2, 2), {"terms_of": {"block00.shortcut": 4}}),
 ]
 
 BAD_PARAMETERS = [
     ("abbnn_shortcut", {"POOL": 2}, "POOL_must_be_0_or_1"),
+    ("abbnn_shortcut", {"PLANES": 0}, "PLANES_must_be_at_least_1"),
     ("abbnn_shortcut", {"HEIGHT": 3}, "HEIGHT_and_WIDTH_must_be_even"),
     ("abbnn_shortcut", {"POOL": 0, "WIDTH": 5}, "HEIGHT_and_WIDTH_must_be_even"),
     ("abbnn_shortcut", {"S_LANES": 3}, "S_LANES_must_divide_IN_CHANNELS"),
@@ -42,7 +46,7 @@ def test_abbnn_shortcut(shortcut, s_lanes, fold, options):
             **{key: config.parameters[key] for key in shared},
             **own,
             "PREFIX": "block00_shortcut",
-            "POOL": int(shortcut == "pool-conv"),
+            "POOL": int(shortcut != "conv"),
             "PE": fold.pe,
         },
         {file: memory.text for file, memory in config.memories.items()},

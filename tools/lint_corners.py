@@ -172,11 +172,12 @@ CORNERS: dict[str, Corners] = {
         {"IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
         {"IN_CHANNELS": 32, "OUT_CHANNELS": 64, "HEIGHT": 16, "WIDTH": 16, "S_LANES": 4, "PE": 4, "SIMD": 1},
         {"IN_CHANNELS": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 3, "SIMD": 4, "SCALE_TERMS": 2},
+        {"PLANES": 8},
         {"POOL": 0},
         {"POOL": 0, "IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
     ],
     "abbnn_block": [
-        {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8},
+        {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "SHORTCUT_PLANES": 3},
         {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "S_LANES": 4, "PE": 8, "SIMD": 9, "SHORTCUT_SIMD": 4},
         {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 8, "ACTIVATION": 0},
         {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 6, "SIMD": 36, "ACTIVATION": 2},
