@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -21,6 +22,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "train": Verb("train.command", "train a network (needs torch)"),
     "teacher": Verb("train.command", "train a float network from scratch, and its soft labels (needs torch)", True),
+    "speed": Verb("train.command", "time training steps on this CPU (needs torch)", True),
     "evaluate": Verb("train.command", "run a float checkpoint and write its logits (needs torch)", True),
     "freeze": Verb("export.__main__", "checkpoint -> frozen integer network (needs torch)", True),
     "random": Verb("export.__main__", "a frozen network with random weights", True),
@@ -60,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"abbnn: {f'no verb {name}' if name else 'a verb is missing'}\n{usage()}", file=sys.stderr)
         return 2
     verb = VERBS[name]
+
+    # Commands spread work over processes and threads themselves. BLAS reads this once, when NumPy loads it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def command() -> int:
         status: int = import_module(f"abbnn.{verb.module}").main(words if verb.several else words[1:])

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 
@@ -22,7 +24,19 @@ class Stopped(BaseException):
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    for process in _below(os.getpid()):  # killing a child, as subprocess does, would leave its children to themselves
+        with suppress(OSError):
+            os.kill(process, signal.SIGTERM)
     raise Stopped
+
+
+def _below(process: int) -> list[int]:
+    """All that a process has started, directly or not; where there is no /proc, none."""
+    children: list[int] = []
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            children += map(int, thread.read_text().split())
+    return [each for child in children for each in (*_below(child), child)]
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:

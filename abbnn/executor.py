@@ -119,7 +119,6 @@ def _here(tasks: Sequence[Task], workers: Workers, running: dict[int, None]) -> 
 
 def _processes(tasks: Sequence[Task], workers: Workers, running: dict[int, None]) -> Results:
     """A pool of one worker for each job, so that a death has one culprit and disturbs no other task."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the workers, which share the cores already
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)
 

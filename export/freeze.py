@@ -18,8 +18,8 @@ from abbnn.errors import UserError
 from abbnn.golden.model import Model, batches, saturating_layers
 from abbnn.golden.network import (
     BIAS_BITS,
-    EXPONENT_RANGE,
     PIXEL_BITS,
+    SCORE_FRACTION_BITS,
     SHIFT_MAX,
     TERMS_MAX,
     Activation,
@@ -31,14 +31,12 @@ from abbnn.golden.network import (
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import SCORE_WIDTH_MAX, Interval, analyse
 from abbnn.golden.structure import Block, Structure, block_name
-from abbnn.train.tensors import canonical_shapes
+from abbnn.train.tensors import canonical_shapes, slope_exponents, standardize
 from abbnn.train.variant import Variant
 
 Floats = NDArray[np.float64]
 
 CONV_DIMENSIONS = 4
-EPSILON = 1e-5
-"""Of the scaled weight standardization."""
 FIELD_BITS = 30
 """Of bias1 and bias2: their sum, and half of a shift's last bit more, must fit the file's 32."""
 PRECISION_BITS = 6
@@ -54,6 +52,8 @@ FRACTION_BITS_CHOSEN_MIN = 4
 """Fewer lose more than saturation does."""
 INTEGER_BITS_CHOSEN_MAX = 10
 """Sign included. It takes outliers to need more: that they saturate costs less than the fraction bits of all others."""
+SCORE_BITS_CHOSEN_MAX = 28
+"""Fraction bits of scores where a head's weights are below 2**-20: they leave room for biases up to 8."""
 PLANES = (2, 15)
 DEFAULT_TERMS = 3
 DEFAULT_STEM_PLANES = 12
@@ -98,14 +98,6 @@ class FreezeOptions:
                 raise UserError(f"terms of {name} {terms} is outside 1..{TERMS_MAX}")
         if None not in (self.value_width, self.fraction_bits) and self.fraction_bits >= self.value_width:  # type: ignore[operator]
             raise UserError(f"{self.fraction_bits} fraction bits leave nothing of {self.value_width}")
-
-
-def standardize(weight: Floats) -> Floats:
-    """Scaled weight standardization (Eq. 1) an output channel: (w - mean) / (std + eps) / sqrt(fan-in)."""
-    flat = weight.reshape(len(weight), -1)
-    centred = flat - flat.mean(axis=1, keepdims=True)
-    result: Floats = centred / (flat.std(axis=1, keepdims=True) + EPSILON) / np.sqrt(flat.shape[1])
-    return np.reshape(result, weight.shape)
 
 
 def signed_powers(factors: Floats, terms: int, lowest: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -304,7 +296,7 @@ class _Freezer:
         """z = y + b1; (z >= 0 ? z : 2**round(a) * z) + b2 of the official code, or Eq. 8 of the paper."""
         before = _fixed(self.tensors, f"{name}.bias1", self.unit, FIELD_BITS)
         after = _fixed(self.tensors, f"{name}.bias2", self.unit, FIELD_BITS)
-        exponent = np.clip(np.round(self.tensors[f"{name}.l_alpha"]), *EXPONENT_RANGE).astype(np.int64)
+        exponent = slope_exponents(f"{name}.l_alpha", self.tensors[f"{name}.l_alpha"])
         # Half of the last bit that a right shift drops turns its floor into rounding; beyond the value's width the
         # result is 0 or -1 either way.
         down = np.clip(-exponent, 0, self.value_width - 2)
@@ -338,7 +330,11 @@ class _Freezer:
         planes = self.options.head_planes
         weights = self.tensors["head.weight"] * (2.0**shift / (height * width))
         exponent = int(weight_exponent(np.abs(weights).max(keepdims=True), planes)[0, 0])
+        if exponent > SCORE_BITS_CHOSEN_MAX:  # weights of all but 0, beside which the bias sets the unit
+            exponent = SCORE_BITS_CHOSEN_MAX - self.fraction_bits + dropped
         bits = exponent + self.fraction_bits - dropped
+        if bits < SCORE_FRACTION_BITS[0]:
+            raise UserError(f"tensor head.weight: {np.abs(self.tensors['head.weight']).max():g} is too great")
         integers = odd_weights(weights * 2.0**exponent, planes)
         floor = np.round(integers.sum(axis=1) * (1 - 2.0**-dropped) / 2).astype(np.int64)
         bias = _fixed(self.tensors, "head.bias", 2.0**bits, BIAS_BITS) + floor

@@ -22,6 +22,8 @@ STAGES = "abbnn_stages.vh"
 MANIFEST = "manifest.json"
 FORMAT = "abbnn-memory-files"
 VERSION = 2
+MAX_STAGES = 64
+"""As many as status_stalled of abbnn_core has bits, and abbnn_axil_registers stall counters."""
 
 
 def _vector(values: Sequence[int]) -> str:
@@ -88,6 +90,8 @@ def layout_id(configs: Sequence[StageConfig]) -> int:
 
 def headers(network: IntegerNetwork, configs: Sequence[StageConfig]) -> dict[str, str]:
     """File name -> text of what rtl/core/abbnn_core.v includes into itself: sizes, and the stages."""
+    if len(configs) > MAX_STAGES:
+        raise UserError(f"{network.structure.name}: {len(configs) - 2} blocks; a core has at most {MAX_STAGES - 2}")
     loads = [word for header in table_headers(configs) for word in header]
     config = [
         f"// {HEADER} : sizes of abbnn_core for {network.structure.name}, written by abbnn mem",

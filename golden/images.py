@@ -170,13 +170,6 @@ def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any],
         raise UserError(f"{name}: no images")
 
 
-def _check_labels(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any], count: int) -> None:
-    if kind.kind not in "iu":
-        raise UserError(f"{name}: labels of type {kind}, expected integers")
-    if shape != (count,):
-        raise UserError(f"{name}: labels of shape {shape}, expected ({count},)")
-
-
 def _open_npy(path: Path, height: int, width: int) -> Images:
     with _readable(path, "NumPy array"):
         with path.open("rb") as file:
@@ -198,7 +191,11 @@ def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | Non
             raise UserError(f"{path}: {size:,} bytes of images; more than {ARCHIVE_BYTES_MAX:,} go into an .npy file")
         if "labels.npy" in names:
             with archive.open("labels.npy") as file:
-                _check_labels(path, *_header(file), shape[0])
+                label_shape, kind = _header(file)
+            if kind.kind not in "iu":
+                raise UserError(f"{path}: labels of type {kind}, expected integers")
+            if label_shape != shape[:1]:
+                raise UserError(f"{path}: labels of shape {label_shape}, expected {shape[:1]}")
         with np.load(path) as arrays:
             images = np.ascontiguousarray(arrays["images"])
             labels = arrays["labels"] if "labels.npy" in names else None

@@ -29,6 +29,7 @@ SHIFT_MAX = 40
 TERMS_MAX = 8
 PLANES_MAX = 15
 BIAS_BITS = 48
+SCORE_FRACTION_BITS = (-64, 64)
 """Together with the shifts' limit this keeps every number of the analysis within 64 bits."""
 
 
@@ -331,7 +332,7 @@ def from_tensors(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any
         blocks=tuple(blocks),
         head=head,
         pool_shift=reader.number("pool_shift", 0, positions.bit_length() - 1 + min(fraction_bits, width - 2)),
-        score_fraction_bits=reader.number("score_fraction_bits", -64, 64),
+        score_fraction_bits=reader.number("score_fraction_bits", *SCORE_FRACTION_BITS),
         source=dict(metadata["source"]),
     )
 

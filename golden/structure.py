@@ -183,6 +183,12 @@ class Structure:
         return last.out_height, last.out_width, last.out_channels
 
     @property
+    def stem_macs(self) -> int:
+        """Products of an image with the stem's weights; padded taps count."""
+        height, width = self.stem_conv_output
+        return height * width * self.stem.out_channels * self.stem.in_channels * self.stem.kernel**2
+
+    @property
     def binary_macs(self) -> int:
         """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
         return sum(block.out_height * block.out_width * block.binary_weights for block in self.blocks)

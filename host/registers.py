@@ -85,7 +85,7 @@ class Register:
 
 def _events(what: str) -> tuple[Field, ...]:
     return (
-        Field("result", 0, 1, f"{what}: the last beat of a result has left"),
+        Field("result", 0, 1, f"{what}: the last beat of a result has left, but not of one that a soft reset has cut"),
         Field("frame_error", 1, 1, f"{what}: SHORT_FRAMES or LONG_FRAMES has counted"),
         Field("load_done", 2, 1, f"{what}: LOADS has counted"),
         Field("load_error", 3, 1, f"{what}: LOAD_ERRORS has counted"),
@@ -217,6 +217,58 @@ def find(name: str) -> Register:
     raise UserError(f"no register {name!r}; there are {', '.join(BY_NAME)}, STALL with a stage's number: STALL[0]")
 
 
+RULES = """\
+Offsets are byte addresses. `-` as a reset value: the network, the core's state or the clock decides.
+
+- RO: a write is refused with SLVERR. RW: a write sets the bytes that its strobes name. W1C: a 1 in such a byte clears
+  its bit. Bits without a meaning read 0 and ignore writes.
+- **Any other address answers SLVERR**: a read gives 0, a write is dropped. Many processors turn SLVERR into a bus error
+  or a data abort, so do not scan the address space, and read only as many `STALL` as `SHAPE` says.
+- One read and one write can be under way at a time, independent of each other; a write's address and data come in
+  either order.
+- A register is read in one cycle, two registers are not. `CYCLES_LO`, then `CYCLES_HI` is one 64-bit number.
+- `interrupt` is high while `IRQ_ENABLE` and `IRQ_PENDING` have a bit in common, one cycle late.
+
+## Start-up
+
+1. Hold `aresetn` low for two cycles of `aclk` or more.
+2. Read `ID` ({ID}): {IDENTITY}. Read `VERSION` ({VERSION}): its upper half must be {MAJOR}.
+3. Read `IMAGE` ({IMAGE}) and `SHAPE` ({SHAPE}) for the size of the buffers.
+4. With LOADABLE = 1, send a load image for the core's `LAYOUT` ({LAYOUT}) to `s_load_axis`. Then `LOADS` ({LOADS})
+   counts, or `LOAD_ERRORS` ({LOAD_ERRORS}).
+5. Read `STATUS` ({STATUS}) until bit 0, `ready`, is 1.
+6. Write 0xF to `IRQ_PENDING` ({IRQ_PENDING}), and the events that you want to `IRQ_ENABLE` ({IRQ_ENABLE}).
+7. For each image, start the transfer of the result first, then that of the image.
+
+```c
+volatile uint32_t *abbnn = base;              /* of the AXI4-Lite slave */
+if (abbnn[{ID} / 4] != {IDENTITY} || abbnn[{VERSION} / 4] >> 16 != {MAJOR})
+    return -1;
+uint32_t pixels  = (abbnn[{IMAGE} / 4] >> 16) * (abbnn[{IMAGE} / 4] & 0xFFFF);
+uint32_t classes = abbnn[{SHAPE} / 4] & 0xFFFF;
+while (!(abbnn[{STATUS} / 4] & {READY}))
+    ;
+```
+
+## Streams
+
+| stream | a beat | a packet, `tlast` on its last beat | length of a DMA transfer |
+|---|---|---|---|
+| `s_axis` | 24 bits, a pixel: red 7:0, green 15:8, blue 23:16 | an image in raster order | \
+4 * pixels bytes from a DMA of 32-bit words, bits 31:24 not connected |
+| `m_axis` | 32 bits, signed | the scores, class 0 first, then the number of the greatest | 4 * (classes + 1) bytes |
+| `s_load_axis` | 32 bits | a load image ([formats.md](formats.md#load-image)) | the file's length |
+
+An image of the wrong length gives no result and counts as a short or a long frame.
+
+A soft reset drops every frame under way, and no transfer is left hanging:
+
+- A result that `m_axis` has begun to show ends with one more beat, 0xFFFFFFFF with `tlast`. So its DMA transfer ends,
+  usually early, and its last word tells that it was cut: a class is never 0xFFFFFFFF. It is no event of `IRQ_PENDING`.
+- The rest of an image that was being sent is a frame of its own behind the reset, a short one.
+"""
+
+
 def markdown() -> str:
     """docs/registers.md, whole: what `abbnn host registers` prints."""
     lines = [
@@ -229,27 +281,16 @@ def markdown() -> str:
         "|---|---|---|---|---|",
     ]
     for register in REGISTERS:
-        offset = f"{register.offset:03X}" + (" + 4 i" if register.per_stage else "")
+        offset = f"0x{register.offset:03X}" + (" + 4 i" if register.per_stage else "")
         name = register.name + ("[i]" if register.per_stage else "")
-        reset = "-" if register.reset is None else f"{register.reset:X}"
+        reset = "-" if register.reset is None else f"0x{register.reset:X}"
         parts = [register.meaning] if register.meaning else []
         for field in register.fields:
             high = field.low + field.width - 1
             bits = f"bit {field.low}" if field.width == 1 else f"bits {high}:{field.low}"
             parts.append(f"{bits} `{field.name}`: {field.meaning}")
         lines.append(f"| {offset} | `{name}` | {register.access.value} | {reset} | {'<br>'.join(parts)} |")
-    lines += [
-        "",
-        "Offsets and reset values are hexadecimal; `-`: the network, the core's state or the clock decides.",
-        "",
-        "- RO: a write is refused with SLVERR. RW: a write sets the bytes that its strobes name. W1C: a 1 in such a",
-        "  byte clears its bit. Bits without a meaning read 0 and ignore writes.",
-        "- Any other address: a read gives 0 with SLVERR, a write is dropped with SLVERR.",
-        "- One read and one write can be under way at a time, independent of each other; a write's address and data",
-        "  come in either order.",
-        "- A register is read in one cycle, two registers are not. CYCLES_LO, then CYCLES_HI is one 64-bit number.",
-        "- `interrupt` is high while IRQ_ENABLE and IRQ_PENDING have a bit in common, one cycle late.",
-        "- A soft reset takes back what has not left: a result under way ends without its tlast, and what comes of a",
-        "  cut frame behind the reset is a frame of its own, a short one.",
-    ]
-    return "\n".join(lines) + "\n"
+    values = {register.name: f"0x{register.offset:03X}" for register in REGISTERS}
+    values |= {"IDENTITY": f"0x{IDENTITY:X}", "MAJOR": str(VERSION_MAJOR), "READY": str(STATUS_READY)}
+    rules = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], RULES)
+    return "\n".join([*lines, "", rules])

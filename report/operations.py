@@ -238,13 +238,6 @@ def removed(structure: Structure, precision: Precision) -> dict[str, int]:
     return {"beta on inputs": on_inputs, "beta on outputs": on_inputs + difference}
 
 
-def stem_macs(structure: Structure) -> int:
-    """Products of an image with the stem's weights; padded taps count."""
-    height, width = structure.stem_conv_output
-    stem = structure.stem
-    return height * width * stem.out_channels * stem.in_channels * stem.kernel**2
-
-
 def weight_bits(structure: Structure) -> int:
     """Binary weights, those of the shortcuts among them."""
     return sum(block.binary_weights for block in structure.blocks)

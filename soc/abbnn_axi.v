@@ -9,7 +9,7 @@
 // abbnn_core and its registers (abbnn_axil_registers, docs/registers.md) under the port names that IP tools look for.
 // Streams: see abbnn_core. aresetn is synchronous and held low for at least two cycles; inside it is one cycle late.
 //
-// A soft reset (register CONTROL) may cut a result: m_axis_tvalid then falls before tlast.
+// A soft reset (register CONTROL) may cut a result: it then ends with a beat of ones and tlast.
 module abbnn_axi #(
     // As for abbnn_core. 0: tables from files. 1: tables by s_load_axis.
     parameter integer LOADABLE = 1
@@ -147,7 +147,7 @@ abbnn_axil_registers #(
     .s_axil_rresp(s_axil_rresp),
     .s_axil_rvalid(s_axil_rvalid),
     .s_axil_rready(s_axil_rready),
-    .result(m_axis_tvalid && m_axis_tready && m_axis_tlast),
+    .result(m_axis_tvalid && m_axis_tready && m_axis_tlast && !m_axis_tdata[31]),
     .network(network),
     .frames(frames),
     .short_frames(short_frames),

@@ -17,7 +17,8 @@
 // The receive buffer holds RX_BYTES bytes, of which the host may use RX_BYTES - 64: the rest is for a ping of a host
 // that has lost count. What finds no room is marked, counted, and fails the packet that it belongs to.
 //
-// A write of 1 to bit 0 of the core's CONTROL drops the tags of all images under way once the core has dropped these.
+// A write of 1 to bit 0 of the core's CONTROL drops the tags of all images under way once the core has dropped these, and
+// with them what is left of a result that the core had begun to show.
 module abbnn_link #(
     // Pixels of an image and scores of a result, each at least 1.
     parameter integer PIXELS = 1024,
@@ -603,6 +604,7 @@ abbnn_link_tx #(
     .answer_ready(answer_ready),
     .consumed(consumed),
     .hold(hold_reg),
+    .drop(state_reg == SETTLE),
     .idle(results_idle)
 );
 

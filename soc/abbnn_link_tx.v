@@ -11,7 +11,7 @@
 //   credit     type FE, tag 0: `consumed`, when it has grown by CREDIT_BYTES or more since the last credit.
 //   result     type 84: one frame of s_axis (CLASSES + 1 words) under the next tag of s_tag_*.
 // While `hold` is high no result begins; `idle` is high when none is under way. An s_axis frame is taken only with a tag
-// and only once its packet has begun, so that a core may withdraw results that have not begun.
+// and only once its packet has begun, or while `drop` is high, when it goes nowhere; drop needs hold and idle.
 module abbnn_link_tx #(
     // Scores of a result, at least 1.
     parameter integer CLASSES = 10,
@@ -44,6 +44,7 @@ module abbnn_link_tx #(
     input  wire [31:0]  consumed,
 
     input  wire         hold,
+    input  wire         drop,
     output wire         idle
 );
 
@@ -93,7 +94,7 @@ wire        payload_tready;
 
 assign answer_ready  = pick_answer;
 assign s_tag_tready  = pick_result;
-assign s_axis_tready = open_reg && taken_tready;
+assign s_axis_tready = drop || (open_reg && taken_tready);
 assign idle          = !result_reg;
 
 always @(posedge clk) begin

@@ -27,7 +27,7 @@ from abbnn.syn.yosys import CORE, Design, carry_only, core_files, own_cells, sou
 
 CACHE = paths.BUILD / "syn"
 CORE_STAGE = "core"
-"""Guard, status FIFO, drop, output register and counters: what is around the stages."""
+"""Guard, verdict FIFO, drop, output register and counters: what is around the stages."""
 CLOCK_MHZ = 200.0
 
 

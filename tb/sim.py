@@ -16,7 +16,7 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.golden.images import CIFAR_CLASSES, CIFAR_SIDE, SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.structure import Structure
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, natural, positive
-from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator
+from abbnn.tb.bench import BUILD, SIM_LOG, default_simulator, waves_written
 from abbnn.tb.pipeline import Report, counted, run_core
 
 
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
-        images, labels = read_images(arguments.images, structure.height, structure.width)
+        images, labels = read_images(arguments.images, structure.height, structure.width, structure.classes)
     first, count = arguments.first, arguments.count
     if count > len(images) - first:
         source = arguments.images or SHIPPED_IMAGES
@@ -82,6 +82,8 @@ def _run(arguments: argparse.Namespace) -> int:
         right = sum(row["label"] == row["predicted"] for row in report.images)
         console.print(f"{right} of {len(report.images)} images classified as labelled")
     console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
+    for file in waves_written:
+        print(f"waves: {file}")
     if failure is not None:
         console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
         return 1

@@ -36,7 +36,7 @@ RESIDUAL = r"fork_inst\.m1_|gen_values\.|gen_shortcut\."
 CONVOLUTION = r"(fork_inst\.m0_|(compare|bits_resize|window|replay|array|scale)_inst\.)"
 """Which of a block's streams are on the residual path, and which on the convolution's, up to the adder."""
 
-_STREAM = re.compile(r"^\s*output wire\s+(m\d?_(?:axis|status))_tvalid", re.MULTILINE)
+_STREAM = re.compile(r"^\s*output wire\s+(m\d?_(?:axis|verdict))_tvalid", re.MULTILINE)
 _HEADER = re.compile(r"^module (\w+)(.*?)\n\);\n", re.MULTILINE | re.DOTALL)
 _PARAMETER = re.compile(r"^\s*parameter\s.*?(\w+)\s*=", re.MULTILINE)
 _PORT = re.compile(r"^\s*(?:input|output)\s+wire\s.*?(\w+),?$", re.MULTILINE)

@@ -6,6 +6,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 1
@@ -14,6 +15,7 @@ BEATS = 60
 
 SIZES = ("LANES", "A_WIDTH", "B_WIDTH")
 GOOD_PARAMETERS = [(4, 15, 20), (1, 2, 2), (3, 21, 16)]
+LINT_PARAMETERS = rows("LANES A_WIDTH B_WIDTH", (1, 2, 2), (4, 15, 20), (3, 20, 16))
 BAD_PARAMETERS = [
     ("abbnn_add", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_add", {"A_WIDTH": 1}, "A_WIDTH_must_be_at_least_2"),

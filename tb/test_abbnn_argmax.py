@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
@@ -11,6 +12,7 @@ FRAMES = 12
 
 SIZES = ("SCORE_WIDTH", "CLASSES", "M_WIDTH")
 GOOD_PARAMETERS = [(20, 10, 32), (2, 2, 2), (8, 1, 8), (5, 33, 6), (3, 16, 4)]
+LINT_PARAMETERS = rows("SCORE_WIDTH CLASSES M_WIDTH", (2, 2, 8), (28, 10, 32), (32, 1000, 32), (16, 16, 16))
 BAD_PARAMETERS = [
     ("abbnn_argmax", {"SCORE_WIDTH": 1}, "SCORE_WIDTH_must_be_at_least_2"),
     ("abbnn_argmax", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),

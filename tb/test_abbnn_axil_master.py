@@ -6,8 +6,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteRam
 
-from abbnn.tb.bench import CLOCK_NS, pauses, simulate
+from abbnn.tb.bench import CLOCK_NS, pauses, rows, simulate
 
+LINT_PARAMETERS = rows("ADDRESS_WIDTH", (1,), (32,))
 BAD_PARAMETERS = [("abbnn_axil_master", {"ADDRESS_WIDTH": 0}, "ADDRESS_WIDTH_must_be_at_least_1")]
 
 

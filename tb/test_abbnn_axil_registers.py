@@ -16,13 +16,16 @@ from abbnn.host.registers import (
     Register,
     expanded,
 )
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, pauses, rows, simulate
 
 LATENCY_READ, LATENCY_WRITE = 3, 2
 """Cycles from an address taken to its data; from the later of address and data taken to the response."""
 SOFT_CYCLES = 8
 SHAPE = {"HEIGHT": 24, "WIDTH": 40, "CLASSES": 7, "LAYOUT": "32'hdeadbeef"}
 
+LINT_PARAMETERS = rows(
+    "STAGES HEIGHT WIDTH CLASSES", (1, 1, 1, 1), (8, 65535, 65535, 65535), (9, 32, 64, 10), (64, 224, 224, 1000)
+)
 BAD_PARAMETERS = [
     ("abbnn_axil_registers", {"STAGES": 0}, "STAGES_must_be_1_to_64"),
     ("abbnn_axil_registers", {"STAGES": 65}, "STAGES_must_be_1_to_64"),

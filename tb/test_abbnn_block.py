@@ -50,6 +50,23 @@ CASES = {
     "conv_wide": Case((2, 4), 3, "conv", "none", 2, Fold(1, 18), Fold(1, 2), size=(2, 60)),
 }
 
+LINT_PARAMETERS = [
+    {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "SHORTCUT_PLANES": 3},
+    {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "S_LANES": 4, "PE": 8, "SIMD": 9, "SHORTCUT_SIMD": 4},
+    {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 8, "ACTIVATION": 0},
+    {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 6, "SIMD": 36, "ACTIVATION": 2},
+    {"STRIDE": 2, "SHORTCUT": 2, "S_LANES": 4, "PE": 1, "SIMD": 9},
+    {"STRIDE": 2, "SHORTCUT": 2, "S_LANES": 1, "PE": 4, "SIMD": 36, "ACTIVATION": 2, "PRELU_TERMS": 3},
+    {"KERNEL": 1, "SIMD": 1, "SUM_WIDTH": 4, "WEIGHT_MEMORY": 2},
+    {"KERNEL": 1, "SIMD": 4, "S_LANES": 4, "PE": 4, "ACTIVATION": 0},
+    {"KERNEL": 1, "SHORTCUT": 1, "OUT_CHANNELS": 8, "SIMD": 2, "S_LANES": 1, "PE": 4},
+    {"KERNEL": 1, "SHORTCUT": 1, "OUT_CHANNELS": 8, "SIMD": 4, "S_LANES": 4, "PE": 1},
+    {"SHORTCUT": 1, "OUT_CHANNELS": 8, "ACTIVATION": 2},
+    {"IN_CHANNELS": 32, "OUT_CHANNELS": 32, "S_LANES": 4, "PE": 4, "SIMD": 288, "SUM_WIDTH": 11, "HEIGHT": 16},
+    {"S_LANES": 1, "PE": 4, "SIMD": 36, "SCALE_TERMS": 2},
+    {"HEIGHT": 1, "WIDTH": 1, "S_LANES": 4, "PE": 1, "SIMD": 9},
+]
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_block", {"KERNEL": 5, "SIMD": 25}, "KERNEL_must_be_1_or_3"),
     ("abbnn_block", {"SHORTCUT": 5}, "SHORTCUT_must_be_0_to_4"),

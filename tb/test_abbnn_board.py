@@ -7,8 +7,10 @@ from test_ulx3s_85f import Board, simulate_board
 
 from abbnn.host.link import Refused
 from abbnn.host.packet import Reason
+from abbnn.tb.bench import rows
 from abbnn.tb.serial_port import run
 
+LINT_PARAMETERS = rows("CLOCK_HZ BAUD BOOT_WORDS RX_BYTES GAP_CYCLES", (100000000, 115200, 0, 128, 100))
 BAD_PARAMETERS = [("abbnn_board", {"CLOCK_HZ": 19, "BAUD": 2}, "CLOCK_HZ_must_be_at_least_20")]
 
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge
 
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, rows, simulate
 
 CHUNK = 512
 CYCLES_A_WORD = 5
 
+LINT_PARAMETERS = rows("WORDS", (0,), (512,), (513,), (12000,))
 BAD_PARAMETERS = [
     ("abbnn_boot", {"WORDS": -1}, "WORDS_must_be_at_least_0"),
     ("abbnn_boot", {"WORDS": 512001}, "WORDS_must_be_at_most_512000"),

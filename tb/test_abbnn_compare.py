@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import compare_table
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 2
@@ -14,6 +15,8 @@ PIXELS = 40
 
 SIZES = ("LANES", "CHANNELS", "VALUE_WIDTH")
 GOOD_PARAMETERS = [(4, 12, 16), (1, 1, 2), (3, 3, 11), (1, 5, 21), (2, 130, 9)]
+LINT_PARAMETERS = rows("LANES CHANNELS VALUE_WIDTH", (1, 1, 2), (2, 6, 16), (4, 4, 20), (4, 128, 16))
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_compare", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_compare", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

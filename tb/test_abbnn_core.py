@@ -23,6 +23,7 @@ from abbnn.tb.stall import stalled_rtl
 
 MODEL = paths.MODELS / "tiny.safetensors"
 IMAGES = paths.MODELS / "cifar10_test100.npz"
+LINT_PARAMETERS = [{"LOADABLE": 1}]
 BAD_PARAMETERS = [("abbnn_core", {"LOADABLE": 2}, "LOADABLE_must_be_0_or_1")]
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from cocotb.triggers import Timer
 
-from abbnn.tb.bench import assert_equal, load_case, simulate
+from abbnn.tb.bench import assert_equal, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("WIDTH", (1,), (32,))
 BAD_PARAMETERS = [("abbnn_crc32", {"WIDTH": 0}, "WIDTH_must_be_at_least_1")]
 
 

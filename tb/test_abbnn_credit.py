@@ -8,8 +8,9 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from abbnn.tb.bench import load_case, simulate
+from abbnn.tb.bench import load_case, rows, simulate
 
+LINT_PARAMETERS = rows("DATA_WIDTH DEPTH", (1, 2), (320, 5), (20, 24))
 BAD_PARAMETERS = [
     ("abbnn_credit", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_credit", {"DEPTH": 1}, "DEPTH_must_be_at_least_2"),
@@ -52,6 +53,39 @@ async def nothing_is_lost(dut):
         await FallingEdge(dut.clk)
     assert left > 300
     assert (full_rate == 900) == (depth >= delay + 5)
+
+
+@cocotb.test()
+async def reset_under_way(dut):
+    """A reset of one cycle, while a result leaves: afterwards there is leave for DEPTH results, and no more."""
+    delay, depth = int(load_case()["delay"]), int(load_case()["depth"])
+    cocotb.start_soon(Clock(dut.clk, 10, unit="ns").start())
+    for leaving in (False, True):
+        dut.rst.value, dut.enter.value, dut.s_axis_tvalid.value, dut.m_axis_tready.value = 1, 0, 0, 0
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+        dut.rst.value = 0
+        pipeline = deque([0] * delay)
+        entered = 0
+        for cycle in range(depth + delay + 20):
+            reset = cycle == depth + delay + 5
+            await Timer(1, "ns")
+            enter = int(dut.ready.value) and cycle < depth + delay + 5
+            dut.rst.value, dut.m_axis_tready.value = int(reset), int(reset and leaving)
+            dut.enter.value, dut.s_axis_tvalid.value = enter, pipeline.popleft()
+            pipeline.append(enter)
+            entered += enter
+            await Timer(1, "ns")
+            assert not reset or int(dut.m_axis_tvalid.value)
+            await FallingEdge(dut.clk)
+        assert entered == depth
+        entered = 0
+        for _ in range(depth + 20):
+            await Timer(1, "ns")
+            dut.enter.value = int(dut.ready.value)
+            entered += int(dut.ready.value)
+            await FallingEdge(dut.clk)
+        assert entered == depth, f"leave for {entered} results"
 
 
 @pytest.mark.parametrize(("delay", "depth"), [(1, 2), (3, 8), (3, 7), (12, 24), (10, 5)])

@@ -1,12 +1,13 @@
-"""abbnn_drop: good frames pass whole, bad ones vanish whole, each with its own status, in whatever order they come."""
+"""abbnn_drop: good frames pass whole, bad ones vanish whole, each with its own verdict, in whatever order they come."""
 
 import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("DATA_WIDTH", (1,), (64,))
 BAD_PARAMETERS = [("abbnn_drop", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 
@@ -14,14 +15,14 @@ BAD_PARAMETERS = [("abbnn_drop", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least
 async def frames(dut):
     case = load_case()
     data, bad = case["data"], case["bad"]
-    bench = Bench(dut, sources=("s_axis", "s_status"))
+    bench = Bench(dut, sources=("s_axis", "s_verdict"))
     await bench.reset()
     passed = 0
     for stalls in STALLS:
         bench.stall(*stalls)
-        for frame, status in zip(data, bad, strict=True):
+        for frame, verdict in zip(data, bad, strict=True):
             bench.send(frame)
-            bench.send([int(status)], "s_status")
+            bench.send([int(verdict)], "s_verdict")
         for frame in data[bad == 0]:
             received = await bench.receive(len(frame))
             assert_equal(np.array(received), frame, "beat")
@@ -31,13 +32,13 @@ async def frames(dut):
 
 
 @cocotb.test()
-async def waits_for_the_status(dut):
+async def waits_for_the_verdict(dut):
     frame = load_case()["data"][0]
-    bench = Bench(dut, sources=("s_axis", "s_status"))
+    bench = Bench(dut, sources=("s_axis", "s_verdict"))
     await bench.reset()
     bench.send(frame)
     await bench.silent()
-    bench.send([0], "s_status")
+    bench.send([0], "s_verdict")
     received = await bench.receive(len(frame))
     assert_equal(np.array(received), frame, "beat")
     await bench.silent()
@@ -46,10 +47,10 @@ async def waits_for_the_status(dut):
 @cocotb.test()
 async def reset_clears_the_count(dut):
     frame = load_case()["data"][0]
-    bench = Bench(dut, sources=("s_axis", "s_status"))
+    bench = Bench(dut, sources=("s_axis", "s_verdict"))
     await bench.reset()
     bench.send(frame)
-    bench.send([0], "s_status")
+    bench.send([0], "s_verdict")
     await bench.receive(len(frame))
     await ClockCycles(dut.clk, 2)
     assert int(dut.frames.value) == 1

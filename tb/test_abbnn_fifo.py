@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
 HELD = 3
 """Beats held beside DEPTH: two in registers, and one more in the memory, for ready falls late."""
 
+LINT_PARAMETERS = rows("DATA_WIDTH DEPTH", (1, 2), (1, 3), (64, 4), (33, 1000), (8, 1024))
 BAD_PARAMETERS = [
     ("abbnn_fifo", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_fifo", {"DEPTH": 1}, "DEPTH_must_be_at_least_2"),

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from abbnn.tb.bench import assert_equal, pauses
+from abbnn.tb.bench import assert_equal, pauses, rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 0
 BRANCHES = ("m0_axis", "m1_axis")
 
+LINT_PARAMETERS = rows("DATA_WIDTH", (1,), (576,))
 BAD_PARAMETERS = [("abbnn_fork", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 3
@@ -18,6 +19,13 @@ GOOD_PARAMETERS = [
     (1, 5, 12, 1, 3),
     (2, 8, 21, 9, 4),
 ]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS VALUE_WIDTH POSITIONS SHIFT",
+    (1, 1, 2, 1, 0),
+    (2, 2, 16, 4, 2),
+    (2, 6, 16, 9, 0),
+    (4, 128, 16, 16, 4),
+)
 BAD_PARAMETERS = [
     ("abbnn_gap", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_gap", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

@@ -4,8 +4,9 @@ import cocotb
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
-from abbnn.tb.bench import STALLS, Bench, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("BYTES", (2,), (4,))
 BAD_PARAMETERS = [("abbnn_gather", {"BYTES": 1}, "BYTES_must_be_at_least_2")]
 
 

@@ -1,14 +1,15 @@
-"""abbnn_guard: whatever comes in, every frame that goes out is BEATS long, and its status tells whether it came so."""
+"""abbnn_guard: whatever comes in, every frame that goes out is BEATS long, and its verdict tells whether it came so."""
 
 import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, with_timeout
 
-from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, rows, simulate
 
 LATENCY = 1
 
+LINT_PARAMETERS = rows("DATA_WIDTH BEATS", (1, 1), (8, 2), (24, 1024), (24, 1000))
 BAD_PARAMETERS = [
     ("abbnn_guard", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_guard", {"BEATS": 0}, "BEATS_must_be_at_least_1"),
@@ -26,7 +27,7 @@ class Monitor:
     def clear(self):
         self.cycle = self.position = 0
         self.starts, self.expected_short, self.expected_long = [], [], []
-        self.taken, self.given, self.ends, self.statuses = [], [], [], []
+        self.taken, self.given, self.ends, self.verdicts = [], [], [], []
         self.short, self.long = [], []
         self.waiting = {}
 
@@ -37,10 +38,12 @@ class Monitor:
             self.cycle += 1
             if str(dut.rst.value) == "1":
                 self.clear()
-                assert [str(s.value) for s in (dut.s_axis_tready, dut.m_status_tvalid)] == ["0", "0"], "active in reset"
+                assert [str(s.value) for s in (dut.s_axis_tready, dut.m_verdict_tvalid)] == ["0", "0"], (
+                    "active in reset"
+                )
                 continue
             self._stable("m_axis", dut.m_axis_tvalid, dut.m_axis_tready, (dut.m_axis_tdata, dut.m_axis_tlast))
-            self._stable("m_status", dut.m_status_tvalid, dut.m_status_tready, (dut.m_status_tdata,))
+            self._stable("m_verdict", dut.m_verdict_tvalid, dut.m_verdict_tready, (dut.m_verdict_tdata,))
             if dut.error_short.value == 1:
                 self.short.append(self.cycle)
             if dut.error_long.value == 1:
@@ -49,8 +52,8 @@ class Monitor:
                 self.given.append(self.cycle)
                 if dut.m_axis_tlast.value == 1:
                     self.ends.append(self.cycle)
-            if dut.m_status_tvalid.value == 1 and dut.m_status_tready.value == 1:
-                self.statuses.append(self.cycle)
+            if dut.m_verdict_tvalid.value == 1 and dut.m_verdict_tready.value == 1:
+                self.verdicts.append(self.cycle)
             if dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1:
                 self._input(dut.s_axis_tlast.value == 1)
 
@@ -71,30 +74,30 @@ class Monitor:
         self.waiting[name] = None if ready.value == 1 else offer
 
     def check(self, lengths):
-        """Pulses in the cycle after the offending transfer, one a bad frame; every status before its frame's end."""
+        """Pulses in the cycle after the offending transfer, one a bad frame; every verdict before its frame's end."""
         assert (self.short, self.long) == (self.expected_short, self.expected_long), "error pulses"
         assert len(self.short) == sum(length < self.beats for length in lengths)
         assert len(self.long) == sum(length > self.beats for length in lengths)
-        assert len(self.statuses) == len(self.ends) == len(lengths)
-        assert all(status < end for status, end in zip(self.statuses, self.ends, strict=True)), "a status came late"
+        assert len(self.verdicts) == len(self.ends) == len(lengths)
+        assert all(verdict < end for verdict, end in zip(self.verdicts, self.ends, strict=True)), "a verdict came late"
 
 
 def make(dut):
     case = load_case()
     beats = int(case["beats"])
     frames = np.split(case["data"], np.cumsum(case["lengths"])[:-1])
-    return Bench(dut, sinks=("m_axis", "m_status")), Monitor(dut, beats), frames, beats
+    return Bench(dut, sinks=("m_axis", "m_verdict")), Monitor(dut, beats), frames, beats
 
 
 async def check(bench, frames, beats):
-    """All the output that the frames give: exact frames and status."""
+    """All the output that the frames give: exact frames and verdict."""
     for number, frame in enumerate(frames):
         expected = np.zeros(beats, dtype=np.int64)
         expected[: min(len(frame), beats)] = frame[:beats]
         received = await with_timeout(bench.sinks["m_axis"].recv(), 200_000, "ns")
         assert_equal(np.array(list(received.tdata)), expected, f"frame {number} of {len(frame)} beats: beat")
-    statuses = await bench.receive(len(frames), "m_status", cycles=1000)
-    assert_equal(np.array(statuses), np.array([int(len(frame) != beats) for frame in frames]), "frame status")
+    verdicts = await bench.receive(len(frames), "m_verdict", cycles=1000)
+    assert_equal(np.array(verdicts), np.array([int(len(frame) != beats) for frame in frames]), "frame verdict")
 
 
 def send(bench, frames):
@@ -135,18 +138,18 @@ async def timing(dut):
 
 
 @cocotb.test()
-async def status_stalled(dut):
-    """The last beat waits for the status to be taken; nothing is lost."""
+async def verdict_stalled(dut):
+    """The last beat waits for the verdict to be taken; nothing is lost."""
     bench, monitor, frames, beats = make(dut)
     good, long = (next(f for f in frames if len(f) == length) for length in (beats, beats + 1))
     for frame in (frames[0], good, long):
         await bench.reset()
-        bench.sinks["m_status"].pause = True
+        bench.sinks["m_verdict"].pause = True
         await ClockCycles(dut.clk, 2)
         send(bench, [frame, frame])
         await ClockCycles(dut.clk, beats + 20)
         assert len(monitor.given) == beats - 1, "the last beat did not wait"
-        assert dut.m_status_tvalid.value == 1
+        assert dut.m_verdict_tvalid.value == 1
         bench.stall(0, 0)
         await check(bench, [frame, frame], beats)
         await bench.silent()
@@ -155,7 +158,7 @@ async def status_stalled(dut):
 
 @cocotb.test()
 async def output_stalled(dut):
-    """A status is offered as soon as its last beat is at the input, even if the beat before waits on the output."""
+    """A verdict is offered as soon as its last beat is at the input, even if the beat before waits on the output."""
     bench, monitor, frames, beats = make(dut)
     good = next(f for f in frames if len(f) == beats)
     await bench.reset()
@@ -163,7 +166,7 @@ async def output_stalled(dut):
     await ClockCycles(dut.clk, 2)
     send(bench, [good, good])
     await ClockCycles(dut.clk, 10)
-    assert len(monitor.statuses) == {1: 2, 2: 1}.get(beats, 0)
+    assert len(monitor.verdicts) == {1: 2, 2: 1}.get(beats, 0)
     bench.stall(0, 0)
     await check(bench, [good, good], beats)
     await bench.silent()

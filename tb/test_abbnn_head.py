@@ -20,6 +20,12 @@ CASES = [
     (2, 150, 4, Fold(150, 8)),
 ]
 
+LINT_PARAMETERS = [
+    {"CHANNELS": 1, "POSITIONS": 1, "CLASSES": 2, "S_LANES": 1, "SIMD": 1, "PLANES": 1, "POOL_SHIFT": 0},
+    {"CHANNELS": 128, "POSITIONS": 16, "CLASSES": 10, "S_LANES": 4, "PE": 1, "SIMD": 4, "POOL_SHIFT": 4},
+    {"CLASSES": 4, "PE": 4, "SIMD": 4, "S_LANES": 1, "M_WIDTH": 28},
+]
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_head", {"S_LANES": 3}, "S_LANES_must_divide_CHANNELS"),
     ("abbnn_head", {"SIMD": 3}, "SIMD_must_divide_CHANNELS"),

@@ -10,8 +10,13 @@ from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteRam
 
 from abbnn.host.packet import Decoder, Identity, Packet, Reason, Type, encode
-from abbnn.tb.bench import Bench, load_case, simulate
+from abbnn.tb.bench import Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows(
+    "PIXELS CLASSES RX_BYTES TAGS GAP_CYCLES POLL_CYCLES",
+    (1, 1, 128, 2, 1, 1),
+    (50176, 1000, 4096, 251, 600, 65535),
+)
 BAD_PARAMETERS = [
     ("abbnn_link", {"PIXELS": 0}, "PIXELS_must_be_at_least_1"),
     ("abbnn_link", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),
@@ -396,6 +401,8 @@ async def soft_reset(dut):
     await link.check()
     link.bench.sinks["m_axis"].pause = True
     link.answer(1)
+    # The next result has begun to show when the reset comes: its first score, and the beat that ends it.
+    link.bench.send([scores(pixels_of(sent[1]))[0], 0xFFFFFFFF], "s_result")
     await ClockCycles(dut.clk, 50)
     await link.send(encode(Type.WRITE, 9, struct.pack("<HI", CONTROL, 1)))
     await link.settle()

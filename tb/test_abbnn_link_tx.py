@@ -7,8 +7,9 @@ import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
 
 from abbnn.host.packet import Decoder, Packet, Type
-from abbnn.tb.bench import STALLS, Bench, load_case, simulate
+from abbnn.tb.bench import STALLS, Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("CLASSES CREDIT_BYTES", (1, 1), (1000, 16))
 BAD_PARAMETERS = [
     ("abbnn_link_tx", {"CLASSES": 0}, "CLASSES_must_be_at_least_1"),
     ("abbnn_link_tx", {"CREDIT_BYTES": 0}, "CREDIT_BYTES_must_be_at_least_1"),
@@ -21,7 +22,7 @@ class Sender:
         case = load_case()
         self.classes, self.credit = int(case["classes"]), int(case["credit"])
         self.decoder = Decoder()
-        dut.answer_valid.value = dut.hold.value = dut.consumed.value = 0
+        dut.answer_valid.value = dut.hold.value = dut.drop.value = dut.consumed.value = 0
 
     def packets(self):
         """What has come since the last call; everything is part of a packet."""
@@ -138,8 +139,11 @@ async def hold(dut):
     await sender.bench.reset()
     moved = sender.bench.transfers("s_axis")
     first, second = sender.result(1), sender.result(2)
-    while not moved:
+    for _ in range(1000):
+        if moved:
+            break
         await FallingEdge(dut.clk)
+    assert moved, "the result does not begin"
     assert dut.idle.value == 0
     dut.hold.value = 1
     await sender.quiet()
@@ -152,6 +156,26 @@ async def hold(dut):
     dut.hold.value = 0
     await sender.quiet()
     assert sender.packets() == [second]
+
+
+@cocotb.test()
+async def drop(dut):
+    """What comes while drop is high goes nowhere, and its tag stays."""
+    sender = Sender(dut)
+    await sender.bench.reset()
+    moved = sender.bench.transfers("s_axis")
+    dut.hold.value = 1
+    sender.bench.send([1, 0xFFFFFFFF])
+    await sender.quiet()
+    assert not moved
+    dut.drop.value = 1
+    await ClockCycles(dut.clk, 6)
+    dut.drop.value = 0
+    assert len(moved) == 2
+    result = sender.result(5)
+    dut.hold.value = 0
+    await sender.quiet()
+    assert sender.packets() == [result]
 
 
 @cocotb.test()

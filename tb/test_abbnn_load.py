@@ -7,8 +7,11 @@ import numpy as np
 from cocotb.triggers import ClockCycles, FallingEdge
 
 from abbnn.export.load_image import MAGIC, to_bytes
-from abbnn.tb.bench import Bench, load_case, simulate
+from abbnn.tb.bench import Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows(
+    "TABLES HEADERS DRAIN", (1, "64'h0010000000010000", 1), (2, "128'h00000003000000010000000500020000", 255)
+)
 BAD_PARAMETERS = [
     ("abbnn_load", {"DRAIN": 0}, "DRAIN_must_be_1_to_255"),
     ("abbnn_load", {"DRAIN": 256}, "DRAIN_must_be_1_to_255"),

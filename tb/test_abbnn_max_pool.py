@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 3
@@ -19,6 +20,13 @@ GOOD_PARAMETERS = [
     (1, 5, 12, 3, 4),
     (2, 2, 6, 8, 9),
 ]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS VALUE_WIDTH HEIGHT WIDTH",
+    (1, 1, 2, 2, 2),
+    (4, 4, 16, 5, 3),
+    (1, 2, 8, 4, 2),
+    (4, 64, 16, 112, 112),
+)
 BAD_PARAMETERS = [
     ("abbnn_max_pool", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_max_pool", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

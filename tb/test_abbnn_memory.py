@@ -8,10 +8,13 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from abbnn.export.layout import mem_text
-from abbnn.tb.bench import load_case, simulate
+from abbnn.tb.bench import load_case, rows, simulate
 
 SIZES = ("WIDTH", "DEPTH", "LOAD_MEMORY", "STYLE")
 GOOD_PARAMETERS = [(1, 1, 0, 0), (32, 2, 4095, 1), (75, 5, 0x123, 2), (75, 5, -1, 0), (1, 1, -1, 1)]
+LINT_PARAMETERS = rows(
+    "WIDTH DEPTH LOAD_MEMORY STYLE", (1, 1, 0, 0), (32, 2, 4095, 1), (33, 5, 7, 2), (576, 256, 1, 0), (9, 5, -1, 2)
+)
 BAD_PARAMETERS = [
     ("abbnn_memory", {"WIDTH": 0}, "WIDTH_must_be_1_to_131072"),
     ("abbnn_memory", {"DEPTH": 0}, "DEPTH_must_be_1_to_1048576"),

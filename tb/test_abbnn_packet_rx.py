@@ -5,8 +5,9 @@ import pytest
 from cocotb.triggers import ClockCycles, FallingEdge
 
 from abbnn.host.packet import encode
-from abbnn.tb.bench import Bench, load_case, simulate
+from abbnn.tb.bench import Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("GAP_CYCLES", (1,), (255,), (256,))
 BAD_PARAMETERS = [("abbnn_packet_rx", {"GAP_CYCLES": 0}, "GAP_CYCLES_must_be_at_least_1")]
 
 GOOD, CHECKSUM, GAP, LINE, LOST = 0, 1, 4, 5, 6
@@ -221,6 +222,29 @@ async def reset_in_mid_packet(dut):
         receiver.events.clear()
         receiver.send(list(data))
         await receiver.check([("header", 5, 1, 8), *b"abcdefgh", ("end", GOOD)])
+
+
+@cocotb.test()
+async def ready_at_once(dut):
+    """In reset the first byte is awaited, and behind a packet's end the next one is taken without delay."""
+    receiver = Receiver(dut)
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 3)
+    await FallingEdge(dut.clk)
+    assert int(dut.s_axis_tready.value) == 1
+    await receiver.bench.reset()
+    taken = receiver.bench.transfers("s_axis")
+    receiver.send([*encode(1, 2), *bytes(20)])
+    for _ in range(200):
+        await FallingEdge(dut.clk)
+        if dut.end_valid.value == 1:
+            break
+    before = len(taken)
+    await ClockCycles(dut.clk, 4)
+    await FallingEdge(dut.clk)
+    assert len(taken) > before, "nothing is taken behind a packet"
+    await receiver.check([("header", 1, 2, 0), ("end", GOOD)])
+    assert int(dut.consumed.value) == len(encode(1, 2)) + 20
 
 
 @pytest.mark.parametrize("gap", [100, 255])

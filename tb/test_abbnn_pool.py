@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 4
@@ -11,6 +12,12 @@ FRAMES = 3
 
 SIZES = ("LANES", "CHANNELS", "VALUE_WIDTH", "HEIGHT", "WIDTH")
 GOOD_PARAMETERS = [(4, 12, 16, 6, 8), (1, 1, 2, 2, 2), (3, 3, 9, 4, 6), (2, 4, 21, 4, 2), (1, 5, 8, 2, 4)]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS VALUE_WIDTH HEIGHT WIDTH",
+    (1, 1, 2, 2, 2),
+    (4, 4, 16, 4, 6),
+    (2, 64, 16, 16, 16),
+)
 BAD_PARAMETERS = [
     ("abbnn_pool", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_pool", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

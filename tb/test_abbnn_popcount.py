@@ -13,8 +13,9 @@ from cocotb.triggers import FallingEdge
 
 from abbnn import paths, verilog
 from abbnn.export.layout import pack
-from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, simulate
+from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("WIDTH LATENCY", (1, 1), (19, 3), (576, 4))
 BAD_PARAMETERS = [
     ("abbnn_popcount", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
     ("abbnn_popcount", {"LATENCY": 0}, "LATENCY_must_be_at_least_1"),

@@ -3,6 +3,16 @@
 import pytest
 from test_abbnn_popcount import compare, prove
 
+from abbnn.tb.bench import rows
+
+LINT_PARAMETERS = rows(
+    "WIDTH LATENCY",
+    *((width, 3) for width in (1, 2, 3, 4, 7, 8, 36, 64)),
+    (1, 1),
+    (1, 6),
+    (300, 1),
+    (1152, 4),
+)
 BAD_PARAMETERS = [
     ("abbnn_popcount_lut4", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
     ("abbnn_popcount_lut4", {"LATENCY": 0}, "LATENCY_must_be_at_least_1"),

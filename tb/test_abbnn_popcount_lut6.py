@@ -6,6 +6,16 @@ Up to WIDTH = 20 there are row adders only; from 21 on counters, too, which take
 import pytest
 from test_abbnn_popcount import compare, prove
 
+from abbnn.tb.bench import rows
+
+LINT_PARAMETERS = rows(
+    "WIDTH LATENCY",
+    *((width, 3) for width in (1, 2, 3, 7, 10, 11, 22, 36, 64)),
+    (1, 1),
+    (1, 6),
+    (300, 1),
+    (1152, 4),
+)
 BAD_PARAMETERS = [
     ("abbnn_popcount_lut6", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
     ("abbnn_popcount_lut6", {"LATENCY": 0}, "LATENCY_must_be_at_least_1"),

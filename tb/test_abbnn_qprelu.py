@@ -9,6 +9,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import qprelu_table
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 6
@@ -23,6 +24,13 @@ GOOD_PARAMETERS = [
     (1, 5, 9, 14, 9, 3, 3),
     (2, 4, 8, 30, 12, 2, 2),
 ]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS S_WIDTH M_WIDTH FIELD_WIDTH LEFT_MAX SHIFT_WIDTH",
+    (1, 1, 2, 2, 2, 0, 1),
+    (4, 4, 17, 16, 21, 3, 4),
+    (2, 6, 12, 24, 13, 7, 5),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_qprelu", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_qprelu", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 2
@@ -10,6 +11,7 @@ FRAMES = 3
 VECTORS = 4
 """of a frame"""
 
+LINT_PARAMETERS = rows("DATA_WIDTH DEPTH TIMES", (1, 1, 1), (27, 1, 5), (9, 3, 1), (288, 2, 32))
 BAD_PARAMETERS = [
     ("abbnn_replay", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1"),
     ("abbnn_replay", {"DEPTH": 0}, "DEPTH_must_be_at_least_1"),

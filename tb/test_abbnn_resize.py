@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
@@ -10,6 +11,15 @@ LATENCY = 1
 
 FRAMES = 4
 
+LINT_PARAMETERS = rows(
+    "LANE_WIDTH S_LANES M_LANES",
+    (1, 1, 1),
+    (16, 4, 4),
+    (1, 1, 2),
+    (1, 2, 1),
+    (16, 2, 6),
+    (16, 12, 4),
+)
 BAD_PARAMETERS = [
     ("abbnn_resize", {"LANE_WIDTH": 0}, "LANE_WIDTH_must_be_at_least_1"),
     ("abbnn_resize", {"S_LANES": 0}, "S_LANES_must_be_at_least_1"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
@@ -12,6 +13,7 @@ BEATS = 60
 
 SIZES = ("LANES", "S_WIDTH", "M_WIDTH")
 GOOD_PARAMETERS = [(4, 18, 16), (1, 3, 2), (3, 21, 21), (2, 9, 24)]
+LINT_PARAMETERS = rows("LANES S_WIDTH M_WIDTH", (1, 3, 2), (4, 16, 16), (3, 2, 16), (4, 20, 16))
 BAD_PARAMETERS = [
     ("abbnn_saturate", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_saturate", {"S_WIDTH": 1}, "S_WIDTH_must_be_at_least_2"),

@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import scale_table
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 4
@@ -25,6 +26,17 @@ GOOD_PARAMETERS = [
     (2, 6, 3, 3, 4, 12, 22, 12, 1),
     (1, 5, 1, 2, 17, 9, 26, 4, 1),
 ]
+LINT_PARAMETERS = rows(
+    "LANES CHANNELS TERMS SHIFT_WIDTH GUARD S_WIDTH SUM_WIDTH M_WIDTH PRELU",
+    (1, 1, 1, 1, 0, 2, 2, 2, 0),
+    (2, 6, 3, 4, 12, 12, 28, 16, 0),
+    (4, 4, 2, 5, 0, 8, 40, 40, 0),
+    (4, 128, 1, 3, 23, 12, 24, 16, 0),
+    (1, 1, 1, 1, 0, 2, 2, 2, 1),
+    (2, 6, 1, 2, 17, 16, 33, 16, 1),
+    (4, 64, 2, 4, 8, 17, 26, 16, 1),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_scale", {"LANES": 0}, "LANES_must_be_at_least_1"),
     ("abbnn_scale", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_LANES"),

@@ -20,6 +20,15 @@ CASES = [
     ("conv", 8, Fold(2, 2), {"terms_of": {"block00.shortcut": 4}}),
 ]
 
+LINT_PARAMETERS = [
+    {"IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
+    {"IN_CHANNELS": 32, "OUT_CHANNELS": 64, "HEIGHT": 16, "WIDTH": 16, "S_LANES": 4, "PE": 4, "SIMD": 1},
+    {"IN_CHANNELS": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 3, "SIMD": 4, "SCALE_TERMS": 2},
+    {"PLANES": 8},
+    {"POOL": 0},
+    {"POOL": 0, "IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
+]
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_shortcut", {"POOL": 2}, "POOL_must_be_0_or_1"),
     ("abbnn_shortcut", {"PLANES": 0}, "PLANES_must_be_at_least_1"),

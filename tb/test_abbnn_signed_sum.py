@@ -7,8 +7,18 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from abbnn.export.layout import pack, unpack
-from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, simulate
+from abbnn.tb.bench import CLOCK_NS, assert_equal, load_case, rows, simulate
 
+LINT_PARAMETERS = rows(
+    "PE SIMD DATA_WIDTH TREE_WIDTH",
+    (1, 1, 2, 3),
+    (3, 1, 2, 3),
+    (4, 2, 16, 17),
+    (2, 27, 9, 14),
+    (3, 5, 20, 23),
+    (3, 27, 9, 14),
+    (4, 10, 16, 20),
+)
 BAD_PARAMETERS = [
     ("abbnn_signed_sum", {"PE": 0}, "PE_must_be_at_least_1"),
     ("abbnn_signed_sum", {"SIMD": 0}, "SIMD_must_be_at_least_1"),

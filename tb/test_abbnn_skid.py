@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 LATENCY = 1
 
+LINT_PARAMETERS = rows("DATA_WIDTH", (1,), (576,))
 BAD_PARAMETERS = [("abbnn_skid", {"DATA_WIDTH": 0}, "DATA_WIDTH_must_be_at_least_1")]
 
 

@@ -41,6 +41,16 @@ CASES = {
     "window_bound": Case(Stem(3, 4, 7, 2), (4, 6), Fold(4, 49), {"stem_planes": 2}),
 }
 
+LINT_PARAMETERS = [
+    {"KERNEL": 1, "STRIDE": 1, "PE": 1, "SIMD": 3, "PLANES": 1},
+    {"KERNEL": 7, "STRIDE": 2, "PE": 4, "SIMD": 49, "CENTER": "24'h7a7680"},
+    {"OUT_CHANNELS": 32, "HEIGHT": 32, "WIDTH": 32, "PE": 4, "SCALE_TERMS": 3, "CENTER": "24'h7a7680"},
+    {"CHANNELS": 1, "SIMD": 9, "STRIDE": 1, "PE": 4},
+    {"PRELU": 1, "PRELU_TERMS": 3, "PRELU_GUARD": 0, "PRELU_SUM_WIDTH": 16},
+    {"KERNEL": 7, "SIMD": 147, "HEIGHT": 9, "WIDTH": 7, "PRELU": 1, "MAX_POOL": 1},
+    {"OUT_CHANNELS": 64, "HEIGHT": 224, "WIDTH": 224, "KERNEL": 7, "PE": 16, "SIMD": 147, "MAX_POOL": 1},
+]
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_stem", {"PRELU": 2}, "PRELU_must_be_0_or_1"),
     ("abbnn_stem", {"MAX_POOL": -1}, "MAX_POOL_must_be_0_or_1"),

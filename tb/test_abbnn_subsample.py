@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles
 
-from abbnn.tb.bench import assert_equal
+from abbnn.tb.bench import assert_equal, rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 0
@@ -13,6 +13,7 @@ FRAMES = 3
 
 SIZES = ("DATA_WIDTH", "GROUPS", "HEIGHT", "WIDTH")
 GOOD_PARAMETERS = [(16, 3, 4, 6), (1, 1, 2, 2), (9, 2, 5, 3), (8, 1, 3, 4), (5, 2, 1, 1), (32, 1, 6, 5)]
+LINT_PARAMETERS = rows("DATA_WIDTH GROUPS HEIGHT WIDTH", (1, 1, 1, 1), (64, 3, 5, 7), (32, 16, 32, 32))
 BAD_PARAMETERS = [
     ("abbnn_subsample", {name: 0}, f"{name}_must_be_at_least_1") for name in ("DATA_WIDTH", "GROUPS", "HEIGHT", "WIDTH")
 ]

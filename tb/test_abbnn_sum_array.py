@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import sum_array_tables
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 FRAMES = 3
@@ -20,6 +21,15 @@ GOOD_PARAMETERS = [
     (3, 6, 2, 3, 2, 5),
     (2, 16, 1, 4, 1, 4),
 ]
+LINT_PARAMETERS = rows(
+    "PE SIMD SIMD_FOLD CHANNELS PLANES DATA_WIDTH SUM_WIDTH",
+    (1, 1, 1, 1, 1, 2, 3),
+    (1, 2, 3, 10, 8, 20, 32),
+    (4, 1, 32, 64, 1, 16, 21),
+    (4, 27, 1, 32, 8, 9, 22),
+    (2, 3, 1, 2, 2, 5, 9),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_sum_array", {"PE": 0}, "PE_must_be_at_least_1"),
     ("abbnn_sum_array", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_PE"),

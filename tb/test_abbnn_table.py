@@ -7,13 +7,15 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
 from abbnn.export.layout import mem_text, pack
-from abbnn.tb.bench import CLOCK_NS, load_case, simulate
+from abbnn.tb.bench import CLOCK_NS, load_case, rows, simulate
 
 LAPS = 3
 """How often a test goes round the table."""
 LUT_WORDS = 64
 """A table of more words needs a second cycle behind the reset."""
 
+LINT_PARAMETERS = rows("WIDTH DEPTH", (1, 1), (1, 2), (13, 5), (576, 256))
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_table", {"WIDTH": 0}, "WIDTH_must_be_at_least_1"),
     ("abbnn_table", {"DEPTH": 0}, "DEPTH_must_be_at_least_1"),

@@ -5,8 +5,9 @@ import pytest
 from cocotb.triggers import FallingEdge, Timer
 from cocotb.utils import get_sim_steps
 
-from abbnn.tb.bench import CLOCK_NS, Bench, load_case, simulate
+from abbnn.tb.bench import CLOCK_NS, Bench, load_case, rows, simulate
 
+LINT_PARAMETERS = rows("CLOCK_HZ BAUD", (8, 1), (9, 1), (50000000, 2000000), (125000000, 115200))
 BAD_PARAMETERS = [
     ("abbnn_uart_rx", {"BAUD": 0}, "BAUD_must_be_at_least_1"),
     ("abbnn_uart_rx", {"CLOCK_HZ": 22000000, "BAUD": 3000000}, "CLOCK_HZ_must_be_at_least_8_BAUD"),

@@ -6,7 +6,7 @@ import pytest
 from cocotb.triggers import ClockCycles
 
 from abbnn.golden import ops
-from abbnn.tb.bench import assert_equal
+from abbnn.tb.bench import assert_equal, rows
 from abbnn.tb.streams import Stream, StreamBench, run_streams
 
 LATENCY = 3
@@ -28,6 +28,15 @@ GOOD_PARAMETERS = [
     (3, 5, 2, 3, 4, 1, 1),
     (3, 5, 2, 5, 4, 1, 2),
 ]
+LINT_PARAMETERS = rows(
+    "DATA_WIDTH LANES GROUPS HEIGHT WIDTH KERNEL STRIDE",
+    (1, 1, 1, 1, 1, 1, 1),
+    (1, 1, 1, 1, 1, 3, 1),
+    (8, 3, 1, 32, 32, 3, 2),
+    (8, 1, 3, 9, 7, 7, 2),
+    (1, 16, 8, 4, 4, 3, 1),
+    (1, 2, 3, 5, 6, 5, 1),
+)
 BAD_PARAMETERS = [
     ("abbnn_window", {name: value}, f"{name}_must_be_{rule}")
     for name, value, rule in [

@@ -6,6 +6,7 @@ import pytest
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import xnor_array_tables
 from abbnn.golden import ops
+from abbnn.tb.bench import rows
 from abbnn.tb.streams import Stream, run_streams
 
 FRAMES = 3
@@ -22,6 +23,16 @@ GOOD_PARAMETERS = [  # and whether in the synthesis form of the popcount
     ((1, 33, 66, 2, 3, 2, 3, 1), False),
     ((2, 33, 33, 2, 2, 3, 3, 1), True),
 ]
+LINT_PARAMETERS = rows(
+    "PE SIMD SIMD_FOLD CHANNELS OUT_HEIGHT OUT_WIDTH BORDER SUM_WIDTH WEIGHT_MEMORY",
+    (1, 1, 1, 1, 1, 1, 0, 3, 0),
+    (1, 9, 1, 1, 1, 1, 1, 6, 1),
+    (2, 9, 5, 6, 3, 1, 1, 8, 2),
+    (8, 8, 1, 8, 4, 4, 0, 5, 0),
+    (4, 288, 2, 64, 8, 8, 1, 12, 0),
+    (2, 289, 1, 2, 2, 2, 1, 11, 0),
+)
+LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_xnor_array", {"PE": 0}, "PE_must_be_at_least_1"),
     ("abbnn_xnor_array", {"CHANNELS": 0}, "CHANNELS_must_be_a_multiple_of_PE"),

@@ -82,7 +82,7 @@ def test_gate_level_weights_in_block_ram():
     weights = [
         {cell["parameters"][f"REGMODE_{side}"] for side in "AB"}
         for name, cell in netlist["cells"].items()
-        if cell["type"] == "DP16KD" and "weight_mem" in name
+        if cell["type"] == "DP16KD" and "array_inst.weight_inst.gen_fixed.word_mem" in name
     ]
     assert weights
     assert all("OUTREG" in modes for modes in weights)

@@ -25,7 +25,7 @@ CASES = {
     "pool_conv": Case((2, 4), 3, "pool-conv", "none", 1, Fold(2, 18), Fold(2, 2), size=(4, 24)),
     "conv": Case((2, 4), 3, "conv", "none", 2, Fold(2, 18), Fold(2, 2), size=(2, 96)),
 }
-SHORT = {"identity": 16, "repeat": 16, "conv": 24}
+SHORT = {"identity": 16, "repeat": 16, "conv": 8}
 """Memory words that are too few, by more than what the registers of the path make up for."""
 
 

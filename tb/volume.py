@@ -513,15 +513,12 @@ def _prepared(arguments: argparse.Namespace) -> Run:
     if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
-        images, labels = read_images(arguments.images, structure.height, structure.width)
+        images, labels = read_images(arguments.images, structure.height, structure.width, structure.classes)
     if arguments.limit is not None:
         if not 1 <= arguments.limit <= len(images):
             source = arguments.images or SHIPPED_IMAGES
             raise UserError(f"--limit {arguments.limit}: {source} has 1 to {len(images)} images")
         images, labels = images[: arguments.limit], None if labels is None else labels[: arguments.limit]
-    if labels is not None and labels.max() >= structure.classes:
-        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise UserError(f"{arguments.images}: {culprit}; {structure.name} has {structure.classes} classes")
     netlist = verilog_text(synthesise(network, folding)) if arguments.gates else None
     return Run(network, folding, images, labels, arguments.stall, netlist)
 

@@ -1,6 +1,7 @@
 """abbnn/building.py and tb/bench.py `simulate`: built once, folders of one run's own, and the user's environment."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -145,10 +146,11 @@ def test_variables_of_others_change_nothing(toggles, tmp_path, monkeypatch):
     assert (dict(os.environ), sys.path) == (before, path)
 
 
-def test_waves_are_named(toggles, tmp_path, monkeypatch, capsys):
+def test_waves_are_named(toggles, tmp_path, monkeypatch):
     monkeypatch.setenv("WAVES", "1")
+    monkeypatch.setattr(bench, "waves_written", [])
     toggles()
-    assert f"waves: {tmp_path / 'run' / 'toggles.fst'}\n" in capsys.readouterr().out
+    assert bench.waves_written == [tmp_path / "run" / "toggles.fst"]
     assert (tmp_path / "run" / "toggles.fst").stat().st_size > 0
 
 
@@ -156,6 +158,16 @@ def test_a_failing_test_shows_its_log(toggles, capsys):
     with pytest.raises(SystemExit, match="toggles: toggle_tests: 1 of 1 tests failed: fails"):
         toggles("fails")
     assert "as it should" in capsys.readouterr().out
+
+
+def test_a_simulator_that_ends_badly_has_not_passed(toggles, tmp_path, monkeypatch):
+    """Though every test has: the tool is vvp, with another exit status."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "vvp").write_text(f'#!/bin/sh\n{shutil.which("vvp")} "$@"\n[ "$1" = -V ] || exit 5\n')
+    (tmp_path / "bin" / "vvp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(SystemExit, match="toggle_tests: Command failed with return code: 5"):
+        toggles()
 
 
 def test_the_default_run_folder_is_a_runs_own(toggles, tmp_path):

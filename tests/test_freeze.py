@@ -25,7 +25,6 @@ from abbnn.export.freeze import (
     scale_names,
     scale_terms,
     signed_powers,
-    standardize,
     threshold_overflows,
     weight_exponent,
 )
@@ -36,6 +35,7 @@ from abbnn.golden.network import Scale, load_network, save_network
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, block_name, member
 from abbnn.train.random_checkpoint import random_checkpoint
+from abbnn.train.tensors import standardize
 from abbnn.train.variant import Variant
 
 PROPERTY = settings(max_examples=100)
@@ -638,6 +638,30 @@ def test_a_slope_beyond_all_widths_is_refused() -> None:
     tensors["block02.prelu"][1] = 1e20
     with pytest.raises(ValueError, match=r"^block02\.prelu: factors from [^\n]+$"):
         frozen(tensors, structure=NARROW[1])
+
+
+@pytest.mark.parametrize("exponent", [7.6, 30.0, 1e30])
+def test_a_slope_beyond_the_formats_is_refused(exponent: float) -> None:
+    tensors = random_tensors()
+    tensors["block00.l_alpha"][1] = exponent
+    with pytest.raises(ValueError, match=r"^tensor block00\.l_alpha: a slope of 2\*\*[^\n]+; they end at 2\*\*7$"):
+        frozen(tensors)
+
+
+def test_a_head_beyond_all_scores_is_refused() -> None:
+    tensors = random_tensors()
+    tensors["head.weight"][1, 2] = 1e30
+    with pytest.raises(ValueError, match=r"^tensor head\.weight: 1e\+30 is too great$"):
+        frozen(tensors)
+
+
+def test_a_head_of_nothing_but_its_bias() -> None:
+    tensors = random_tensors()
+    tensors["head.weight"][:] = 0.0
+    tensors["head.bias"][:] = np.linspace(-0.4, 0.3, len(tensors["head.bias"]))
+    network = frozen(tensors)
+    worth = network.head.bias * 2.0**-network.score_fraction_bits
+    np.testing.assert_allclose(worth, tensors["head.bias"], atol=1e-6)
 
 
 def test_step_one_is_refused() -> None:

@@ -199,7 +199,7 @@ def test_no_jobs(files, tmp_path, capsys, jobs):
         run(*files, "--out", tmp_path / "scores.npy", "--jobs", jobs)
     said = capsys.readouterr().err
     assert jobs in said
-    assert "is not a whole number from 1 on" in said
+    assert "is not a whole number" in said
 
 
 def test_out_wants_a_file(files, tmp_path, capsys, monkeypatch):

@@ -15,7 +15,7 @@ from abbnn import verilog
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Fold, balance, cycles, stages
 from abbnn.export.layout import read_mem, unpack
-from abbnn.export.mem import FORMAT, HEADER, MANIFEST, STAGES, layout_id, read_manifest, render, write
+from abbnn.export.mem import FORMAT, HEADER, MANIFEST, STAGES, headers, layout_id, read_manifest, render, write
 from abbnn.export.tables import (
     fan_in_order,
     read_compare_table,
@@ -339,6 +339,12 @@ def test_the_files_hold_the_whole_network(network, tmp_path, target) -> None:
     )
 
 
+def test_at_most_62_blocks(small) -> None:
+    stem, block, *_, head = pipeline_config(small, analyse(small), balance(small))
+    with pytest.raises(ValueError, match="63 blocks; a core has at most 62"):
+        headers(small, [stem, *[block] * 63, head])
+
+
 def test_header_values(small, folder) -> None:
     """Every number of the headers worked out from the network and the folding, none taken from the exporter."""
     folding, ranges = balance(small), analyse(small)
@@ -409,11 +415,11 @@ def test_header_values(small, folder) -> None:
     # In the order of the manifest; 16 numbers a stage, each stage's first table has the lowest of them.
     memories = json.loads((folder / MANIFEST).read_text())["memories"]
     assert h.pop("LOAD_TABLES") == len(memories)
-    headers = h.pop("LOAD_HEADERS")
-    assert headers[1::2] == [memory["depth"] for memory in memories]
-    assert [word >> 16 for word in headers[::2]] == [-(-memory["width"] // 32) - 1 for memory in memories]
+    loads = h.pop("LOAD_HEADERS")
+    assert loads[1::2] == [memory["depth"] for memory in memories]
+    assert [word >> 16 for word in loads[::2]] == [-(-memory["width"] // 32) - 1 for memory in memories]
     stages = ["stem", "block00", "block01", "block02", "block03", "head"]
-    numbers = [word & 0xFFFF for word in headers[::2]]
+    numbers = [word & 0xFFFF for word in loads[::2]]
     assert numbers == sorted(set(numbers))
     assert [number // 16 for number in numbers] == [stages.index(memory["stage"]) for memory in memories]
     assert numbers[:3] == [0, 1, 2]

@@ -100,7 +100,7 @@ def command(installed: Path, folder: Path, *words: object) -> str:
 def test_the_wheel_by_itself(installed, tmp_path):
     """Version, every --help, golden and a simulation of the shipped network, from an empty folder."""
     assert re.fullmatch(r"abbnn \d+\.\d+\.\d+\n", command(installed, tmp_path, "--version"))
-    needs_torch = ("train", "teacher", "evaluate")
+    needs_torch = ("train", "teacher", "speed", "evaluate")
     for verb in VERBS:
         if verb not in needs_torch:
             assert f"abbnn {verb}" in command(installed, tmp_path, verb, "--help")

@@ -15,7 +15,6 @@ from abbnn.report.operations import (
     inner_layers,
     outer_layers,
     removed,
-    stem_macs,
     total,
     weight_bits,
 )
@@ -162,11 +161,11 @@ def test_the_papers_totals() -> None:
 def test_size_of_reactnet18_on_cifar() -> None:
     structure = declared_network("reactnet18")
     assert f"{structure.binary_macs / 1e6:.1f}" == "553.6"
-    assert f"{stem_macs(structure) / 1e6:.2f}" == "1.77"
+    assert f"{structure.stem_macs / 1e6:.2f}" == "1.77"
     assert f"{weight_bits(structure) / 1e6:.2f}" == "11.16"
     rows = inner_layers(structure, PLAIN) | outer_layers(structure, PLAIN)
     assert rows["head"]["A&B"].multiplications == 5120
-    assert rows["stem.conv"]["A&B"].multiplications == stem_macs(structure)
+    assert rows["stem.conv"]["A&B"].multiplications == structure.stem_macs
     # Shortcuts: 1x1 from 64, 128 and 256 channels, as additions.
     shortcuts = 64 * 128 * 256 + 128 * 256 * 64 + 256 * 512 * 16
     assert total(rows)["A&B"].binary == structure.binary_macs - shortcuts

@@ -88,8 +88,7 @@ def test_every_initialised_memory_of_the_sources_is_found() -> None:
     found = {module: [read.parameter for read in reads(module)] for module in verilog.modules()}
     for module, parameters in found.items():
         assert len(parameters) == verilog.file(module).read_text().count("$readmemh(")
-    assert found["abbnn_xnor_array"] == ["WEIGHT_FILE", "CORRECTION_FILE"]
-    assert found["abbnn_table"] == ["TABLE_FILE"]
+    assert found["abbnn_memory"] == ["TABLE_FILE"]
 
 
 def test_lookup_keeps_what_an_undefined_input_cannot_change() -> None:
@@ -101,24 +100,13 @@ def test_lookup_keeps_what_an_undefined_input_cannot_change() -> None:
     assert _lookup("1x10", [zero, one]).tolist() == [UNDEFINED]
 
 
-def array_design(weight_words: int, width: int, **parameters: int) -> tuple[Design, dict[str, tuple[list[int], int]]]:
-    """An abbnn_xnor_array of one PE and no border, with random weights of weight_words x width bits."""
-    rng = np.random.default_rng(SEED)
+def memory_design(depth: int, width: int, style: int = 0) -> tuple[Design, dict[str, tuple[list[int], int]]]:
+    """An abbnn_memory with random words from a file."""
     print(f"seed {SEED}")
-    fold, sum_width = 8, (8 * width).bit_length() + 1
-    channels = weight_words // fold
-    contents = {
-        "weights.mem": (pack(rng.integers(0, 2, (weight_words, width)), 1), width),
-        "correction.mem": (pack(rng.integers(-8 * width, 0, (channels, 1)), sum_width), sum_width),
-    }
-    values = {"PE": 1, "SIMD": width, "SIMD_FOLD": fold, "CHANNELS": channels, "OUT_HEIGHT": 4, "OUT_WIDTH": 4}
-    files = {"WEIGHT_FILE": "weights.mem", "CORRECTION_FILE": "correction.mem"}
-    design = Design(
-        "abbnn_xnor_array",
-        {**values, "BORDER": 0, "SUM_WIDTH": sum_width, **parameters, **files},
-        {name: mem_text(words, bits) for name, (words, bits) in contents.items()},
-    )
-    return design, contents
+    words = pack(np.random.default_rng(SEED).integers(0, 2, (depth, width)), 1)
+    parameters = {"WIDTH": width, "DEPTH": depth, "STYLE": style, "TABLE_FILE": "weights.mem"}
+    design = Design("abbnn_memory", parameters, {"weights.mem": mem_text(words, width)})
+    return design, {"weights.mem": (words, width)}
 
 
 @pytest.fixture(scope="module", params=["xc7", "ecp5"])
@@ -126,7 +114,7 @@ def deep(request) -> tuple[str, Synthesis, dict[str, tuple[list[int], int]]]:
     """Weights of 512 x 72 bits, on two families."""
     if not INSTALLED:
         pytest.skip(abbnn.syn.yosys.INSTALL)
-    design, contents = array_design(512, 72)
+    design, contents = memory_design(512, 72)
     return request.param, synthesise(design, request.param), contents
 
 
@@ -140,20 +128,16 @@ def test_deep_weights_are_in_block_ram_with_every_bit_right(deep) -> None:
     assert (report.where, report.check, report.depth, report.width) == ("block", "equal", 512, 72)
     assert report.blocks == {"xc7": 1, "ecp5": 2}[family]
     assert not report.wrong
-    correction = report_of(*deep, file="correction.mem")
-    assert (correction.where, correction.check) == ("lut", "equal")
-    blocks = [
-        kind for kind in own_cells(synthesis.mapped, "abbnn_xnor_array").values() if FAMILIES[family].cost(kind).bram
-    ]
+    blocks = [kind for kind in own_cells(synthesis.mapped, "abbnn_memory").values() if FAMILIES[family].cost(kind).bram]
     assert len(blocks) == report.blocks
 
 
-def array_cells(synthesis: Synthesis) -> dict:
+def memory_cells(synthesis: Synthesis) -> dict:
     return synthesis.mapped[synthesis.top]["cells"]
 
 
 def block_ram(synthesis: Synthesis) -> dict:
-    return next(cell for cell in array_cells(synthesis).values() if cell["type"] in ("RAMB36E1", "DP16KD"))
+    return next(cell for cell in memory_cells(synthesis).values() if cell["type"] in ("RAMB36E1", "DP16KD"))
 
 
 def damaged(synthesis: Synthesis) -> Synthesis:
@@ -225,7 +209,7 @@ def test_a_register_whose_name_lost_its_upper_bits_is_found_by_another() -> None
 
 @needs_yosys
 def test_shallow_weights_stay_in_luts_and_are_right_there_too() -> None:
-    design, contents = array_design(16, 24)
+    design, contents = memory_design(16, 24)
     synthesis = synthesise(design, "xc7")
     report = report_of("xc7", synthesis, contents)
     assert (report.where, report.check, report.blocks) == ("lut", "equal", 0)
@@ -234,7 +218,7 @@ def test_shallow_weights_stay_in_luts_and_are_right_there_too() -> None:
     for name, kind in own_cells(synthesis.mapped, synthesis.top).items():
         if kind == "LUT4":
             broken = damaged(synthesis)
-            parameters = array_cells(broken)[name]["parameters"]
+            parameters = memory_cells(broken)[name]["parameters"]
             parameters["INIT"] = "".join("10"[int(bit)] for bit in parameters["INIT"])
             found.append(report_of("xc7", broken, contents).wrong)
     assert sum(found) >= 24 / 2
@@ -242,7 +226,7 @@ def test_shallow_weights_stay_in_luts_and_are_right_there_too() -> None:
 
 @needs_yosys
 def test_weights_that_are_told_to_be_in_block_ram_are() -> None:
-    design, contents = array_design(16, 24, WEIGHT_MEMORY=2)
+    design, contents = memory_design(16, 24, style=2)
     report = report_of("ecp5", synthesise(design, "ecp5"), contents)
     assert (report.where, report.check) == ("block", "equal")
 
@@ -333,8 +317,8 @@ def test_stages_of_equal_parameters_are_measured_once(monkeypatch) -> None:
 
 def test_memory_bits() -> None:
     reports = [
-        MemoryReport("abbnn_xnor_array", "weight_mem", 1, 512, 72, "block", 1, "block00_weights.mem", "equal"),
-        MemoryReport("abbnn_table", "table_mem", 1, 64, 16, "lut", 0, "block00_scale.mem", "equal"),
+        MemoryReport("abbnn_memory", "word_mem", 1, 512, 72, "block", 1, "block00_weights.mem", "equal"),
+        MemoryReport("abbnn_memory", "word_mem", 1, 64, 16, "lut", 0, "block00_scale.mem", "equal"),
         MemoryReport("abbnn_window", "bank_mem", 4, 16, 8, "lut", 0),
         MemoryReport("abbnn_fifo", "memory", 2, 512, 18, "block", 0.5),
     ]
@@ -438,7 +422,7 @@ def test_bad_input(file, monkeypatch, capsys, arguments, culprit) -> None:
 
 def test_without_yosys_it_says_what_to_install(file, monkeypatch, capsys) -> None:
     executable.cache_clear()
-    monkeypatch.setattr(abbnn.syn.yosys.shutil, "which", lambda name: None)
+    monkeypatch.setattr(verilog.shutil, "which", lambda name: None)
     monkeypatch.setattr(sys, "executable", str(file))
     try:
         assert main(["area", str(file)]) == 2
@@ -450,9 +434,9 @@ def test_without_yosys_it_says_what_to_install(file, monkeypatch, capsys) -> Non
 
 @needs_yosys
 def test_what_yosys_refuses_is_told_in_a_line() -> None:
-    design, _ = array_design(16, 24)
-    with pytest.raises(ValueError, match=r"abbnn_xnor_array: Yosys: ERROR: .*SUM_WIDTH_must_hold"):
-        synthesise(replace(design, parameters={**design.parameters, "SUM_WIDTH": 2}), "xc7")
+    design, _ = memory_design(16, 24)
+    with pytest.raises(ValueError, match=r"abbnn_memory: Yosys: ERROR: .*WIDTH_must_be_1_to_131072"):
+        synthesise(replace(design, parameters={**design.parameters, "WIDTH": 0}), "xc7")
 
 
 def test_the_command_is_a_module() -> None:

@@ -110,11 +110,41 @@ def test_metadata_that_do_not_fit_are_refused(
 
 def test_an_official_state_dict_loses_its_prefix(tmp_path: Path) -> None:
     path = tmp_path / "official.h5"
-    torch.save({"module.fc.bias": torch.ones(2, dtype=torch.float64), "module.module.x": torch.zeros(1)}, path)
+    torch.save({"module.fc.bias": torch.ones(2, dtype=torch.float64), "module.x": torch.zeros(1)}, path)
     arrays, metadata = checkpoint.read(path)
     assert metadata == {}
-    assert list(arrays) == ["fc.bias", "module.x"]
+    assert list(arrays) == ["fc.bias", "x"]
     assert arrays["fc.bias"].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"lr": 0.1}},
+        lambda state: {"model": state, "model_ema": {"x": torch.zeros(2)}},
+        lambda state: {"ema": {"state_dict": state}},
+        lambda state: {f"module.module.{key}": value for key, value in state.items()},
+        lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}, "global_step": 1},
+        lambda state: {f"module.{key}": value for key, value in state.items()} | {"n_averaged": torch.tensor(4)},
+    ],
+    ids=["script", "beside EMA", "EMA", "twice parallel", "compiled", "Lightning", "SWA"],
+)
+def test_common_wrappings_are_taken_off(tmp_path: Path, wrapped) -> None:
+    structure = member("reactnet18", (4, 6), (1, 1), classes=3)
+    state = official_file(tmp_path / "bare.pt", structure)
+    torch.save(wrapped(state), tmp_path / "wrapped.pt")
+    bare, loaded = (checkpoint.load(tmp_path / f"{name}.pt", "reactnet18") for name in ("bare", "wrapped"))
+    for name, tensor in bare.tensors.items():
+        np.testing.assert_array_equal(loaded.tensors[name], tensor)
+
+
+def test_a_slope_beyond_the_format_is_refused(tmp_path: Path) -> None:
+    tensors = random_tensors(TINY)
+    tensors["block00.l_alpha"][1] = 1e30
+    checkpoint.save(tmp_path / "steep.pt", tensors, TINY, {})
+    with pytest.raises(ValueError, match=r"steep\.pt: tensor layer1\.0\.prelu\.L_alpha: a slope of 2\*\*1e\+30"):
+        checkpoint.load(tmp_path / "steep.pt", "tiny")
 
 
 def test_channels_last_weights_come_back_in_the_official_order(tmp_path: Path) -> None:
@@ -143,6 +173,7 @@ class Intruder:
         ({"fc.bias": torch.zeros(2, device="meta")}, "plain tensor"),
         ({"fc.bias": torch.eye(2).to_sparse()}, "plain tensor"),
         ({"module.a": torch.zeros(1), "a": torch.zeros(1)}, "twice"),
+        ({"a": torch.zeros(1).expand(2**32)}, "a repeats its values: 4294967296 of them"),
         ({"state": {"a": torch.zeros(1)}, "metadata": 3}, "dicts"),
         ({"state": 3, "metadata": {}}, "dicts"),
         (Intruder(), "not run"),
@@ -185,3 +216,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         checkpoint.write_atomically(path, {"a": lambda: None})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"model\.pt: cannot be written: (No space|unexpected)"):
+        checkpoint.write_atomically(tmp_path / "model.pt", {})
+    assert not list(tmp_path.iterdir())

@@ -1,9 +1,12 @@
 """The command line: what it writes, and bad input as one line and exit code 2."""
 
+import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,8 @@ from abbnn.golden.structure import DECLARATIONS, STRIDED_STEM, Declaration, decl
 from abbnn.train import checkpoint, data  # noqa: E402
 from abbnn.train.command import main  # noqa: E402
 from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.recipe import Run  # noqa: E402
+from abbnn.train.teacher import TeacherOptions  # noqa: E402
 from abbnn.train.tensors import to_official  # noqa: E402
 from abbnn.train.variant import Variant  # noqa: E402
 
@@ -42,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def command(folder: Path, *more: str, out: str = "out") -> int:
     words = ["--network", "small", "--data", str(folder), "--out", str(folder / out), "--batch-size", "30"]
-    return main([*words, *more])
+    return main([*words, "--preset", "two-step", *more])
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, complaint: str) -> None:
@@ -104,7 +109,8 @@ def test_options_reach_the_run(folder: Path) -> None:
     [
         (["--epochs", "7"], (2, 5)),
         (["--epochs", "7", "--preset", "paper-cifar"], (3, 4)),
-        (["--epochs", "1"], (0, 1)),
+        (["--epochs", "1", "--steps", "Qaw"], (0, 1)),
+        (["--epochs", "1", "--preset", "quick", "--no-compile"], (0, 1)),
         (["--epochs", "3", "--epochs-qa", "2"], (2, 1)),
         (["--epochs", "2", "--steps", "Qa"], (2, 0)),
         (["--epochs", "2", "--steps", "Qaw"], (0, 2)),
@@ -157,8 +163,31 @@ def test_teachers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = ["--teacher-torchscript", "--classes", "11"]
     refused(capsys, command(folder, *teach, str(script), *wrong, out="c"), "logits of shape (2, 10)")
     assert not (folder / "c").exists()
-    quiet = ["--preset", "paper-imagenet", "--no-distillation", "--epochs", "1"]
+    quiet = ["--preset", "paper-imagenet", "--no-distillation", "--epochs", "2"]
     assert command(folder, *quiet, out="c") == 0
+
+
+def test_a_teacher_from_scratch_and_its_soft_labels(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(TeacherOptions, "__init__", partialmethod(TeacherOptions.__init__, widths=(8, 8, 8)))
+    assert main(["teacher", "--data", str(folder), "--out", str(folder / "teacher"), "--epochs", "1"]) == 0
+    assert "test top-1" in capsys.readouterr().out
+    labels = ["--soft-labels", str(folder / "teacher" / "labels.npz")]
+    assert command(folder, *labels, "--epochs", "1", "--steps", "Qaw") == 0
+    options = checkpoint.load(folder / "out" / "model.pt", "small").metadata["options"]
+    digest = hashlib.sha256((folder / "teacher" / "teacher.pt").read_bytes()).hexdigest()
+    assert options["teacher"] == digest
+
+
+def test_a_stopped_run_says_so_in_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "train_batch", lambda *_: os.kill(os.getpid(), signal.SIGINT) or torch.zeros(3))
+    assert command(folder, "--epochs", "1", "--steps", "Qaw") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "train: stopped by SIGINT; --resume goes on from here"
+    assert (folder / "out" / "resume.pt").exists()
 
 
 def test_resume_and_the_refusal_to_overwrite(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +195,8 @@ def test_resume_and_the_refusal_to_overwrite(folder: Path, capsys: pytest.Captur
     model = (folder / "out" / "model.pt").read_bytes()
     capsys.readouterr()
     refused(capsys, command(folder, "--epochs", "2", "--epochs-qa", "1"), "exists; add --resume")
-    refused(capsys, command(folder, "--epochs", "3", "--epochs-qa", "1", "--resume"), "epochs_qaw 1, not 2")
+    refused(capsys, command(folder, "--epochs", "3", "--epochs-qa", "1", "--resume"), "rates fell from the start")
+    refused(capsys, command(folder, "--epochs", "2", "--epochs-qa", "1", "--alpha", "0.5", "--resume"), "alpha 0.25")
     assert (folder / "out" / "model.pt").read_bytes() == model
     assert command(folder, "--epochs", "2", "--epochs-qa", "1", "--resume") == 0
 
@@ -174,6 +204,10 @@ def test_resume_and_the_refusal_to_overwrite(folder: Path, capsys: pytest.Captur
 def test_bad_training_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, complaint in (
         (["--epochs", "2", "--epochs-qa", "2"], "leaves nothing"),
+        (["--epochs", "1"], "--epochs 1 leaves nothing to step Qa: add --steps Qaw, or more epochs"),
+        (["--sides", "16"], "'16' is no SIDExEPOCHS"),
+        (["--soft-labels", str(TINY)], "tiny.pt: not a file of soft labels"),
+        (["--soft-labels", "x", "--teacher", "y"], "--soft-labels and --teacher contradict"),
         (["--epochs", "2", "--epochs-qaw", "1"], "contradict"),
         (["--epochs", "2", "--epochs-qa", "1", "--steps", "Qaw"], "contradict"),
         (["--epochs-qa", "0", "--steps", "Qa"], "no epochs"),
@@ -201,6 +235,8 @@ def test_bad_training_input(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         ["--slope", "-20"],
         ["--weight-decay", "-1"],
         ["--preset", "best"],
+        ["--cooldown", "0"],
+        ["--cooldown", "1.5"],
         ["--teacher-network", "tiny", "--teacher-torchscript"],
     ],
 )
@@ -231,7 +267,20 @@ def test_torchrun_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     ]
     words = ["--network", "tiny", "--data", str(tmp_path), "--image", "32", "--out", str(tmp_path / "out")]
     done = subprocess.run(
-        [*torchrun, *words, "--epochs", "2", "--epochs-qa", "1", "--batch-size", "4", "--workers", "1"],
+        [
+            *torchrun,
+            *words,
+            "--preset",
+            "two-step",
+            "--epochs",
+            "2",
+            "--epochs-qa",
+            "1",
+            "--batch-size",
+            "4",
+            "--workers",
+            "1",
+        ],
         cwd=paths.CHECKOUT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -17,6 +17,7 @@ from abbnn.train.layers import (  # noqa: E402
     one_sided_qprelu,
     standardize,
 )
+from abbnn.train.tensors import standardize as exactly  # noqa: E402
 
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 
@@ -196,3 +197,14 @@ def test_fixed_weights_give_the_same_and_follow_no_parameter(binary: bool) -> No
     with torch.no_grad():
         layer.gain.zero_()
     torch.testing.assert_close(layer(x), expected)
+
+
+def test_fixed_signs_are_those_of_freezing_where_weights_lie_on_the_mean() -> None:
+    layer = conv("pow2")
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([0.1, 0.2, 0.3]).repeat(72).reshape(6, 4, 3, 3))
+        layer.gain.abs_()
+    layer.double().fix()
+    assert layer.fixed is not None
+    frozen = exactly(layer.weight.detach().numpy()) >= 0
+    np.testing.assert_array_equal(layer.fixed[0].numpy() > 0, frozen)

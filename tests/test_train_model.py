@@ -129,7 +129,7 @@ def test_forward_matches_the_specification_in_numpy(variant: Variant) -> None:
 @pytest.mark.parametrize("step", ["Qa", "Qaw"])
 def test_every_parameter_gets_a_gradient(structure, step: str) -> None:
     model = random_model(structure, replace(VARIANT, step=step)).train()
-    if fast_bfloat16("cpu"):  # on a CPU without its units torch 2.13 crashes in some of its gradients
+    if fast_bfloat16("cpu"):
         model.train_in_bfloat16()
     model(torch.randn(4, 3, structure.height, structure.width)).square().sum().backward()
     for name, parameter in model.named_parameters():

@@ -60,11 +60,16 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
     return checkpoint.load(path, "small").tensors
 
 
-def test_the_presets_are_the_papers() -> None:
-    assert PRESETS["quick"] == TrainOptions(32, 64, 128, 2e-3, 5e-6, 1e-3, seed=2023)
-    cifar = TrainOptions(256, 256, 256, 1e-3, 5e-6, 1e-3, scales="free", seed=2023, evaluate_every=1, bfloat16=False)
+def test_the_presets_are_the_papers_and_ours() -> None:
+    assert PRESETS["two-step"] == TrainOptions(epochs_qa=32, epochs_qaw=64, rate=2e-3, weight_decay=5e-6, agc=1e-3)
+    cifar = TrainOptions(
+        epochs_qa=256, epochs_qaw=256, batch_size=256, rate=1e-3, scales="free", evaluate_every=1, bfloat16=False
+    )
     assert PRESETS["paper-cifar"] == cifar
     assert PRESETS["paper-imagenet"] == replace(cifar, epochs_qa=128, epochs_qaw=128, agc=2e-2)
+    for name in ("two-step", "paper-cifar", "paper-imagenet"):
+        assert (PRESETS[name].optimizer, PRESETS[name].cooldown, PRESETS[name].fall) == ("adam", 1.0, "linear")
+    assert PRESETS["quick"].steps == PRESETS["flagship"].steps == ("Qaw",)
 
 
 def test_clipping_by_hand() -> None:

@@ -9,11 +9,12 @@ locks="requirements.lock"
 for extra in "$@"; do
     locks="$locks requirements-$extra.lock"
 done
-log=build/setup.log
-mkdir -p build
+build=${ABBNN_BUILD:-build}
+log=$build/setup.log
+mkdir -p "$build" || { echo "setup: $build cannot be written: ABBNN_BUILD names another build folder" >&2; exit 1; }
 # Two set-ups at once: the second waits, and then finds everything in place.
 if command -v flock >/dev/null; then
-    exec 9>build/setup.lock
+    exec 9>"$build/setup.lock"
     flock 9
 fi
 ask=false

@@ -25,7 +25,11 @@ from abbnn.train.variant import Variant
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 TORCH = (b"PK", b"\x80")  # a zip of today's, a pickle of old
-PREFIX = "module."  # what DataParallel puts before every official key
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+"""What DataParallel, torch.compile, SWA and Lightning put before every key, in any order."""
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net", "network", "state_dict_ema", "model_ema", "ema")
+"""Keys under which training scripts keep a state dict, from the likeliest on."""
+COUNTER = "n_averaged"  # of SWA's averaged model, beside its parameters
 
 
 class Checkpoint(NamedTuple):
@@ -38,9 +42,13 @@ class Checkpoint(NamedTuple):
 
 
 def write_atomically(path: Path, content: object) -> None:
-    """torch.save to a neighbour of `path`, then rename: a reader never sees half a file."""
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    """torch.save to a neighbour of `path`, then rename: a reader never sees half a file. OSError names `path`."""
+    try:
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # RuntimeError is what torch makes of a full disk
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise OSError(f"{path}: cannot be written: {reason}") from None
 
 
 def save(
@@ -128,7 +136,9 @@ def _fault(path: Path, error: Exception) -> str:
 
 
 def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The parameters of a checkpoint by official key, without "module.", and its metadata (empty if it has none).
+    """The parameters of a checkpoint by official key, without `PREFIXES`, and its metadata (empty if it has none).
+
+    A state dict may lie under one of `WRAPPINGS`.
 
     Raises ValueError with one line that names the file and what is wrong.
     """
@@ -136,26 +146,47 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dict of tensors")
     metadata: Any = {}
-    state: Any = content
     if "state" in content and "metadata" in content:
         state, metadata = content["state"], content["metadata"]
         if not isinstance(state, dict) or not isinstance(metadata, dict):
             raise UserError(f'{path}: "state" and "metadata" must both be dicts')
+    else:
+        state = _unwrapped(content)
     if not state:
         raise UserError(f"{path}: holds no tensors")
     arrays: dict[str, NDArray[np.float32]] = {}
     for key, value in state.items():
+        if key == COUNTER:
+            continue
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise UserError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor under a name")
         if value.layout is not torch.strided or value.device.type != "cpu":
             raise UserError(f"{path}: {key} is no plain tensor")
         if not value.is_floating_point():
             raise UserError(f"{path}: {key} is {value.dtype}, not floating point")
+        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise UserError(f"{path}: {key} repeats its values: {value.numel()} of them are stored as fewer")
         array = value.detach().to(torch.float32).contiguous()
         if not bool(torch.isfinite(array).all()):
             raise UserError(f"{path}: {key} holds NaN or infinity")
-        name = key.removeprefix(PREFIX)
+        name = _bare(key)
         if name in arrays:
-            raise UserError(f"{path}: {name} is there twice, with and without {PREFIX!r}")
+            raise UserError(f"{path}: {name} is there twice, once as {key}")
         arrays[name] = array.numpy()
     return arrays, metadata
+
+
+def _unwrapped(content: dict[Any, Any]) -> dict[Any, Any]:
+    """The state dict in what a training script saved, or `content` itself."""
+    for key in WRAPPINGS:
+        if isinstance(content.get(key), dict):
+            return _unwrapped(content[key])
+    return content
+
+
+def _bare(key: str) -> str:
+    """A key without its prefixes."""
+    for prefix in PREFIXES:
+        if key.startswith(prefix):
+            return _bare(key.removeprefix(prefix))
+    return key

@@ -1,4 +1,4 @@
-"""The command line of training: `abbnn train`, and its verbs `teacher` and `evaluate`."""
+"""The command line of training: `abbnn train`, and its verbs `teacher`, `evaluate` and `speed`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from abbnn.errors import UserError, run
 from abbnn.golden.files import replacing
 from abbnn.golden.images import image_size, read_images
 from abbnn.golden.network import EXPONENT_RANGE
-from abbnn.golden.structure import DECLARATIONS, Structure, declared_network
+from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, Structure, declared_network
 from abbnn.train import checkpoint, teachers
 from abbnn.train.data import ArrayImages, DataSet, read
 from abbnn.train.model import Network
@@ -38,6 +38,7 @@ from abbnn.train.recipe import (
     predict,
     train,
 )
+from abbnn.train.speed import measure
 from abbnn.train.teacher import LABELS_FILE, TEACHER_FILE, TeacherOptions, read_labels, train_teacher
 from abbnn.train.tensors import Tensors
 from abbnn.train.variant import Form, Scales
@@ -147,6 +148,19 @@ def _teacher_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _speed_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="abbnn speed",
+        description="Time training steps on this CPU by each path that it has, on made images.",
+    )
+    add = parser.add_argument
+    add("--network", required=True, choices=sorted(DECLARATIONS), help="what to train")
+    add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="default %(default)s")
+    add("--batch-size", type=_positive, help="images; the preset's by default")
+    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
+    return parser
+
+
 def _evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="abbnn evaluate", description="Run a float checkpoint, and write its logits.")
     add = parser.add_argument
@@ -187,7 +201,10 @@ def _epochs(arguments: argparse.Namespace, preset: TrainOptions) -> tuple[int, i
     elif qaw is not None or (qa is not None and arguments.steps != "both"):
         raise UserError("--epochs and the epochs of a step contradict each other")
     elif arguments.steps == "both":
-        qa = epochs * preset.epochs_qa // (preset.epochs_qa + preset.epochs_qaw) if qa is None else qa
+        if qa is None:
+            qa = epochs * preset.epochs_qa // (preset.epochs_qa + preset.epochs_qaw)
+            if preset.epochs_qa and not qa:
+                raise UserError(f"--epochs {epochs} leaves nothing to step Qa: add --steps Qaw, or more epochs")
         qaw = epochs - qa
         if qaw < 1:
             raise UserError(f"--epochs-qa {qa} leaves nothing of {epochs} epochs to step Qaw")
@@ -230,8 +247,6 @@ def _init(path: Path, structure: Structure) -> Tensors:
 def _load_teacher(arguments: argparse.Namespace, structure: Structure) -> nn.Module | None:
     path, network = arguments.teacher, arguments.teacher_network
     if arguments.soft_labels is not None:
-        if path is not None:
-            raise UserError("--soft-labels and --teacher contradict each other")
         return None
     if path is None:
         if network or arguments.teacher_torchscript:
@@ -253,6 +268,8 @@ def _train(arguments: argparse.Namespace) -> None:
         raise UserError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
     data = read(arguments.data, side=arguments.image, workers=arguments.workers)
     if arguments.soft_labels is not None:
+        if arguments.teacher is not None:
+            raise UserError("--soft-labels and --teacher contradict each other")
         if not isinstance(data.train, ArrayImages):
             raise UserError("--soft-labels are for CIFAR; --teacher is for pictures")
         soft, digest = read_labels(arguments.soft_labels, data.train)
@@ -297,6 +314,16 @@ def _teach(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out / LABELS_FILE}: soft labels of the training images")
 
 
+def _speed(arguments: argparse.Namespace) -> None:
+    options = PRESETS[arguments.preset]
+    if arguments.batch_size:
+        options = replace(options, batch_size=arguments.batch_size)
+    print(f"{'path':25} {'CPU-s a batch':>14} {'CPU-s an epoch':>15} {'TFLOP/s':>8}")
+    for speed in measure(declared_network(arguments.network, classes=10, image=CIFAR_SIDE), options):
+        numbers = f"{speed.batch_seconds:14.3f} {speed.epoch_seconds:15.1f} {speed.teraflops:8.3f}"
+        print(f"{speed.path:25} {numbers}", flush=True)
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     _check_device(arguments.device)
     size = image_size(arguments.images)
@@ -318,6 +345,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 VERBS: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], None]]] = {
     "train": (_train_parser, _train),
     "teacher": (_teacher_parser, _teach),
+    "speed": (_speed_parser, _speed),
     "evaluate": (_evaluate_parser, _evaluate),
 }
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from abbnn.golden.network import EXPONENT_RANGE
 from abbnn.train import binary_conv
+from abbnn.train.tensors import standardize as standardize_exactly
 from abbnn.train.variant import Scales
 
 MASK_DELTA = 3.0  # the mask layer's sharpness: sign is differentiated as 2 * sigmoid(3 x)
@@ -34,9 +36,10 @@ def by_channel(x: Tensor) -> Tensor:
 
 
 def _pow2_slope(l_alpha: Tensor) -> Tensor:
-    """2^round(l_alpha) by channel, for maps; round() passes the gradient straight through."""
+    """2^round(l_alpha) by channel, for maps, within the format's range; the gradient passes straight through."""
+    exponent = torch.round(l_alpha.detach()).clamp(*EXPONENT_RANGE)
     # The second factor is exactly 1 forward; backward it stands for d slope / d l_alpha = ln 2 * slope.
-    slope = torch.exp2(torch.round(l_alpha.detach())) * (1.0 + math.log(2.0) * (l_alpha - l_alpha.detach()))
+    slope = torch.exp2(exponent) * (1.0 + math.log(2.0) * (l_alpha - l_alpha.detach()))
     return by_channel(slope)
 
 
@@ -156,12 +159,12 @@ class ScaledConv(nn.Module):
         """Computes the weights once for all calls to come; they no longer follow the parameters, nor learn.
 
         A binary convolution then multiplies with +-1 and scales its sums, which are exact on inputs of +-1. Its signs
-        are those of float32 whatever the parameters' type: where a weight is its filter's mean but for rounding, the
-        official code's logits depend on them.
+        are those that freezing takes (`train.tensors.standardize`).
         """
         if self.binary:
             _, scale = self._signs_and_scale(standardize(self.weight))
-            signs, _ = self._signs_and_scale(standardize(self.weight.float().contiguous()))
+            exactly = torch.from_numpy(standardize_exactly(self.weight.double().cpu().numpy()))
+            signs = torch.where(exactly >= 0, 1.0, -1.0).to(self.weight)
             self.fixed = signs, scale.reshape(-1, 1, 1)
         else:
             self.fixed = self.effective_weight(), None
@@ -171,5 +174,9 @@ class ScaledConv(nn.Module):
         weight, scale = (self.effective_weight(), None) if self.fixed is None else self.fixed
         if self.byte_gradients and self.training and binary_conv.fits(x, weight):
             return binary_conv.binary_conv(x, weight, self.stride)
-        out = functional.conv2d(x, weight.to(x.dtype), stride=self.stride, padding=self.padding).to(self.gain.dtype)
+        stride = self.stride
+        if self.padding == 0 and stride > 1:
+            # The same, and the gradients of torch 2.13's own 1x1 convolutions with a stride corrupt memory on AVX2.
+            x, stride = x[:, :, ::stride, ::stride], 1
+        out = functional.conv2d(x, weight.to(x.dtype), stride=stride, padding=self.padding).to(self.gain.dtype)
         return out if scale is None else out.mul_(scale)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from abbnn.golden.network import EXPONENT_RANGE
 from abbnn.golden.structure import Block, Structure, block_name
 from abbnn.golden.structure import Stem as StemGeometry
 from abbnn.train.layers import INITIAL_L_ALPHA, INITIAL_SLOPE, ScaledConv, biased_qprelu, biased_sign, one_sided_qprelu
@@ -137,10 +138,14 @@ class Network(nn.Module):
             if block.block.activation == "qprelu":
                 block.l_alpha.requires_grad_(False).fill_(exponent)
 
-    def settle_gains(self) -> None:
-        """`ScaledConv.settle_gain` of every convolution; for a model that is about to be saved."""
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Gains and slopes to where the forward pass has them, for a model that is about to be saved."""
         for conv in self._convolutions():
             conv.settle_gain()
+        for block in self.blocks:
+            if block.block.activation == "qprelu":
+                block.l_alpha.clamp_(*EXPONENT_RANGE)
 
     def for_evaluation(self) -> Network:
         """A copy that computes in float64, its weights fixed.
@@ -149,7 +154,7 @@ class Network(nn.Module):
         (in step Qa, whose weights are real, they are not).
         """
         result = copy.deepcopy(self).eval()
-        result.settle_gains()
+        result.settle()
         result.double()
         for conv in result._convolutions():
             conv.fix()

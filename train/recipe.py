@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from abbnn.errors import Stopped, UserError
+from abbnn.golden.files import replacing
 from abbnn.golden.structure import Structure
 from abbnn.train import binary_conv, checkpoint
 from abbnn.train.data import Batch, DataSet, LabelledImages
@@ -53,7 +54,7 @@ Flips = Literal["random", "alternate"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What one run depends on. The defaults are those of the shipped `tiny`.
+    """What one run depends on. The defaults are the recipe of the shipped `tiny` and `small`.
 
     A step of 0 epochs is left out. `slope` fixes all QPReLUs' slopes at 2^slope. `validation` training images are held
     out to choose each step's epoch with; with 0 it is the last. `teacher` and `init` are the sha256 of the files that a
@@ -84,7 +85,7 @@ class TrainOptions:
     evaluate_every: int = 5
     bfloat16: bool = True
     byte_gradients: bool = False
-    compile: bool = True
+    compile: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -127,8 +128,23 @@ class TrainOptions:
         return Variant(step, self.alpha, self.scales, self.form)
 
 
+_QUICK = TrainOptions(
+    epochs_qa=0,
+    epochs_qaw=64,
+    rate=8e-3,
+    optimizer="muon",
+    fall="cosine",
+    shift=2,
+    flips="alternate",
+    byte_gradients=True,
+    compile=True,
+)
 PRESETS: dict[str, TrainOptions] = {
-    "quick": TrainOptions(),
+    "quick": _QUICK,
+    "flagship": replace(
+        _QUICK, epochs_qaw=30, batch_size=256, muon_rate=0.07, cooldown=0.5, fall="linear", sides="16x4,24x2"
+    ),
+    "two-step": TrainOptions(),
     "paper-cifar": TrainOptions(
         epochs_qa=256, epochs_qaw=256, batch_size=256, rate=1e-3, scales="free", evaluate_every=1, bfloat16=False
     ),
@@ -357,7 +373,7 @@ class Run:
         saved = _read_resume(self.folders[0], self.structure, self.options) if resume else None
         if saved is not None:
             self.position = Position(**{name: saved[name] for name in POSITION})
-        self._prepare(init)
+        self.prepare(init)
         if saved is not None:
             try:
                 self.model.load_state_dict(saved["state"])
@@ -372,9 +388,10 @@ class Run:
             for folder in self.folders:
                 folder.mkdir(parents=True, exist_ok=True)
             self._write_log()
-        self.report(f"{self.structure.name}: seed {self.options.seed}, {self.options}")
+        steps = " and ".join(f"{self.options.epochs(step)} epochs of {step}" for step in self.options.steps)
+        self.report(f"{self.structure.name}: {steps}, seed {self.options.seed}, {self.options}")
 
-    def _prepare(self, tensors: Mapping[str, NDArray[Any]] | None) -> None:
+    def prepare(self, tensors: Mapping[str, NDArray[Any]] | None) -> None:
         """The position's model, with these tensors or the seed's initial weights, and its optimizer."""
         torch.manual_seed(self.options.seed)
         self.model = Network(self.structure, self.options.variant(self.position.step))
@@ -387,6 +404,7 @@ class Run:
         elif self.options.byte_gradients and self.ranks.device == "cpu" and binary_conv.available():
             self.model.train_with_byte_gradients()
         self.model.to(self.ranks.device)
+        self.clipped = [(name, p) for name, p in self.model.named_parameters() if not name.startswith("head.")]
         self.optimizers = make_optimizers(self.model, self.position.step, self.options)
         self.trained: nn.Module = self.model
         if self.options.compile and self.ranks.world == 1 and (self.ranks.device != "cpu" or binary_conv.compiler()):
@@ -415,7 +433,7 @@ class Run:
             tensors = self.model.tensors()
             self.position = position = Position(self.options.steps[-1], 0, log=position.log)
             self.best_state = None
-            self._prepare(tensors)
+            self.prepare(tensors)
 
     def _close_step(self) -> dict[str, Any]:
         """Writes the step's result, and leaves it in `model`."""
@@ -434,9 +452,9 @@ class Run:
             "options": asdict(options),
         }
         if self.ranks.first:
-            # The gains settle in a copy: training goes on with those that it has.
+            # Gains and slopes settle in a copy: training goes on with those that it has.
             result = copy.deepcopy(self.model)
-            result.settle_gains()
+            result.settle()
             name = MODEL_FILE if position.step == options.steps[-1] else QA_FILE
             for folder in self.folders:
                 checkpoint.save(folder / name, result.tensors(), self.structure, metadata)
@@ -467,14 +485,13 @@ class Run:
         """
         position, device = self.position, self.ranks.device
         self.trained.train()
-        clipped = [(name, p) for name, p in self.model.named_parameters() if not name.startswith("head.")]
         # Summed over this process's images: the loss, how many are right, how many there were.
         sums = torch.tensor(position.sums[:3], dtype=torch.float64, device=device)
         written = start = time.perf_counter()
         before, first = position.sums[3], position.batch
         with self._bar(description) as bar:
             for index, batch in enumerate(self._batches(), first):
-                sums += self._train_batch(batch, clipped, position.epoch + index / self._count)
+                sums += self.train_batch(batch, position.epoch + index / self._count)
                 position.batch = index + 1
                 now = time.perf_counter()
                 if index % POSTFIX_EVERY == 0:
@@ -496,8 +513,8 @@ class Run:
         """Batches of an epoch."""
         return -(-len(self.images.labels) // self.options.batch_size)
 
-    def _train_batch(self, batch: Batch, clipped: Iterable[tuple[str, nn.Parameter]], epochs: float) -> Tensor:
-        """One step; this process's summed loss, how many images were right, how many there were."""
+    def train_batch(self, batch: Batch, epochs: float) -> Tensor:
+        """One step after so many epochs: this process's summed loss, how many images it got right, of how many."""
         options = self.options
         factor = options.rate_factor(self.position.step, epochs)
         for optimizer in self.optimizers:
@@ -513,7 +530,7 @@ class Run:
             optimizer.zero_grad(set_to_none=True)
         # DistributedDataParallel averages over the processes what is to be the mean over the whole batch.
         loss.mul(self.ranks.world / batch.total).backward()
-        clip_gradients(clipped, options.agc)
+        clip_gradients(self.clipped, options.agc)
         for optimizer in self.optimizers:
             optimizer.step()
         right = (logits.detach().argmax(1) == batch.labels).sum()
@@ -570,7 +587,8 @@ class Run:
     def _write_log(self) -> None:
         text = "".join(json.dumps(record) + "\n" for record in self.position.log)
         for folder in self.folders if self.ranks.first else ():
-            (folder / LOG_FILE).write_text(text)
+            with replacing(folder / LOG_FILE) as temporary:
+                temporary.write_text(text)
 
 
 def _is_main_thread() -> bool:
@@ -593,6 +611,8 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
 
 
+FREE_TO_CHANGE = ("evaluate_every", "compile", "device")
+"""Options that a resumed run may be given anew: they change its results by roundings at most."""
 POSITION = tuple(entry.name for entry in fields(Position))
 
 
@@ -615,7 +635,7 @@ def _read_resume(folder: Path, structure: Structure, options: TrainOptions) -> d
                 raise UserError(f"{path}: missing; a run whose rates fell from the start cannot go on to more epochs")
             content = _read_state(path, structure)
     for name, value in asdict(options).items():
-        if asdict(longer)[name] != value:
+        if asdict(longer)[name] != value and name not in FREE_TO_CHANGE:
             raise UserError(f"{path}: it ran with {name} {asdict(longer)[name]}, not {value}")
     return content
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn.errors import UserError
+from abbnn.golden.network import EXPONENT_RANGE
 from abbnn.golden.structure import (
     CIFAR_SIDE,
     CIFAR_SIDE_MAX,
@@ -31,8 +32,35 @@ from abbnn.golden.structure import (
 Tensors = dict[str, NDArray[Any]]
 Shape = tuple[int, ...]
 
+EPSILON = 1e-5
+"""Of the scaled weight standardization."""
+
 CIFAR_CLASSES_MAX = 100
 """With more classes and no word about the image, a checkpoint is taken for one of ImageNet."""
+
+
+def standardize(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scaled weight standardization (Eq. 1) an output channel: (w - mean) / (std + eps) / sqrt(fan-in).
+
+    Freezing and evaluation both take their signs here: where a weight is its filter's mean but for rounding, other
+    arithmetic would give others.
+    """
+    flat = weight.reshape(len(weight), -1)
+    centred = flat - flat.mean(axis=1, keepdims=True)
+    result: NDArray[np.float64] = centred / (flat.std(axis=1, keepdims=True) + EPSILON) / np.sqrt(flat.shape[1])
+    return np.reshape(result, weight.shape)
+
+
+def slope_exponents(name: str, l_alpha: NDArray[Any]) -> NDArray[np.int64]:
+    """round(`l_alpha`), from the least that the format holds on, below which slopes are as good as 0.
+
+    ValueError names tensor `name` if one is beyond the greatest.
+    """
+    low, high = EXPONENT_RANGE
+    exponents = np.maximum(np.round(l_alpha), low)
+    if exponents.max() > high:
+        raise UserError(f"tensor {name}: a slope of 2**{exponents.max():g}; they end at 2**{high}")
+    return exponents.astype(np.int64)
 
 
 def canonical_shapes(structure: Structure) -> dict[str, Shape]:
@@ -134,7 +162,7 @@ def to_official(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> Te
 def to_canonical(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> Tensors:
     """Official tensors by their canonical names.
 
-    ValueError names the first that is missing, foreign, misshapen or not finite.
+    ValueError names the first that is missing, foreign, misshapen, not finite, or a slope beyond the format's.
     """
     shapes = official_shapes(structure)
     for name, shape in shapes.items():
@@ -147,6 +175,8 @@ def to_canonical(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> T
             raise UserError(f"tensor {name} does not belong to {structure.name}")
         if not np.isfinite(tensor).all():
             raise UserError(f"tensor {name} holds NaN or infinity")
+        if name.endswith("L_alpha"):
+            slope_exponents(name, tensor)
     canonical = canonical_shapes(structure)
     return {
         name: np.concatenate([tensors[official].reshape(-1, *canonical[name][1:]) for official in officials])

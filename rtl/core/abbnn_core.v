@@ -6,7 +6,7 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// gate - guard - stem - block00 .. blockNN - head - drop - skid. The exporter writes for one frozen network and folding
+// gate - guard - stem - block00 .. blockNN - head - drop - cut. The exporter writes for one frozen network and folding
 // (abbnn mem) what is particular to them: sizes (abbnn_config.vh), the stages (abbnn_stages.vh, an instance each) and the
 // table files, which are looked up in `ABBNN_MEM_DIR, by default the folder that the tool runs in.
 //
@@ -24,8 +24,10 @@ module abbnn_core #(
     parameter integer LOADABLE = 0
 ) (
     input  wire        clk,
+    // Both resets are high for two cycles or more.
     input  wire        rst,
-    // Drops all frames in flight and clears the counters of frames; loaded tables stay.
+    // Drops all frames in flight and clears the counters of frames; loaded tables stay. A result that m_axis has begun to
+    // show ends with one beat of ones and tlast; every other result's last beat, the class, has a 0 on top.
     input  wire        soft_rst,
 
     input  wire [23:0] s_axis_tdata,
@@ -63,8 +65,8 @@ module abbnn_core #(
 
 `include "abbnn_config.vh"
 
-// Frames on their way: each stage holds parts of at most two. A full status FIFO only holds the next frame's end back.
-localparam integer STATUS_DEPTH = 2 * BLOCKS + 8;
+// Frames on their way: each stage holds parts of at most two. A full verdict FIFO only holds the next frame's end back.
+localparam integer VERDICT_DEPTH = 2 * BLOCKS + 8;
 
 generate
     if (LOADABLE != 0 && LOADABLE != 1) begin : gen_check_loadable
@@ -72,23 +74,12 @@ generate
     end
 endgenerate
 
-// ---- reset: that of the stages passes a register each, one more on their residual paths. The ends are in reset until the
-// stages have long left it.
+// ---- reset: that of the stages passes a register each, which takes as long as the first pixel in the guard's
 
-localparam integer RESET_TAIL = 4;
-
-reg  [RESET_TAIL-1:0] tail_reg;
-reg                   in_tail_reg;
-
-wire core_rst = rst || soft_rst || in_tail_reg;
+wire core_rst = rst || soft_rst;
 wire stages_rst;
 // Register i is that of stage i.
 wire [BLOCKS+1:0] stage_rst;
-
-always @(posedge clk) begin
-    tail_reg    <= {tail_reg[RESET_TAIL-2:0], rst || soft_rst};
-    in_tail_reg <= rst || soft_rst || tail_reg != {RESET_TAIL{1'b0}};
-end
 
 generate
     genvar r;
@@ -119,7 +110,7 @@ generate
         reg [LOAD_WIDTH*(BLOCKS+2)-1:0] load_buses_reg;
 
         assign load_buses = load_buses_reg;
-        assign stages_rst = rst || soft_rst || load_rst;
+        assign stages_rst = core_rst || load_rst;
 
         always @(posedge clk) begin
             load_buses_reg <= {load_buses_reg[LOAD_WIDTH*(BLOCKS+1)-1:0], load};
@@ -169,7 +160,7 @@ generate
         wire unused_load = &{1'b0, idle, s_load_axis_tdata, s_load_axis_tvalid, s_load_axis_tlast};
 
         assign load_buses         = {LOAD_WIDTH*(BLOCKS+2){1'b0}};
-        assign stages_rst         = rst || soft_rst;
+        assign stages_rst         = core_rst;
         assign hold               = 1'b0;
         assign s_load_axis_tready = 1'b0;
         assign status_network     = NETWORK_ID;
@@ -182,15 +173,15 @@ endgenerate
 
 // ---- gate: a frame is through when its verdict has met its scores
 
-wire verdict_out_tdata;
-wire verdict_out_tvalid;
-wire verdict_out_tready;
+wire verdict_due_tdata;
+wire verdict_due_tvalid;
+wire verdict_due_tready;
 wire frame_tvalid;
 wire frame_tready;
 reg  frame_done_reg;
 
 always @(posedge clk) begin
-    frame_done_reg <= verdict_out_tvalid && verdict_out_tready && !core_rst;
+    frame_done_reg <= verdict_due_tvalid && verdict_due_tready && !core_rst;
 end
 
 abbnn_gate gate_inst (
@@ -232,9 +223,9 @@ abbnn_guard #(
     .m_axis_tvalid(pixel_tvalid),
     .m_axis_tready(pixel_tready),
     .m_axis_tlast(pixel_tlast),
-    .m_status_tdata(verdict_tdata),
-    .m_status_tvalid(verdict_tvalid),
-    .m_status_tready(verdict_tready),
+    .m_verdict_tdata(verdict_tdata),
+    .m_verdict_tvalid(verdict_tvalid),
+    .m_verdict_tready(verdict_tready),
     .error_short(error_short),
     .error_long(error_long)
 );
@@ -266,9 +257,9 @@ always @(posedge clk) begin
     end
 end
 
-wire verdict_kept_tdata;
-wire verdict_kept_tvalid;
-wire verdict_kept_tready;
+wire verdict_held_tdata;
+wire verdict_held_tvalid;
+wire verdict_held_tready;
 
 abbnn_skid #(
     .DATA_WIDTH(1)
@@ -278,23 +269,23 @@ abbnn_skid #(
     .s_axis_tdata(verdict_tdata),
     .s_axis_tvalid(verdict_tvalid),
     .s_axis_tready(verdict_tready),
-    .m_axis_tdata(verdict_kept_tdata),
-    .m_axis_tvalid(verdict_kept_tvalid),
-    .m_axis_tready(verdict_kept_tready)
+    .m_axis_tdata(verdict_held_tdata),
+    .m_axis_tvalid(verdict_held_tvalid),
+    .m_axis_tready(verdict_held_tready)
 );
 
 abbnn_fifo #(
     .DATA_WIDTH(1),
-    .DEPTH(STATUS_DEPTH)
-) status_fifo_inst (
+    .DEPTH(VERDICT_DEPTH)
+) verdict_fifo_inst (
     .clk(clk),
     .rst(core_rst),
-    .s_axis_tdata(verdict_kept_tdata),
-    .s_axis_tvalid(verdict_kept_tvalid),
-    .s_axis_tready(verdict_kept_tready),
-    .m_axis_tdata(verdict_out_tdata),
-    .m_axis_tvalid(verdict_out_tvalid),
-    .m_axis_tready(verdict_out_tready)
+    .s_axis_tdata(verdict_held_tdata),
+    .s_axis_tvalid(verdict_held_tvalid),
+    .s_axis_tready(verdict_held_tready),
+    .m_axis_tdata(verdict_due_tdata),
+    .m_axis_tvalid(verdict_due_tvalid),
+    .m_axis_tready(verdict_due_tready)
 );
 
 // ---- stages: pixel_* to head_*, and stage_stalled
@@ -319,9 +310,9 @@ abbnn_drop #(
     .s_axis_tvalid(head_tvalid),
     .s_axis_tready(head_tready),
     .s_axis_tlast(head_tlast),
-    .s_status_tdata(verdict_out_tdata),
-    .s_status_tvalid(verdict_out_tvalid),
-    .s_status_tready(verdict_out_tready),
+    .s_verdict_tdata(verdict_due_tdata),
+    .s_verdict_tvalid(verdict_due_tvalid),
+    .s_verdict_tready(verdict_due_tready),
     .m_axis_tdata(kept_tdata),
     .m_axis_tvalid(kept_tvalid),
     .m_axis_tready(kept_tready),
@@ -330,17 +321,20 @@ abbnn_drop #(
 );
 
 
-abbnn_skid #(
-    .DATA_WIDTH(33)
-) skid_inst (
+abbnn_cut #(
+    .DATA_WIDTH(32)
+) cut_inst (
     .clk(clk),
-    .rst(core_rst),
-    .s_axis_tdata({kept_tlast, kept_tdata}),
+    .rst(rst),
+    .s_axis_tdata(kept_tdata),
     .s_axis_tvalid(kept_tvalid),
     .s_axis_tready(kept_tready),
-    .m_axis_tdata({m_axis_tlast, m_axis_tdata}),
+    .s_axis_tlast(kept_tlast),
+    .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
+    .m_axis_tready(m_axis_tready),
+    .m_axis_tlast(m_axis_tlast),
+    .cut(soft_rst)
 );
 
 endmodule

@@ -1,4 +1,4 @@
-// abbnn_drop.v : lets a frame pass or swallows it, as its status word says
+// abbnn_drop.v : lets a frame pass or swallows it, as its verdict word says
 // SPDX-FileCopyrightText: 2026 The abbnn authors
 // SPDX-License-Identifier: Apache-2.0
 // Language: Verilog-2005
@@ -6,8 +6,8 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// Each frame on s_axis (tlast at its end) goes with one beat on s_status (tdata 1: drop the frame). A frame waits for
-// its status; the status is taken with the frame's last beat. Latency 0, one beat a cycle, all outputs combinational.
+// Each frame on s_axis (tlast at its end) goes with one beat on s_verdict (tdata 1: drop the frame). A frame waits for
+// its verdict; the verdict is taken with the frame's last beat. Latency 0, one beat a cycle, all outputs combinational.
 module abbnn_drop #(
     // Bits of one beat, at least 1.
     parameter integer DATA_WIDTH = 32
@@ -20,9 +20,9 @@ module abbnn_drop #(
     output wire                  s_axis_tready,
     input  wire                  s_axis_tlast,
 
-    input  wire                  s_status_tdata,
-    input  wire                  s_status_tvalid,
-    output wire                  s_status_tready,
+    input  wire                  s_verdict_tdata,
+    input  wire                  s_verdict_tvalid,
+    output wire                  s_verdict_tready,
 
     output wire [DATA_WIDTH-1:0] m_axis_tdata,
     output wire                  m_axis_tvalid,
@@ -43,9 +43,9 @@ reg [31:0] frames_reg;
 
 assign m_axis_tdata  = s_axis_tdata;
 assign m_axis_tlast  = s_axis_tlast;
-assign m_axis_tvalid = s_axis_tvalid && s_status_tvalid && !s_status_tdata;
-assign s_axis_tready = s_status_tvalid && (m_axis_tready || s_status_tdata);
-assign s_status_tready = s_axis_tvalid && s_axis_tready && s_axis_tlast;
+assign m_axis_tvalid = s_axis_tvalid && s_verdict_tvalid && !s_verdict_tdata;
+assign s_axis_tready = s_verdict_tvalid && (m_axis_tready || s_verdict_tdata);
+assign s_verdict_tready = s_axis_tvalid && s_axis_tready && s_axis_tlast;
 assign frames        = frames_reg;
 
 always @(posedge clk) begin

@@ -12,12 +12,12 @@
 // taken at one beat a cycle and discarded.
 // m_axis has tlast on beat BEATS - 1 of every frame and nowhere else.
 //
-// m_status gives one beat a frame: tdata = 1 for a bad (short or long) frame, 0 for a good one. It is offered while the
+// m_verdict gives one beat a frame: tdata = 1 for a bad (short or long) frame, 0 for a good one. It is offered while the
 // frame's last beat is at the input, in the cycle before that beat can be on m_axis, and the last beat goes on to m_axis
-// only when the status has been taken: whoever sees the frame's end already has its status.
+// only when the verdict has been taken: whoever sees the frame's end already has its verdict.
 // error_short and error_long are high for one cycle, the one after the transfer that showed the error.
 //
-// s_axis_tready is low while rst is high, and depends combinationally on m_axis_tready and m_status_tready. What is
+// s_axis_tready is low while rst is high, and depends combinationally on m_axis_tready and m_verdict_tready. What is
 // left of a frame that a reset cut is a frame like any other: a short one.
 module abbnn_guard #(
     // Bits of one beat, at least 1.
@@ -38,9 +38,9 @@ module abbnn_guard #(
     input  wire                  m_axis_tready,
     output wire                  m_axis_tlast,
 
-    output wire [0:0]            m_status_tdata,
-    output wire                  m_status_tvalid,
-    input  wire                  m_status_tready,
+    output wire [0:0]            m_verdict_tdata,
+    output wire                  m_verdict_tvalid,
+    input  wire                  m_verdict_tready,
 
     output wire                  error_short,
     output wire                  error_long
@@ -63,7 +63,7 @@ reg [BEAT_WIDTH-1:0] beat_reg;
 reg                  beat_last_reg;
 reg                  fill_reg;
 reg                  discard_reg;
-reg                  status_done_reg;
+reg                  verdict_done_reg;
 reg                  error_short_reg;
 reg                  error_long_reg;
 
@@ -75,8 +75,8 @@ reg                  valid_reg;
 wire beat_valid = !rst && (fill_reg || (s_axis_tvalid && !discard_reg));
 wire beat_last  = beat_last_reg;
 
-wire load = m_axis_tready || !valid_reg;
-wire go   = load && (!beat_last || status_done_reg || m_status_tready);
+wire advance = m_axis_tready || !valid_reg;
+wire go      = advance && (!beat_last || verdict_done_reg || m_verdict_tready);
 wire pass = beat_valid && go;
 wire take = pass && !fill_reg;
 
@@ -84,20 +84,20 @@ assign s_axis_tready   = !rst && !fill_reg && (discard_reg || go);
 assign m_axis_tdata    = data_reg;
 assign m_axis_tvalid   = valid_reg;
 assign m_axis_tlast    = last_reg;
-assign m_status_tdata  = fill_reg || !s_axis_tlast;
-assign m_status_tvalid = beat_valid && beat_last && !status_done_reg;
+assign m_verdict_tdata  = fill_reg || !s_axis_tlast;
+assign m_verdict_tvalid = beat_valid && beat_last && !verdict_done_reg;
 assign error_short     = error_short_reg;
 assign error_long      = error_long_reg;
 
 always @(posedge clk) begin
-    if (load) begin
+    if (advance) begin
         data_reg <= fill_reg ? {DATA_WIDTH{1'b0}} : s_axis_tdata;
         last_reg <= beat_last;
     end
 end
 
 always @(posedge clk) begin
-    if (load) begin
+    if (advance) begin
         valid_reg <= pass;
     end
     if (pass) begin
@@ -109,7 +109,7 @@ always @(posedge clk) begin
         discard_reg <= !s_axis_tlast && (discard_reg || beat_last);
     end
     if (beat_valid && beat_last) begin
-        status_done_reg <= (status_done_reg || m_status_tready) && !load;
+        verdict_done_reg <= (verdict_done_reg || m_verdict_tready) && !advance;
     end
     error_short_reg <= take && s_axis_tlast && !beat_last;
     error_long_reg  <= take && !s_axis_tlast && beat_last;
@@ -118,7 +118,7 @@ always @(posedge clk) begin
         beat_last_reg   <= ONE_BEAT[0];
         fill_reg        <= 1'b0;
         discard_reg     <= 1'b0;
-        status_done_reg <= 1'b0;
+        verdict_done_reg <= 1'b0;
         error_short_reg <= 1'b0;
         error_long_reg  <= 1'b0;
         valid_reg       <= 1'b0;

@@ -61,20 +61,20 @@ generate
         reg [PART_WIDTH-1:0] part_reg;
 
         wire last = part_reg == LAST_PART[PART_WIDTH-1:0];
-        wire step = m_axis_tready || !valid_reg;
+        wire advance = m_axis_tready || !valid_reg;
 
-        assign s_axis_tready = step && last;
+        assign s_axis_tready = advance && last;
         assign m_axis_tdata  = data_reg[M_WIDTH-1:0];
         assign m_axis_tvalid = valid_reg;
 
         always @(posedge clk) begin
-            if (step) begin
+            if (advance) begin
                 data_reg <= last ? s_axis_tdata : {data_reg[S_WIDTH-1 -: M_WIDTH], data_reg[S_WIDTH-1:M_WIDTH]};
             end
         end
 
         always @(posedge clk) begin
-            if (step) begin
+            if (advance) begin
                 valid_reg <= s_axis_tvalid || !last;
                 if (s_axis_tvalid || !last) begin
                     part_reg <= last ? {PART_WIDTH{1'b0}} : part_reg + 1'b1;
