@@ -31,7 +31,6 @@ LINT_PARAMETERS = [
 LINT_PARAMETERS += [{**corner, "LOAD_MEMORY": 16} for corner in LINT_PARAMETERS[-2:]]
 BAD_PARAMETERS = [
     ("abbnn_shortcut", {"POOL": 2}, "POOL_must_be_0_or_1"),
-    ("abbnn_shortcut", {"PLANES": 0}, "PLANES_must_be_at_least_1"),
     ("abbnn_shortcut", {"HEIGHT": 3}, "HEIGHT_and_WIDTH_must_be_even"),
     ("abbnn_shortcut", {"POOL": 0, "WIDTH": 5}, "HEIGHT_and_WIDTH_must_be_even"),
     ("abbnn_shortcut", {"S_LANES": 3}, "S_LANES_must_divide_IN_CHANNELS"),
