@@ -114,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
         help="default %(default)s",
     )
     add(
+        "--shortcut-bits",
+        type=int,
+        metavar="B",
+        default=defaults.shortcut_planes,
+        help="of the real weights that Bi-Real's shortcuts have; default %(default)s",
+    )
+    add(
         "--terms",
         type=int,
         metavar="T",
@@ -221,6 +228,7 @@ def _freeze(arguments: argparse.Namespace) -> None:
         arguments.head_bits,
         arguments.terms,
         dict(arguments.terms_of),
+        arguments.shortcut_bits,
     )
     structure, variant, tensors, metadata = _load(arguments)
     if arguments.calibrate is None:

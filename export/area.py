@@ -273,12 +273,13 @@ def _shortcut_children(p: Parameters) -> list[Instance]:
         if p["POOL"]
         else ("abbnn_subsample", {"DATA_WIDTH": s_lanes * value, "GROUPS": groups, **size})
     )
-    array = {"PE": pe, "SIMD": simd, "SIMD_FOLD": depth, "CHANNELS": p["OUT_CHANNELS"], "PLANES": 1}
+    planes = p.get("PLANES", 1)
+    array = {"PE": pe, "SIMD": simd, "SIMD_FOLD": depth, "CHANNELS": p["OUT_CHANNELS"], "PLANES": planes}
     return [
         first,
         _fifo(s_lanes * value, pixels * groups),
         _resize(value, s_lanes, simd),
-        _replay(simd * value, depth, folds),
+        _replay(simd * value, depth, folds * planes),
         ("abbnn_sum_array", array | {"DATA_WIDTH": value, "SUM_WIDTH": p["SUM_WIDTH"]}),
         _scale(p, "SCALE", LANES=pe, CHANNELS=p["OUT_CHANNELS"], S_WIDTH=p["SUM_WIDTH"], M_WIDTH=p["SCALED_WIDTH"]),
         *([] if p["POOL"] else [_fifo(pe * p["SCALED_WIDTH"], 32)]),

@@ -48,6 +48,10 @@ class StageConfig:
     memories: Mapping[str, Memory]
 
 
+SHORTCUTS: tuple[Shortcut, ...] = ("identity", "repeat", "pool", "pool-conv", "conv")
+"""In the order of SHORTCUT of rtl/core/abbnn_block.v; real weights are "pool-conv" with SHORTCUT_PLANES planes."""
+
+
 def stage_kind(name: str) -> str:
     """ "stem", "block" or "head": what the stage's module and its place among the tables are named after."""
     return name.rstrip("0123456789")
@@ -165,6 +169,7 @@ def _shortcut(
     scale_parameters, scale_memory = _scale("SHORTCUT_SCALE", scale, bounds, fold.pe, "factors")
     parameters = {
         "SHORTCUT_SIMD": fold.simd,
+        "SHORTCUT_PLANES": layer.planes,
         "SHORTCUT_SUM_WIDTH": bounds.sum.bits,
         **scale_parameters,
         "SHORTCUT_SCALED_WIDTH": bounds.scaled.bits,
@@ -227,7 +232,7 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         "WIDTH": geometry.width,
         "KERNEL": geometry.kernel,
         "STRIDE": geometry.stride,
-        "SHORTCUT": get_args(Shortcut).index(geometry.shortcut),
+        "SHORTCUT": SHORTCUTS.index("pool-conv" if geometry.projects_real else geometry.shortcut),
         "ACTIVATION": get_args(ActivationKind).index(geometry.activation),
         "S_LANES": s_lanes,
         "PE": fold.pe,

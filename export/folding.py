@@ -74,7 +74,7 @@ def stages(network: IntegerNetwork) -> list[Stage]:
     taps, planes = stem.kernel * stem.kernel, network.stem.planes
     steps = _window_steps(structure.height, structure.width, stem.kernel, stem.stride)
     result = [Stage("stem", height * width, stem.out_channels, stem.in_channels, taps, planes, False, steps)]
-    for index, block in enumerate(structure.blocks):
+    for index, (block, numbers) in enumerate(zip(structure.blocks, network.blocks, strict=True)):
         name, positions, taps = block_name(index), block.out_height * block.out_width, block.kernel * block.kernel
         result.append(
             Stage(
@@ -90,8 +90,9 @@ def stages(network: IntegerNetwork) -> list[Stage]:
                 parts=2 if block.shortcut == "repeat" else 1,
             )
         )
-        if block.projects:
-            result.append(Stage(f"{name}.shortcut", positions, block.out_channels, block.in_channels, 1, 1, False))
+        if numbers.shortcut is not None:
+            size = positions, block.out_channels, block.in_channels
+            result.append(Stage(f"{name}.shortcut", *size, 1, numbers.shortcut.planes, False))
     channels = structure.head_input[2]
     return [*result, Stage("head", 1, structure.classes, channels, 1, network.head.planes, False)]
 
@@ -134,8 +135,8 @@ def divisors(number: int) -> list[int]:
 def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fold]:
     """For each stage the fewest lanes that need at most `target` cycles a frame, the widest SIMD among equals.
 
-    A shortcut takes its block's PE, since both results meet in one adder. `default_cycles` is the target if there is
-    none. UserError if a stage cannot be fast enough.
+    A shortcut takes its block's PE, since both results meet in one adder: it is enough for both. `default_cycles` is
+    the target if there is none. UserError if a stage cannot be fast enough.
     """
     target = default_cycles(network) if target is None else target
     least = floors(network)
@@ -143,6 +144,7 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
         if target < least[name]:
             raise UserError(f"{target} cycles a frame: {what} {least[name]}")
     result: dict[str, Fold] = {}
+    shortcuts = {stage.name.removesuffix(".shortcut"): stage for stage in stages(network) if ".shortcut" in stage.name}
     entering, leaving = 0, network.structure.stem.in_channels
     for stage in stages(network):
         if stage.name.endswith(".shortcut"):
@@ -150,6 +152,9 @@ def balance(network: IntegerNetwork, target: int | None = None) -> dict[str, Fol
         else:
             entering = leaving
             pes = divisors(stage.outputs // stage.parts)
+            if shortcut := shortcuts.get(stage.name):
+                # Its weights' planes may take more cycles than the convolution beside it; one PE a filter is the most.
+                pes = [pe for pe in pes if cycles(shortcut, Fold(pe, shortcut.channels)) <= target] or pes[-1:]
         options = [
             fold
             for pe in pes

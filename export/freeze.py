@@ -61,11 +61,12 @@ DEFAULT_STEM_PLANES = 12
 other roundings together; those that were trained with power-of-two scales keep their accuracy with POW2_STEM_PLANES."""
 POW2_STEM_PLANES = 8
 DEFAULT_HEAD_PLANES = 8
+DEFAULT_SHORTCUT_PLANES = 8
 
 
 @dataclass(frozen=True)
 class FreezeOptions:
-    """What the user may choose.
+    """What the user may choose. `shortcut_planes` are those of shortcuts with real weights.
 
     `value_width` or `fraction_bits` of None are chosen by range analysis. Of None, `stem_planes` are 12 and `terms`
     (powers of two a factor) 3, for power-of-two checkpoints 8 and 1. `terms_of` overrides `terms` for scales by name
@@ -78,6 +79,7 @@ class FreezeOptions:
     head_planes: int = DEFAULT_HEAD_PLANES
     terms: int | None = None
     terms_of: Mapping[str, int] = field(default_factory=dict)
+    shortcut_planes: int = DEFAULT_SHORTCUT_PLANES
 
     def __post_init__(self) -> None:
         for name, (low, high) in {
@@ -85,6 +87,7 @@ class FreezeOptions:
             "fraction_bits": FRACTION_BITS,
             "stem_planes": PLANES,
             "head_planes": PLANES,
+            "shortcut_planes": PLANES,
             "terms": (1, TERMS_MAX),
         }.items():
             value = getattr(self, name)
@@ -168,6 +171,24 @@ def weight_exponent(largest: Floats, planes: int) -> NDArray[np.int64]:
     return np.floor(np.log2((1 << planes) / np.maximum(largest, 2.0**-40))).astype(np.int64)
 
 
+def freeze_filters(
+    name: str, weights: Floats, planes: int, *, reach: int, in_bits: int, out_bits: int
+) -> tuple[NDArray[np.int64], Scale]:
+    """Real weights (Cout, k, k, Cin) as odd integers, and a power of two a filter that turns their sums, of numbers of
+    `in_bits` fraction bits, into values of `out_bits`. `name` goes into errors.
+
+    The sum of the numbers' magnitudes is below 2**reach. A filter that cannot make half a last bit of that needs no
+    finer weights, and no guard bits for them.
+    """
+    weakest = 2.0 ** (in_bits - out_bits - 1 - reach)
+    exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), planes)
+    integers = odd_weights(weights * 2.0 ** exponent[:, None, None, None], planes)
+    down = exponent + in_bits - out_bits
+    guard = int(max(down.max(), 0))
+    _check_shifts(name, guard - down, guard)
+    return integers, Scale(np.ones((len(down), 1), np.int64), (guard - down)[:, None], guard)
+
+
 @dataclass(frozen=True)
 class _Freezer:
     """One checkpoint at one value width and number of fraction bits; convolutions' weights are standardized.
@@ -221,16 +242,8 @@ class _Freezer:
         gain = self.tensors["stem.gain"][:, None, None, None]
         weights = (self.tensors["stem.weight"] * gain).transpose(0, 2, 3, 1) / std
         center = np.round(mean).astype(np.int64)
-        # A filter that cannot make half a last bit of any image needs no finer weights, and no guard bits for them.
         reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
-        weakest = 2.0 ** (-self.fraction_bits - 1 - reach)
-        exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), planes)
-        unit = 2.0**exponent
-        integers = odd_weights(weights * unit[:, None, None, None], planes)
-        down = exponent - self.fraction_bits
-        guard = int(max(down.max(), 0))
-        _check_shifts("stem", guard - down, guard)
-        scale = Scale(np.ones((len(unit), 1), np.int64), (guard - down)[:, None], guard)
+        integers, scale = freeze_filters("stem", weights, planes, reach=reach, in_bits=0, out_bits=self.fraction_bits)
         # The fraction of the mean that the integer centre leaves; at padded taps it is left out of the float sum as
         # well, but not here: at most half a pixel step on the border's missing taps.
         fraction = (integers * (center - mean)).sum(axis=(1, 2, 3))
@@ -263,14 +276,14 @@ class _Freezer:
         return scale
 
     def _shortcut(self, name: str, block: Block) -> tuple[SumLayer, Scale]:
-        standard = self.tensors[f"{name}.weight"]
-        scale = freeze_scale(
-            name,
-            self._unit_scale(name, standard),
-            *self._terms(name),
-            reach=self.value_width - 1 + block.in_channels.bit_length(),
-            in_bits=self.fraction_bits,
-        )
+        standard, bits = self.tensors[f"{name}.weight"], self.fraction_bits
+        reach = self.value_width - 1 + block.in_channels.bit_length()
+        if block.projects_real:
+            planes = self.options.shortcut_planes
+            weights = (standard * self.tensors[f"{name}.gain"][:, None, None, None]).transpose(0, 2, 3, 1)
+            integers, scale = freeze_filters(name, weights, planes, reach=reach, in_bits=bits, out_bits=bits)
+            return SumLayer(integers, rounding_bias(scale), planes), scale
+        scale = freeze_scale(name, self._unit_scale(name, standard), *self._terms(name), reach=reach, in_bits=bits)
         signs = np.where(standard >= 0, 1, -1).transpose(0, 2, 3, 1)
         return SumLayer(signs, rounding_bias(scale), 1), scale
 
@@ -402,7 +415,7 @@ def scale_names(structure: Structure) -> list[str]:
     for index, block in enumerate(structure.blocks):
         name = block_name(index)
         names.append(name)
-        if block.projects:
+        if block.projects and not block.projects_real:
             names.append(f"{name}.shortcut")
         if block.activation == "prelu":
             names.append(f"{name}.prelu")
@@ -415,7 +428,7 @@ def scale_terms(network: IntegerNetwork) -> dict[str, int]:
     for index, block in enumerate(network.blocks):
         name = block_name(index)
         scales |= {name: block.scale, f"{name}.shortcut": block.shortcut_scale, f"{name}.prelu": block.prelu}
-    return {name: scale.terms for name, scale in scales.items() if scale is not None}
+    return {name: scale.terms for name in scale_names(network.structure) if (scale := scales[name]) is not None}
 
 
 def _most_fraction_bits(

@@ -154,7 +154,7 @@ def residual(times: Times, geometry: Block, s_lanes: int, pe: int) -> Times:
     return replay(times, geometry.in_channels // pe, 2) if geometry.shortcut == "repeat" else times
 
 
-def projected(times: Times, geometry: Block, s_lanes: int, fold: Fold, convolved: Times) -> Times:
+def projected(times: Times, geometry: Block, s_lanes: int, fold: Fold, planes: int, convolved: Times) -> Times:
     """Transfers at the adder of a residual with weights, for those on the block's input and of the other operand.
 
     Its results wait for the convolution in a few places: those that come later are held back until a place is free.
@@ -166,9 +166,10 @@ def projected(times: Times, geometry: Block, s_lanes: int, fold: Fold, convolved
     small = (subsample if picks else pool)(times + LATENCY["fork"], *size)
     groups = resize(small + LATENCY["fifo"], s_lanes, fold.simd).tolist()
     depth, passes = geometry.in_channels // fold.simd, geometry.out_channels // fold.pe
+    beats = depth * planes
     step, latency = max(1, fold.simd // s_lanes), sum_array_latency(fold.simd)
-    credits = -(-(max(1, (fold.simd - 1).bit_length()) + 9) // depth) + 2
-    registers = depth == 1 and passes > 1
+    credits = -(-(max(1, (fold.simd - 1).bit_length()) + 9) // beats) + 2
+    registers = depth == 1 and passes * planes > 1
     far = -(10**9)
     rooms = [far, far]  # for a vector, from the second before it: its last beat comes to the replay's output
     given = taken = far  # the replay's last beat out and in
@@ -181,15 +182,15 @@ def projected(times: Times, geometry: Block, s_lanes: int, fold: Fold, convolved
     for result, operand in enumerate(convolved.tolist()):
         vector, turn = divmod(result, passes)
         leave = left[result - credits] + 2 if result >= credits else far
-        for beat in range(depth):
+        for beat in range(beats):
             comes = given + 1
-            if turn == 0:
+            if turn == 0 and beat < depth:
                 room = rooms[-1 if registers else -2] if beat == 0 else far
                 taken = max(groups[vector * depth + beat], taken + step, room)
                 comes = max(comes, taken + LATENCY["replay"])
                 if registers:
                     rooms.append(comes)
-            if turn == passes - 1 and beat == depth - 1 and not registers:
+            if turn == passes - 1 and beat == beats - 1 and not registers:
                 rooms.append(comes)
             given = max(comes, leave)
         enters = max(given + latency, left[-1] + 1 if left else far)
@@ -222,7 +223,7 @@ ACTIVATIONS: Mapping[str, str] = {"none": "saturate", "qprelu": "qprelu", "prelu
 """Module behind a block's adder."""
 
 
-def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None) -> Times:
+def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fold | None, planes: int = 1) -> Times:
     """Transfers on a block's output for those on its input."""
     lanes = fold.simd // geometry.kernel**2
     groups, passes = geometry.in_channels // lanes, geometry.out_channels // fold.pe
@@ -234,7 +235,7 @@ def block(times: Times, geometry: Block, s_lanes: int, fold: Fold, shortcut: Fol
     if shortcut is None:
         joined = _paced(np.maximum(convolved, residual(times, geometry, s_lanes, fold.pe)))
     else:
-        joined = projected(times, geometry, s_lanes, shortcut, convolved)
+        joined = projected(times, geometry, s_lanes, shortcut, planes, convolved)
     added = joined + LATENCY["add"] + LATENCY["skid"]
     return added + LATENCY[ACTIVATIONS[geometry.activation]] + LATENCY["skid"]
 
@@ -298,9 +299,10 @@ def timing(network: IntegerNetwork, folding: Folding) -> Timing:
     times = np.arange(pixels) + LATENCY["guard"]
     times = stem(times, structure, network.stem.planes, folding["stem"])
     lanes = folding["stem"].pe
-    for index, geometry in enumerate(structure.blocks):
+    for index, (geometry, numbers) in enumerate(zip(structure.blocks, network.blocks, strict=True)):
         name = block_name(index)
-        times = block(times, geometry, lanes, folding[name], folding.get(f"{name}.shortcut"))
+        planes = numbers.shortcut.planes if numbers.shortcut else 1
+        times = block(times, geometry, lanes, folding[name], folding.get(f"{name}.shortcut"), planes)
         lanes = folding[name].pe
     times = head(times, structure, network.head.planes, lanes, folding["head"])
     latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]

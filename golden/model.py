@@ -163,7 +163,7 @@ def _residual(
     """What the shortcut brings to the adder; `conv` is its convolution, if it has one."""
     if geometry.shortcut == "repeat":
         return np.concatenate([values, values], axis=-1)
-    if geometry.shortcut in ("pool", "pool-conv"):
+    if geometry.averages:
         values = ops.pool(values)
     elif geometry.shortcut == "conv":
         values = ops.subsample(values)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from abbnn.errors import UserError
 
-Shortcut = Literal["identity", "repeat", "pool", "pool-conv", "conv"]
+Shortcut = Literal["identity", "repeat", "pool", "pool-conv", "conv", "pool-real-conv"]
 """What meets the scaled convolution in a block's adder.
 
 identity   the block's input; stride 1, equal widths
@@ -21,6 +21,7 @@ repeat     the input twice, concatenated; stride 1, doubled width: the pair of c
 pool       the input's 2x2 average; stride 2, equal widths
 pool-conv  a 1x1 convolution with binary weights on the 2x2 average of the real-valued map; stride 2
 conv       a 1x1 convolution of stride 2 with binary weights on the real-valued map; stride 2
+pool-real-conv    pool-conv with real weights, like the stem's
 """
 Activation = Literal["none", "qprelu", "prelu"]
 """Behind the adder: nothing; bias, QPReLU, bias; a PReLU with a free slope a channel."""
@@ -92,7 +93,23 @@ class Block:
     @property
     def projects(self) -> bool:
         """Whether the shortcut has weights of its own."""
-        return self.shortcut in ("pool-conv", "conv")
+        return self.shortcut in ("pool-conv", "conv", "pool-real-conv")
+
+    @property
+    def projects_real(self) -> bool:
+        """Whether these weights are real numbers: odd integers once frozen, not signs."""
+        return self.shortcut == "pool-real-conv"
+
+    @property
+    def averages(self) -> bool:
+        """Whether the shortcut begins with the 2x2 average."""
+        return self.shortcut in ("pool", "pool-conv", "pool-real-conv")
+
+    @property
+    def binary_weights(self) -> int:
+        """Of the convolution and, unless it has real ones, of the shortcut."""
+        taps = self.kernel**2 + (self.projects and not self.projects_real)
+        return self.out_channels * self.in_channels * taps
 
 
 @dataclass(frozen=True)
@@ -174,14 +191,7 @@ class Structure:
     @property
     def binary_macs(self) -> int:
         """Products of an image with binary weights: XNORs, and additions in the shortcuts. Padded taps count."""
-        return sum(
-            block.out_height
-            * block.out_width
-            * block.out_channels
-            * block.in_channels
-            * (block.kernel**2 + block.projects)
-            for block in self.blocks
-        )
+        return sum(block.out_height * block.out_width * block.binary_weights for block in self.blocks)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -215,6 +225,7 @@ _SHORTCUTS: dict[str, tuple[int, int | None]] = {
     "pool": (2, 1),
     "pool-conv": (2, None),
     "conv": (2, None),
+    "pool-real-conv": (2, None),
 }
 
 
@@ -265,7 +276,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "reactnet": Family(biased=True, downsampling="pool-conv", paired=False, imagenet_stem=RESNET_STEM),
-    "birealnet": Family(biased=False, downsampling="pool-conv", paired=False, imagenet_stem=RESNET_STEM),
+    "birealnet": Family(biased=False, downsampling="pool-real-conv", paired=False, imagenet_stem=RESNET_STEM),
     "xnornet": Family(biased=False, downsampling="conv", paired=False, imagenet_stem=RESNET_STEM),
     "reactneta": Family(biased=True, downsampling="pool", paired=True, imagenet_stem=STRIDED_STEM),
 }

@@ -1,7 +1,8 @@
 """Operations of one image, a layer, in four forms of a network: counted from `golden.structure` alone.
 
 BN        batch normalisation behind every convolution, real-valued 1x1 convolutions in the shortcuts
-BN-Free   alpha and beta instead, binary weights in the shortcuts too; slopes and scales are real numbers
+BN-Free   alpha and beta instead, binary weights in the shortcuts too, but for Bi-Real's; slopes and scales are real
+          numbers
 A&B       the official code's inference: alpha, slopes and 2x2 averages are shifts, beta is gone
 hardware  what the frozen network does
 
@@ -17,7 +18,13 @@ from typing import Any, Literal, get_args
 
 from rich.table import Table
 
-from abbnn.export.freeze import DEFAULT_HEAD_PLANES, DEFAULT_STEM_PLANES, DEFAULT_TERMS
+from abbnn.export.freeze import (
+    DEFAULT_HEAD_PLANES,
+    DEFAULT_SHORTCUT_PLANES,
+    DEFAULT_STEM_PLANES,
+    DEFAULT_TERMS,
+    scale_terms,
+)
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Block, Structure, block_name
 
@@ -59,14 +66,15 @@ SHIFT = Count(shifts=1)
 
 @dataclass(frozen=True)
 class Precision:
-    """What the hardware's numbers depend on: planes of weights, terms of scales by the names of
-    `FreezeOptions.terms_of`.
+    """What the hardware's numbers depend on: planes of weights, those of real shortcuts by block; terms of scales by
+    the names of `FreezeOptions.terms_of`.
     """
 
     stem_planes: int = DEFAULT_STEM_PLANES
     head_planes: int = DEFAULT_HEAD_PLANES
     terms: int = DEFAULT_TERMS
     terms_of: Mapping[str, int] = field(default_factory=dict)
+    shortcut_planes_of: Mapping[str, int] = field(default_factory=dict)
 
     def scale(self, name: str) -> Count:
         """One number times a factor: its terms are shifted and summed, the guard bits are dropped."""
@@ -76,12 +84,13 @@ class Precision:
     @staticmethod
     def of(network: IntegerNetwork) -> Precision:
         """Planes and terms of a frozen network."""
-        scales = {"stem.prelu": network.stem_prelu}
-        for index, block in enumerate(network.blocks):
-            name = block_name(index)
-            scales |= {name: block.scale, f"{name}.shortcut": block.shortcut_scale, f"{name}.prelu": block.prelu}
-        terms_of = {name: scale.terms for name, scale in scales.items() if scale is not None}
-        return Precision(network.stem.planes, network.head.planes, terms_of=terms_of)
+        shortcuts = {block_name(index): block.shortcut for index, block in enumerate(network.blocks)}
+        return Precision(
+            network.stem.planes,
+            network.head.planes,
+            terms_of=scale_terms(network),
+            shortcut_planes_of={name: layer.planes for name, layer in shortcuts.items() if layer is not None},
+        )
 
 
 def _row(bn: Count, bn_free: Count, ab: Count, hardware: Count, times: int = 1) -> Row:
@@ -138,17 +147,21 @@ def _stem_rows(structure: Structure, precision: Precision) -> dict[str, Row]:
 def _shortcut_row(name: str, block: Block, precision: Precision) -> Row:
     """What the shortcut computes, and the adder."""
     row = _same(ADDITION, block_output(block))
-    if block.shortcut in ("pool", "pool-conv"):
+    if block.averages:
         average = ADDITION * 3
         pooled = block.in_channels * block.out_height * block.out_width
         by_product, by_shift = average + MULTIPLICATION, average + SHIFT
         row = _sum([row, _row(by_product, by_product, by_shift, by_shift, pooled)])
     if block.projects:
         terms = block.in_channels
-        binary = ADDITION * (terms - 1)
-        # BN: the normalisation is folded into the real weights and leaves an offset. Hardware: a bias that rounds.
-        hardware = _planes(terms, 1) + precision.scale(f"{name}.shortcut")
-        row = _sum([row, _row(_dot(terms) + ADDITION, binary, binary, hardware, block_output(block))])
+        without = _dot(terms) if block.projects_real else ADDITION * (terms - 1)
+        # BN: the normalisation is folded into the real weights and leaves an offset. Hardware: a bias that rounds; the
+        # scale behind real weights is a power of two, whatever T is.
+        if block.projects_real:
+            hardware = _planes(terms, precision.shortcut_planes_of.get(name, DEFAULT_SHORTCUT_PLANES)) + SHIFT * 2
+        else:
+            hardware = _planes(terms, 1) + precision.scale(f"{name}.shortcut")
+        row = _sum([row, _row(_dot(terms) + ADDITION, without, without, hardware, block_output(block))])
     return row
 
 
@@ -227,9 +240,7 @@ def removed(structure: Structure, precision: Precision) -> dict[str, int]:
 
 def weight_bits(structure: Structure) -> int:
     """Binary weights, those of the shortcuts among them."""
-    return sum(
-        block.out_channels * block.in_channels * (block.kernel**2 + block.projects) for block in structure.blocks
-    )
+    return sum(block.binary_weights for block in structure.blocks)
 
 
 def footnotes(structure: Structure, precision: Precision) -> list[str]:
@@ -247,7 +258,7 @@ def footnotes(structure: Structure, precision: Precision) -> list[str]:
     if kept:
         notes.append(
             f"A&B keeps {kept:,} multiplications in the blocks: those of a PReLU, whose slopes are free in the "
-            "official code; the paper counts 0. The hardware shifts and adds."
+            "official code, and of shortcuts with real weights; the paper counts 0. The hardware shifts and adds."
         )
     return notes
 

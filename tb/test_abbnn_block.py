@@ -41,6 +41,7 @@ CASES = {
     "pool_wide": Case((6, 6), 3, "pool", "none", 6, Fold(2, 54), options={"scales": "free", "terms": 3}),
     "pool_conv": Case((8, 16), 3, "pool-conv", "qprelu", 8, Fold(4, 36), Fold(4, 4), SATURATING | {"terms": 3}),
     "pool_conv_narrow": Case((8, 16), 3, "pool-conv", "none", 1, Fold(1, 9), Fold(1, 1)),
+    "pool_real_conv": Case((8, 16), 3, "pool-real-conv", "none", 4, Fold(4, 72), Fold(4, 8), {"shortcut_planes": 6}),
     "conv": Case((8, 16), 3, "conv", "none", 4, Fold(4, 72), Fold(4, 8)),
     "conv_input_bound": Case((4, 8), 3, "conv", "prelu", 1, Fold(4, 36), Fold(4, 4), {"terms_of": {"block00": 2}}),
     "conv_window_bound": Case((8, 4), 3, "conv", "qprelu", 8, Fold(4, 36), Fold(4, 2)),
@@ -50,7 +51,7 @@ CASES = {
 }
 
 LINT_PARAMETERS = [
-    {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8},
+    {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "SHORTCUT_PLANES": 3},
     {"STRIDE": 2, "SHORTCUT": 3, "OUT_CHANNELS": 8, "S_LANES": 4, "PE": 8, "SIMD": 9, "SHORTCUT_SIMD": 4},
     {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 8, "ACTIVATION": 0},
     {"STRIDE": 2, "SHORTCUT": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 6, "SIMD": 36, "ACTIVATION": 2},

@@ -134,7 +134,11 @@ MEMBERS = {
         RESNET_STEM,
         3,
         400,
-        {"stem_planes": 2, "terms_of": {**MIXED_TERMS, "stem.prelu": 3, "block03.prelu": 2}},
+        {"stem_planes": 2, "shortcut_planes": 5, "terms_of": {**MIXED_TERMS, "stem.prelu": 3, "block03.prelu": 2}},
+    ),
+    # The real weights' planes take more cycles than the convolutions beside them.
+    "birealnet_planes": Member(
+        "birealnet", (4, 6, 8), (1, 2, 1), 12, CIFAR_STEM, 5, 800, {"stem_planes": 4, "scales": "free", "terms": 2}
     ),
     "xnornet": Member(
         "xnornet", (4, 6, 8), (1, 2, 1), 12, CIFAR_STEM, 9, 800, {"stem_planes": 4, "scales": "free", "terms": 2}
@@ -203,13 +207,13 @@ def test_abbnn_core_members_under_pressure(name):
     expected = timing(network, folding)
     run_core(
         network,
-        random_images(network.structure, 7, 10),
+        random_images(network.structure, 7, 14),
         None,
         run_folder(name),
         folding=folding,
         idle=0.3,
         back_pressure=0.6,
-        held=expected.latency + 9 * expected.interval,
+        held=expected.latency + 13 * expected.interval,
     )
 
 

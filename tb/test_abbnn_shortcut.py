@@ -1,4 +1,4 @@
-"""abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and of picked pixels, several foldings."""
+"""abbnn_shortcut against golden: the scaled 1x1 convolution of averaged and picked pixels, binary and real weights."""
 
 import pytest
 from test_abbnn_block import Case, example
@@ -13,6 +13,9 @@ CASES = [
     ("pool-conv", 2, Fold(4, 4), {}),
     ("pool-conv", 8, Fold(1, 8), {"scales": "free", "terms": 2}),
     ("pool-conv", 1, Fold(16, 1), {"value_width": 10, "fraction_bits": 6, "spread": 2.0}),
+    ("pool-real-conv", 2, Fold(4, 4), {"shortcut_planes": 5}),
+    ("pool-real-conv", 8, Fold(8, 8), {"shortcut_planes": 3, "spread": 2.0}),
+    ("pool-real-conv", 4, Fold(2, 1), {"shortcut_planes": 11, "value_width": 12, "fraction_bits": 6}),
     ("conv", 2, Fold(4, 8), {}),
     ("conv", 8, Fold(2, 2), {"terms_of": {"block00.shortcut": 4}}),
 ]
@@ -21,6 +24,7 @@ LINT_PARAMETERS = [
     {"IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
     {"IN_CHANNELS": 32, "OUT_CHANNELS": 64, "HEIGHT": 16, "WIDTH": 16, "S_LANES": 4, "PE": 4, "SIMD": 1},
     {"IN_CHANNELS": 4, "OUT_CHANNELS": 6, "S_LANES": 1, "PE": 3, "SIMD": 4, "SCALE_TERMS": 2},
+    {"PLANES": 8},
     {"POOL": 0},
     {"POOL": 0, "IN_CHANNELS": 2, "OUT_CHANNELS": 4, "HEIGHT": 2, "WIDTH": 2, "S_LANES": 2, "PE": 4, "SIMD": 1},
 ]
@@ -50,7 +54,7 @@ def test_abbnn_shortcut(shortcut, s_lanes, fold, options):
             **{key: config.parameters[key] for key in shared},
             **own,
             "PREFIX": "block00_shortcut",
-            "POOL": int(shortcut == "pool-conv"),
+            "POOL": int(shortcut != "conv"),
             "PE": fold.pe,
         },
         {file: memory.text for file, memory in config.memories.items()},

@@ -36,7 +36,9 @@ def random_structure(seed: int) -> Structure:
     blocks: list[Block] = []
     channels, (height, width), halvings = stem.out_channels, stem.output(height, width), 0
     for _ in range(max(1, int(rng.integers(0, 5)))):
-        shortcut: Shortcut = rng.choice(get_args(Shortcut)).item()
+        shortcut: Shortcut = rng.choice([kind for kind in get_args(Shortcut) if kind != "pool-real-conv"]).item()
+        if shortcut == "pool-conv" and seed % 2:
+            shortcut = "pool-real-conv"
         activation: Activation = rng.choice(get_args(Activation)).item()
         stride = 1 if shortcut in ("identity", "repeat") else 2
         halvings += stride == 2

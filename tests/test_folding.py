@@ -71,12 +71,12 @@ def test_stages_by_hand(small) -> None:
 
 def test_stages_of_the_other_families_by_hand() -> None:
     """The stem's positions are its convolution's, not the max-pool's; a 1x1 window only takes beats in."""
-    bireal = random_network(FAMILIES["birealnet"], 1, stem_planes=4)
+    bireal = random_network(FAMILIES["birealnet"], 1, stem_planes=4, shortcut_planes=5)
     assert stages(bireal)[:4] == [
         Stage("stem", 144, 4, 3, 49, 4, False, 576),
         Stage("block00", 36, 4, 4, 9, 1, True, 42, regroups=True),
         Stage("block01", 9, 6, 4, 9, 1, True, 36),
-        Stage("block01.shortcut", 9, 6, 4, 1, 1, False),
+        Stage("block01.shortcut", 9, 6, 4, 1, 5, False),
     ]
     xnor = random_network(FAMILIES["xnornet"], 1)
     assert stages(xnor)[3:5] == [
@@ -143,7 +143,9 @@ def brute_force(network, target):
     """The same choice from all folds: stage by stage, fewest lanes, then widest SIMD; None where there is none."""
     result = {}
     stream = entering = network.structure.stem.in_channels
+    named = {stage.name: stage for stage in stages(network)}
     for stage in stages(network):
+        beside = named.get(f"{stage.name}.shortcut")
         shortcut = stage.name.endswith(".shortcut")
         entering = entering if shortcut else stream
         best = None
@@ -155,6 +157,7 @@ def brute_force(network, target):
                 and fits(entering, fold.simd // stage.taps)
                 and residual_fits(network, stage.name, entering, fold.pe)
                 and (not shortcut or fold.pe == stream)
+                and (beside is None or min(cycles(beside, f) for f in legal_folds(beside) if f.pe == fold.pe) <= target)
             )
             if legal and (best is None or (fold.pe * fold.simd, -fold.simd) < (best.pe * best.simd, -best.simd)):
                 best = fold

@@ -375,6 +375,57 @@ def test_planes(structure) -> None:
         assert 1 << 10 <= np.abs(network.head.weights).max() < 1 << 11
 
 
+def real_shortcut(tensors):
+    """Block 1's shortcut of the Bi-Real network in float64: (Cout, Cin)."""
+    weight = tensors["block01.shortcut.weight"][:, :, 0, 0].astype(np.float64)
+    centred = weight - weight.mean(axis=1, keepdims=True)
+    deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True))
+    return tensors["block01.shortcut.gain"][:, None] * centred / (deviation + 1e-5) / np.sqrt(weight.shape[1])
+
+
+@pytest.mark.parametrize("scales", ["pow2", "free"])
+@pytest.mark.parametrize("planes", [2, 8, 15])
+def test_real_shortcuts_are_as_near_as_their_planes_allow(planes, scales) -> None:
+    """Off by a step of 2**(1 - planes) of each filter's greatest weight, one power of two a filter; rounded sums."""
+    tensors = random_tensors(NARROW[1], spread=1.0)
+    network = frozen(tensors, scales, NARROW[1], shortcut_planes=planes)
+    layer, scale = network.blocks[1].shortcut, network.blocks[1].shortcut_scale
+    assert layer.planes == planes
+    assert scale.terms == 1
+    expected = real_shortcut(tensors)
+    actual = layer.weights[:, 0, 0] * (scale.multiplier * 2.0**-scale.guard)[:, None]
+    greatest = np.abs(expected).max(axis=1, keepdims=True)
+    assert (np.abs(actual - expected) <= 2.0 ** (1 - planes) * greatest).all()
+    assert (np.abs(layer.weights).max(axis=(1, 2, 3)) >= 1 << (planes - 1)).all()
+    values = np.random.default_rng(4).integers(-3000, 3000, (500, expected.shape[1]))
+    sums = values @ layer.weights[:, 0, 0].T + layer.bias
+    result = ops.scale(sums, scale.sign, scale.shift, scale.guard, 24)
+    assert (np.abs(result - values @ actual.T) <= 0.5 + 1e-9).all()
+
+
+@pytest.mark.parametrize("gain", [0.0, 1e-30, -1e-12])
+def test_a_dead_filter_of_a_real_shortcut_costs_the_others_nothing(gain) -> None:
+    structure = NARROW[1]
+    alive = random_tensors(structure)
+    dead = {key: value.copy() for key, value in alive.items()}
+    dead["block01.shortcut.gain"][1] = gain
+    images = random_images(structure, 1, 5)
+    network = frozen(dead, structure=structure)
+    expected = forward(frozen(alive, structure=structure), images)["block01.shortcut"]
+    actual = forward(network, images)["block01.shortcut"]
+    others = np.arange(expected.shape[-1]) != 1
+    np.testing.assert_array_equal(actual[..., others], expected[..., others])
+    assert not actual[..., 1].any()
+    assert network.blocks[1].shortcut_scale.guard <= 32
+
+
+def test_a_real_shortcut_beyond_all_widths_is_refused() -> None:
+    tensors = random_tensors(NARROW[1])
+    tensors["block01.shortcut.gain"][1] = 1e20
+    with pytest.raises(ValueError, match=r"^block01\.shortcut[^\n]+$"):
+        frozen(tensors, structure=NARROW[1])
+
+
 @pytest.mark.parametrize(("value_width", "dropped"), [(16, 0), (18, 0), (20, 2), (24, 6)])
 def test_the_pool_drops_what_scores_have_no_room_for(value_width, dropped, tmp_path) -> None:
     """40 weights of 255 and values that fill their width need 32 bits up to a width of 18: 40 * 255 * 2**17 < 2**31.
@@ -640,6 +691,7 @@ def test_terms_of_a_scale_that_is_not_there(structure) -> None:
         ({"value_width": 8, "fraction_bits": 8}, "8 fraction bits"),
         ({"stem_planes": 1}, "stem_planes 1"),
         ({"head_planes": 16}, "head_planes 16"),
+        ({"shortcut_planes": 1}, "shortcut_planes 1"),
         ({"terms": 0}, "terms 0"),
         ({"terms": 9}, "terms 9"),
         ({"terms_of": {"block00": 0}}, "terms of block00 0"),

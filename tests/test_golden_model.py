@@ -473,10 +473,16 @@ class FloatNetwork:
     def residual(self, name, block, x, error):
         if block.shortcut == "repeat":
             return np.concatenate([x, x], axis=-1), np.concatenate([error, error], axis=-1)
-        if block.shortcut in ("pool", "pool-conv"):
+        if block.shortcut in ("pool", "pool-conv", "pool-real-conv"):
             x, error = averaged(x), averaged(error) + self.lsb
         if block.shortcut == "conv":
             x, error = x[::2, ::2], error[::2, ::2]
+        if block.shortcut == "pool-real-conv":
+            gain = self.tensors[f"{name}.shortcut.gain"][:, None, None, None]
+            filters = standardized(self.tensors[f"{name}.shortcut.weight"]) * gain
+            step = 2.0 ** (1 - self.options.shortcut_planes) * np.abs(filters).max(axis=(1, 2, 3))
+            off = step * (np.abs(x) + error).sum(axis=-1, keepdims=True)
+            return convolve(x, filters, 1), convolve(error, np.abs(filters), 1) + off + 0.5 * self.lsb
         if block.shortcut not in ("pool-conv", "conv"):
             return x, error
         kernel, factor = binary_filters(self.tensors, f"{name}.shortcut", 1.0, self.power_of_two)
@@ -619,7 +625,7 @@ def float_and_integer_scores(structure, variant, options, seed, count=64):
 @pytest.mark.parametrize("structure", FOLLOWING, ids=lambda structure: structure.name)
 def test_fine_integer_scores_follow_the_float_ones(structure, scales, terms) -> None:
     """Sign flips included: with fine numbers and two blocks few are left, and scores and classes are the float ones."""
-    options = FreezeOptions(18, 12, 15, 10, terms, {name: 8 for name in prelu_names(structure)})
+    options = FreezeOptions(18, 12, 15, 10, terms, {name: 8 for name in prelu_names(structure)}, shortcut_planes=15)
     expected, scores, classes = float_and_integer_scores(structure, Variant(scales=scales), options, 1)
     assert np.corrcoef(scores.ravel(), expected.ravel())[0, 1] > 0.999
     assert np.abs(scores - expected).max() < 0.05 * np.ptp(expected)

@@ -191,7 +191,7 @@ class Folder:
             stride=p["STRIDE"],
             height=p["HEIGHT"],
             width=p["WIDTH"],
-            shortcut=get_args(Shortcut)[p["SHORTCUT"]],
+            shortcut="pool-real-conv" if p.get("SHORTCUT_PLANES", 1) > 1 else get_args(Shortcut)[p["SHORTCUT"]],
             activation=get_args(ActivationKind)[p["ACTIVATION"]],
         )
         weights = read_xnor_array_weights(self.words(f"{name}_weights.mem"), (cout, kernel, kernel, cin), pe, p["SIMD"])
@@ -211,7 +211,12 @@ class Folder:
             )
         if geometry.projects:
             parts["shortcut"] = self.sum_layer(
-                f"{name}_shortcut", (cout, 1, 1, cin), 1, pe, p["SHORTCUT_SIMD"], p["SHORTCUT_SUM_WIDTH"]
+                f"{name}_shortcut",
+                (cout, 1, 1, cin),
+                p["SHORTCUT_PLANES"],
+                pe,
+                p["SHORTCUT_SIMD"],
+                p["SHORTCUT_SUM_WIDTH"],
             )
             parts["shortcut_scale"] = self.scale(
                 f"{name}_shortcut_scale.mem",
@@ -390,6 +395,7 @@ def test_header_values(small, folder) -> None:
         }
     expected["block02"] |= {
         "SHORTCUT_SIMD": folding["block02.shortcut"].simd,
+        "SHORTCUT_PLANES": 1,
         "SHORTCUT_SUM_WIDTH": bounds[2].shortcut.sum.bits,
         **scale_parameters("SHORTCUT_SCALE", short.shortcut_scale, bounds[2].shortcut.products_bits),
         "SHORTCUT_SCALED_WIDTH": bounds[2].shortcut.scaled.bits,
@@ -458,6 +464,7 @@ def test_header_values_of_the_other_families(tmp_path) -> None:
     assert stem.items() >= prelu.items()
     assert stem["PRELU_SUM_WIDTH"] >= stem["VALUE_WIDTH"] + stem["PRELU_GUARD"]
     assert (column("SHORTCUT"), column("ACTIVATION"), column("HEIGHT")) == ([0, 0, 3], [0, 0, 2], [4, 4, 4])
+    assert (column("SHORTCUT_PLANES"), column("SHORTCUT_SCALE_TERMS")) == ([None, None, 8], [None, None, 1])
     prelu = scale_parameters("PRELU", network.blocks[2].prelu, ranges["birealnet"].blocks[2].prelu.products_bits)
     assert last.items() >= prelu.items()
     assert (column("SCALE_TERMS"), column("FIELD_WIDTH"), stem["PRELU_TERMS"]) == ([2, 3, 1], [None] * 3, 4)
@@ -466,7 +473,7 @@ def test_header_values_of_the_other_families(tmp_path) -> None:
     s = lists["xnornet"]
     assert (s["stem"]["PRELU"], s["stem"]["MAX_POOL"], s["head"]["POSITIONS"]) == (1, 0, 16)
     assert (column("SHORTCUT"), column("ACTIVATION")) == ([0, 4, 0], [0, 0, 2])
-    assert column("SHORTCUT_SCALE_TERMS") == [None, 4, None]
+    assert (column("SHORTCUT_PLANES"), column("SHORTCUT_SCALE_TERMS")) == ([None, 1, None], [None, 4, None])
     assert column("SHORTCUT_SUM_WIDTH") == [None, ranges["xnornet"].blocks[1].shortcut.sum.bits, None]
 
     s = lists["reactneta"]

@@ -69,6 +69,7 @@ def assert_equal_parts(left: Any, right: Any) -> None:
         (member("free", (4, 6), (2, 1), image=8, stem=StemForm(7, 1)), {"scales": "free"}),
         (member("odd", (3,), (2,), image=7, classes=1), {"terms": 4, "stem_planes": 2, "head_planes": 15}),
         (member("bireal", (4, 6), (1, 2), family="birealnet", image=8), {"terms": 2}),
+        (member("bireal_fine", (4, 6), (1, 2), family="birealnet", image=8), {"shortcut_planes": 15}),
         (PRELUS, {"scales": "free", "terms_of": {"stem.prelu": 1, "block02.prelu": 5}}),
         (PAIRED, {"value_width": 20, "fraction_bits": 10}),
         *((random_structure(seed), {}) for seed in range(12)),
@@ -168,6 +169,9 @@ def test_which_tensors_there_are(network, prelus) -> None:
     assert parts(tensors, "block01.shortcut") == shortcut
     assert parts(tensors, "block02") == {"threshold", "bits"} | scale | slopes
     assert {"stem.prelu", "block02.prelu"} <= set(metadata["guards"])
+    tensors, metadata = to_tensors(random_network(member("real", (4, 6), (1, 1), family="birealnet", image=8), 1))
+    assert parts(tensors, "block01.shortcut") == {"weights", "bias"} | scale
+    assert (metadata["planes"]["block01.shortcut"], tensors["block01.shortcut.weights"].dtype) == (8, np.int16)
     tensors = to_tensors(random_network(PAIRED, 1))[0]
     for index, block in enumerate(PAIRED.blocks):
         assert parts(tensors, f"block{index:02d}") == {"threshold", "bits"} | scale | activation, block.shortcut

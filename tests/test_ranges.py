@@ -192,7 +192,7 @@ def check_network(network: IntegerNetwork, images) -> set[str]:
         residual = values
         if geometry.shortcut == "repeat":
             residual = np.tile(values, 2)
-        if geometry.shortcut in ("pool", "pool-conv"):
+        if geometry.shortcut in ("pool", "pool-conv", "pool-real-conv"):
             n, height, columns, channels = values.shape
             residual = values.reshape(n, height // 2, 2, columns // 2, 2, channels).sum(axis=(2, 4)) >> 2
         if geometry.shortcut == "conv":

@@ -92,6 +92,16 @@ def test_layers_of_the_other_families_by_hand() -> None:
     assert reading(blocks["block01.shortcut"])[1:3] == [(0, 4 * half, 0, 0)] * 2
     assert reading(blocks["block01.activation"]) == [(half, 0, 0, 0)] * 3 + [(0, 2 * half, 0, 4 * half)]
 
+    # Real weights are multiplied with in every form but the hardware's: here as 8 planes, with a power of two behind.
+    real = inner_layers(member("b", (4, 6), (1, 1), family="birealnet", image=8), PLAIN)
+    pooled, half = 4 * 4 * 4, 4 * 4 * 6
+    assert reading(real["block01.shortcut"]) == [
+        (pooled + 4 * half, 3 * pooled + 4 * half + half, 0, 0),
+        (pooled + 4 * half, 3 * pooled + 3 * half + half, 0, 0),
+        (4 * half, 3 * pooled + 3 * half + half, 0, pooled),
+        (0, 3 * pooled + 8 * 4 * half + half, 0, pooled + 7 * half + 2 * half),
+    ]
+
     paired = inner_layers(member("a", (4, 8, 16), (0, 1, 1), family="reactneta", image=8), PLAIN)
     # block01: 1x1, 4 to 8 channels of 8x8. block02: 3x3 of stride 2 on 8 channels; its shortcut is an average.
     assert reading(paired["block01.conv"])[0] == (0, 0, 4 * 8 * 64, 0)
@@ -108,6 +118,10 @@ def test_precision_of_a_frozen_network_is_what_it_holds() -> None:
     assert rows["block01.scale"]["hardware"] == Count(additions=3 * 96, shifts=5 * 96)
     assert rows["stem.conv"]["hardware"] == Count(additions=5 * 27 * 256 + 192, shifts=(4 + 2) * 256)
     assert rows["head"]["hardware"] == Count(additions=6 * 60 + 9, shifts=5 * 10)
+    structure = member("real", (4, 6), (1, 1), family="birealnet", image=8)
+    rows = inner_layers(structure, Precision.of(random_network(structure, 1, terms=2, shortcut_planes=5)))
+    added = 3 * 64 + 5 * 4 * 96 + 96
+    assert rows["block01.shortcut"]["hardware"] == Count(additions=added, shifts=64 + (4 + 2) * 96)
 
 
 @pytest.mark.parametrize("name", DECLARATIONS)
@@ -155,6 +169,23 @@ def test_size_of_reactnet18_on_cifar() -> None:
     # Shortcuts: 1x1 from 64, 128 and 256 channels, as additions.
     shortcuts = 64 * 128 * 256 + 128 * 256 * 64 + 256 * 512 * 16
     assert total(rows)["A&B"].binary == structure.binary_macs - shortcuts
+
+
+def test_real_shortcuts_are_no_binary_products() -> None:
+    react, bireal = declared_network("reactnet18"), declared_network("birealnet18")
+    shortcuts = 64 * 128 * 256 + 128 * 256 * 64 + 256 * 512 * 16
+    assert bireal.binary_macs == react.binary_macs - shortcuts
+    assert weight_bits(bireal) == weight_bits(react) - (64 * 128 + 128 * 256 + 256 * 512)
+    kept = total(inner_layers(bireal, PLAIN))["A&B"].multiplications
+    assert kept == shortcuts + 4 * 4 * 512  # and the last block's PReLU
+    # Both the BN-Free and the A&B form have them: what is removed is alpha, beta and the averages.
+    difference = removed(react, PLAIN)["beta on inputs"] - removed(bireal, PLAIN)["beta on inputs"]
+    assert (
+        difference
+        == total({k: v for k, v in inner_layers(react, PLAIN).items() if k.endswith("activation")})[
+            "BN-Free"
+        ].multiplications
+    )
 
 
 def test_command(tmp_path, capsys) -> None:

@@ -137,6 +137,34 @@ def test_every_parameter_gets_a_gradient(structure, step: str) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_which_weights_are_binary() -> None:
+    """In step Qaw every block's; of the shortcuts Bi-Real's never."""
+    for structure in MEMBERS:
+        assert Network(structure, Variant("Qa")).binary_convolutions() == []
+        expected = []
+        for index, block in enumerate(structure.blocks):
+            expected.append(f"block{index:02d}")
+            if block.projects and structure.family != "birealnet":
+                expected.append(f"block{index:02d}.shortcut")
+        assert Network(structure, Variant("Qaw")).binary_convolutions() == expected
+
+
+@pytest.mark.parametrize("step", ["Qa", "Qaw"])
+def test_the_real_shortcut_is_a_plain_convolution(step: str) -> None:
+    structure = MEMBERS[1]
+    model = random_model(structure, replace(VARIANT, step=step))
+    shortcut = model.blocks[1].shortcut
+    assert shortcut is not None
+    weight, gain = (value.detach().numpy().astype(np.float64) for value in (shortcut.weight, shortcut.gain))
+    mean, std = (f(weight, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
+    weight = gain[:, None, None, None] * (weight - mean) / (std + 1e-5) / 2.0  # a fan-in of 4
+    x = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(6))
+    pooled = x.numpy().astype(np.float64).reshape(4, 4, 2, 4, 2).mean(axis=(2, 4))
+    with torch.no_grad():
+        actual = model.blocks[1]._residual(x[None])[0].numpy()
+    np.testing.assert_allclose(actual, numpy_conv(pooled, weight, 1), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("structure", MEMBERS, ids=lambda structure: structure.name)
 def test_tensors_load_into_an_equal_network(structure) -> None:
     model, other = random_model(structure), Network(structure, VARIANT).eval()

@@ -185,7 +185,8 @@ def resnet_logits(
             if stride == 2 and network == "xnornet18":
                 shortcut = conv2d(x, a.weight(f"{block}.downsample.0", binary=True), stride=2)
             elif stride == 2:
-                shortcut = conv2d(avg_pool2d(x, 2, 2), a.weight(f"{block}.downsample.1", binary=True))
+                real = network == "birealnet18"
+                shortcut = conv2d(avg_pool2d(x, 2, 2), a.weight(f"{block}.downsample.1", binary=not real))
             b = a.sign(x, next(growth), f"{block}.move0.bias" if biased else None)
             x = ALPHA * conv2d(b, a.weight(f"{block}.conv1", binary=True), stride=stride, padding=1) + shortcut
             if biased:
@@ -299,6 +300,11 @@ def test_the_side_can_be_given(tmp_path: Path) -> None:
 def test_full_reactnet18(tmp_path: Path) -> None:
     widths, depths = (64, 128, 256, 512), (4, 4, 4, 4)
     check(tmp_path, "reactnet18", widths, depths, classes=10, side=32, imagenet=False)
+
+
+def test_full_birealnet18(tmp_path: Path) -> None:
+    widths, depths = (64, 128, 256, 512), (4, 4, 4, 4)
+    check(tmp_path, "birealnet18", widths, depths, classes=100, side=32, imagenet=False)
 
 
 def test_full_reactneta(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class BinaryBlock(ScaledConv):
         self.shortcut: ScaledConv | None = None
         if block.projects:
             stride = block.stride if block.shortcut == "conv" else 1
+            binary = binary and not block.projects_real
             self.shortcut = ScaledConv(*geometry, 1, stride=stride, binary=binary, scales=variant.scales)
         if block.activation == "qprelu":
             self.bias1 = nn.Parameter(torch.zeros(block.out_channels))
@@ -80,7 +81,7 @@ class BinaryBlock(ScaledConv):
     def _residual(self, x: Tensor) -> Tensor:
         if self.block.shortcut == "repeat":
             return torch.cat((x, x), 1)
-        if self.block.shortcut in ("pool", "pool-conv"):
+        if self.block.averages:
             x = functional.avg_pool2d(x, 2, 2)
         return x if self.shortcut is None else self.shortcut(x)
 

@@ -125,7 +125,7 @@ def official_names(structure: Structure) -> dict[str, tuple[str, ...]]:
             f"{name}.prelu": ("prelu2.weight",),
         }
         # The place in the official nn.Sequential: behind the average pool, or alone.
-        place_of_conv = 1 if block.shortcut == "pool-conv" else 0
+        place_of_conv = 1 if block.averages else 0
         for key in ("weight", "gain"):
             names[f"{name}.shortcut.{key}"] = (f"{unit}.downsample.{place_of_conv}.{key}",)
     return {name: names[name] for name in canonical_shapes(structure)}

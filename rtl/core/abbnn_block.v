@@ -52,8 +52,9 @@ module abbnn_block #(
     parameter integer SCALE_GUARD = 0,
     parameter integer SCALE_SUM_WIDTH = 15,
     parameter integer SCALED_WIDTH = 15,
-    // abbnn_shortcut (SHORTCUT 3 and 4): input lanes, bits of the sum, and its scale as above.
+    // abbnn_shortcut (SHORTCUT 3 and 4): input lanes, weight planes, bits of the sum, and its scale as above.
     parameter integer SHORTCUT_SIMD = 1,
+    parameter integer SHORTCUT_PLANES = 1,
     parameter integer SHORTCUT_SUM_WIDTH = 20,
     parameter integer SHORTCUT_SCALE_TERMS = 1,
     parameter integer SHORTCUT_SCALE_SHIFT_WIDTH = 3,
@@ -451,6 +452,7 @@ generate
             .S_LANES(S_LANES),
             .PE(PE),
             .SIMD(SHORTCUT_SIMD),
+            .PLANES(SHORTCUT_PLANES),
             .VALUE_WIDTH(VALUE_WIDTH),
             .SUM_WIDTH(SHORTCUT_SUM_WIDTH),
             .SCALE_TERMS(SHORTCUT_SCALE_TERMS),

@@ -6,10 +6,10 @@
 `timescale 1ns / 1ps
 `default_nettype none
 
-// y = scale * sum over input channels of (+-1) * x', on values, with x' the 2x2 average of x, or x at even rows and
-// columns: pool or subsample - fifo - resize - replay - sum_array - scale (- fifo). In: S_LANES values a beat,
+// y = scale * sum over input channels of w * x', on values, with w of PLANES planes of +-1 (`abbnn_sum_array`; 1 plane:
+// a sign) and x' the 2x2 average of x, or x at even rows and columns: pool or subsample - fifo - resize - replay - sum_array - scale (- fifo). In: S_LANES values a beat,
 // HEIGHT x WIDTH pixels of IN_CHANNELS. Out: PE values a beat of SCALED_WIDTH bits, pixels of OUT_CHANNELS.
-// Cycles a frame: positions * (OUT_CHANNELS / PE) * (IN_CHANNELS / SIMD).
+// Cycles a frame: positions * (OUT_CHANNELS / PE) * PLANES * (IN_CHANNELS / SIMD).
 // x' comes in bursts, every second input row, and is used evenly. The FIFO holds a row of averages. A row of picked
 // pixels is complete a row before the convolution beside it can use its first: there the FIFO holds two, and a second
 // FIFO closes the gaps between the results that wait, which would halt the convolution later.
@@ -30,6 +30,8 @@ module abbnn_shortcut #(
     parameter integer PE = 2,
     // Inputs a cycle, divides IN_CHANNELS.
     parameter integer SIMD = 2,
+    // Weight planes: weights are odd integers within +-(2**PLANES - 1).
+    parameter integer PLANES = 1,
     // Bits of a value.
     parameter integer VALUE_WIDTH = 16,
     // Bits of a sum.
@@ -183,7 +185,7 @@ abbnn_resize #(
 abbnn_replay #(
     .DATA_WIDTH(SIMD * VALUE_WIDTH),
     .DEPTH(SIMD_FOLD),
-    .TIMES(FOLDS)
+    .TIMES(FOLDS * PLANES)
 ) replay_inst (
     .clk(clk),
     .rst(path_rst),
@@ -200,7 +202,7 @@ abbnn_sum_array #(
     .SIMD(SIMD),
     .SIMD_FOLD(SIMD_FOLD),
     .CHANNELS(OUT_CHANNELS),
-    .PLANES(1),
+    .PLANES(PLANES),
     .DATA_WIDTH(VALUE_WIDTH),
     .SUM_WIDTH(SUM_WIDTH),
     .WEIGHT_FILE((PREFIX == "") ? "" : {PREFIX, "_weights.mem"}),
