@@ -1,6 +1,6 @@
 """Parameters and memories of every pipeline stage, from the frozen network, its ranges and a folding.
 
-Parameter names are those of `rtl/core/abbnn_stem.v`, `abbnn_block.v` and `abbnn_head.v`; memory names are the suffixes that
+Parameter names are those of `abbnn_stem`, `abbnn_block` and `abbnn_head` (rtl/core); memory names are the suffixes that
 these modules append to their PREFIX.
 """
 

@@ -1,5 +1,6 @@
 """The AVX2 convolutions against torch's: equal forward, gradients close and right on average."""
 
+import copy
 import math
 
 import pytest
@@ -8,7 +9,10 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from torch.nn import functional  # noqa: E402
 
+from abbnn.golden.structure import STRIDED_STEM, member  # noqa: E402
 from abbnn.train.binary_conv import available, binary_conv, fits  # noqa: E402
+from abbnn.train.model import Network  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
 torch.set_num_threads(1)  # a busy machine makes two threads wait for each other
 pytestmark = pytest.mark.skipif(not available(), reason="needs a CPU with AVX2 and a C++ compiler")
@@ -76,3 +80,20 @@ def test_what_it_cannot_do_does_not_fit() -> None:
     assert not fits(x, weight[:8])
     assert not fits(x, weight[:, :, :1, :1])
     assert not fits(torch.ones(4, 1024, 1, 1), torch.ones(16, 1024, 3, 3))
+
+
+def test_a_network_trains_with_it_and_evaluates_without() -> None:
+    structure = member("small", (16, 32), (1, 1), stem=STRIDED_STEM)
+    torch.manual_seed(0)
+    plain = Network(structure, Variant(scales="pow2")).train()
+    other = copy.deepcopy(plain)
+    other.train_with_byte_gradients()
+    images = torch.randn(8, 3, 32, 32)
+    losses = [model(images).square().sum() for model in (plain, other)]
+    assert torch.equal(*losses)
+    for loss in losses:
+        loss.backward()
+    for (name, one), two in zip(plain.named_parameters(), other.parameters(), strict=True):
+        assert float((one.grad - two.grad).norm()) <= 0.1 * float(one.grad.norm()), name
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(images), other.eval()(images))

@@ -30,12 +30,13 @@ struct Dither {
         }
         state = _mm256_load_si256(reinterpret_cast<const __m256i*>(lanes));
     }
-    __m256i round(__m256 x) {  // to the integer below x or above it
+    __m256i round(__m256 x) {  // to the integer below x or above it, within +-127
         state = _mm256_xor_si256(state, _mm256_slli_epi32(state, 13));
         state = _mm256_xor_si256(state, _mm256_srli_epi32(state, 17));
         state = _mm256_xor_si256(state, _mm256_slli_epi32(state, 5));
         const __m256 unit = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(state, 8)), _mm256_set1_ps(0x1p-24f));
-        return _mm256_cvttps_epi32(_mm256_floor_ps(_mm256_add_ps(x, unit)));
+        const __m256i rounded = _mm256_cvttps_epi32(_mm256_floor_ps(_mm256_add_ps(x, unit)));
+        return _mm256_max_epi32(_mm256_min_epi32(rounded, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
     }
 };
 
@@ -63,14 +64,15 @@ inline void store_bytes(int8_t* to, __m256i x) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packs_epi16(words, words));
 }
 
-// How often each tap of a sum over positions reads: where in the padded map, with which weights.
+// One tap of a kernel: where in the padded map it reads, in pixels from a position, and which weights it has.
 struct Tap {
     int64_t offset;
     int weights;
 };
 
-// out = sum over taps and channels of bytes times +-1, for positions `at` (offsets into `bytes`) and all outputs.
-// signs: [outs / 16][TAPS][C / 4][2][8 outputs][4 channels] of 0 and 1; sums: of all channels of a byte position.
+// out[to] = factor * factors[output] * the sum over taps and channels of bytes times +-1, for the pixels `at`, whose
+// number is a multiple of 4, and all outputs. signs: [outs / 16][TAPS][C / 4][2][8 outputs][4 channels] of 0 and 1;
+// sums: of all channels of each pixel of `bytes`.
 void sum_products(const int8_t* bytes, const int32_t* sums, int channels, const uint8_t* signs, int outs,
                   const std::vector<Tap>& taps, const int64_t* at, const int64_t* to, int64_t positions,
                   const float* factors, float factor, float* out) {
@@ -249,8 +251,8 @@ void abbnn_backward_x(const float* gradient, const float* weights, const float* 
         __m256 most = _mm256_setzero_ps();
         for (int64_t pixel = 0; pixel < int64_t(oh) * ow; pixel++)
             for (int out = 0; out < outs; out += 8) {
-                const __m256 value = _mm256_mul_ps(_mm256_loadu_ps(from + pixel * outs + out), _mm256_loadu_ps(factors + out));
-                most = _mm256_max_ps(most, magnitude(value));
+                const __m256 value = _mm256_loadu_ps(from + pixel * outs + out);
+                most = _mm256_max_ps(most, magnitude(_mm256_mul_ps(value, _mm256_loadu_ps(factors + out))));
             }
         const float step = step_of(largest(most));
         Dither dither(bits(step));
@@ -262,8 +264,7 @@ void abbnn_backward_x(const float* gradient, const float* weights, const float* 
                 __m256i sum = _mm256_setzero_si256();
                 for (int out = 0; out < outs; out += 8) {
                     const __m256 value = _mm256_mul_ps(_mm256_loadu_ps(pixel + out), _mm256_loadu_ps(factors + out));
-                    __m256i rounded = dither.round(_mm256_mul_ps(value, inverse));
-                    rounded = _mm256_max_epi32(_mm256_min_epi32(rounded, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
+                    const __m256i rounded = dither.round(_mm256_mul_ps(value, inverse));
                     store_bytes(bytes.data + place * outs + out, rounded);
                     sum = _mm256_add_epi32(sum, rounded);
                 }
@@ -324,9 +325,10 @@ void abbnn_backward_weights(const float* x, const float* gradient, int images, i
                     for (int channel = 0; channel < channels; channel += 8) {
                         __m256i packed = _mm256_setzero_si256();
                         for (int image = 0; image < 4; image++) {
-                            const __m256 positive = _mm256_cmp_ps(_mm256_loadu_ps(from[image] + channel), _mm256_setzero_ps(), _CMP_GT_OQ);
-                            packed = _mm256_or_si256(
-                                packed, _mm256_and_si256(_mm256_castps_si256(positive), _mm256_set1_epi32(1 << (8 * image))));
+                            const __m256 values = _mm256_loadu_ps(from[image] + channel);
+                            const __m256 positive = _mm256_cmp_ps(values, _mm256_setzero_ps(), _CMP_GT_OQ);
+                            const __m256i one = _mm256_set1_epi32(1 << (8 * image));
+                            packed = _mm256_or_si256(packed, _mm256_and_si256(_mm256_castps_si256(positive), one));
                         }
                         alignas(32) uint32_t lanes[8];
                         _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), packed);
@@ -345,10 +347,9 @@ void abbnn_backward_weights(const float* x, const float* gradient, int images, i
                     __m256i packed = _mm256_setzero_si256();
                     for (int image = 0; image < 4; image++) {
                         const float* from = gradient + ((int64_t(first + four + image) * oh * ow) + pixel) * outs + out;
-                        __m256i value = dither.round(_mm256_mul_ps(_mm256_loadu_ps(from), scale));
-                        value = _mm256_max_epi32(_mm256_min_epi32(value, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
-                        value = _mm256_and_si256(value, _mm256_set1_epi32(255));
-                        packed = _mm256_or_si256(packed, _mm256_slli_epi32(value, 8 * image));
+                        const __m256i value = dither.round(_mm256_mul_ps(_mm256_loadu_ps(from), scale));
+                        const __m256i byte = _mm256_and_si256(value, _mm256_set1_epi32(255));
+                        packed = _mm256_or_si256(packed, _mm256_slli_epi32(byte, 8 * image));
                     }
                     int8_t* to = rounded.data + ((out / OUTS) * quads + quad) * 64 + out / 8 % 2 * 32;
                     _mm256_store_si256(reinterpret_cast<__m256i*>(to), packed);
