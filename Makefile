@@ -66,7 +66,7 @@ table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters
 	@$(python) -m abbnn table3
 
 test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
-	@$(python) -m abbnn proof --quick --jobs "$(JOBS)"
+	@$(python) -m abbnn proof models/tiny.safetensors models/small.safetensors --quick --jobs "$(JOBS)"
 	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
 	@SIM=icarus $(pytest) $(parallel) tb
 	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
