@@ -222,6 +222,7 @@ ROLES: Mapping[str, Role] = {
     "abbnn_core": "control",
     "abbnn_crc32": "control",
     "abbnn_credit": "memory",
+    "abbnn_cut": "control",
     "abbnn_drop": "control",
     "abbnn_fork": "control",
     "abbnn_gate": "control",

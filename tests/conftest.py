@@ -3,6 +3,7 @@ because the machine is busy."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,9 @@ import pytest
 from hypothesis import settings
 
 from abbnn import paths
+
+# A shell starts what runs in the background with Ctrl-C ignored, and so would be what tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("abbnn", deadline=None, derandomize=True)
 settings.load_profile("abbnn")

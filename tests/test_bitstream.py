@@ -392,8 +392,8 @@ def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
     (tmp_path / "fold.json").write_text(to_json({name: Fold(3, 1) for name in FOLDING}))
     with pytest.raises(ValueError, match=r"fold\.json: "):
         run(monkeypatch, where, net, "--fold", str(tmp_path / "fold.json"))
-    with pytest.raises(ValueError, match=r"net\.safetensors: 0 cycles a frame: "):
-        run(monkeypatch, where, net, "--cycles", "0")
+    with pytest.raises(ValueError, match=r"net\.safetensors: 1 cycles a frame: "):
+        run(monkeypatch, where, net, "--cycles", "1")
     with pytest.raises(ValueError, match=r"net\.safetensors: small does not fit small at any rate: .*takes most, 1$"):
         run(monkeypatch, replace(where, reserve=Area(0, 0, 56)), net)
     with pytest.raises(ValueError, match=r"block RAM too many .*; with --no-boot it fits$"):
@@ -415,7 +415,7 @@ def test_a_missing_tool_is_named(name, monkeypatch, tmp_path) -> None:
 def test_a_tool_that_fails_says_why(tmp_path, monkeypatch) -> None:
     where = small_board(tmp_path)
     logs: dict[str, str] = {}
-    with pytest.raises(ValueError, match=r"^Yosys: ERROR: .*absent"):
+    with pytest.raises(ValueError, match=r"^small: Yosys: ERROR: .*absent"):
         bitstream.build(NETWORK, FOLDING, replace(where, top="absent"), logs=logs)
     where = small_board(tmp_path)
     where.lpf.write_text(PINS.format(mhz=25).replace("U16", "ZZ99"))

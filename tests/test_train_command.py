@@ -186,7 +186,7 @@ def test_a_stopped_run_says_so_in_one_line(
 ) -> None:
     monkeypatch.setattr(Run, "train_batch", lambda *_: os.kill(os.getpid(), signal.SIGINT) or torch.zeros(3))
     assert command(folder, "--epochs", "1", "--steps", "Qaw") == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "train: stopped by SIGINT; --resume goes on from here"
+    assert capsys.readouterr().err.splitlines()[-1] == "abbnn train: stopped by SIGINT; --resume goes on from here"
     assert (folder / "out" / "resume.pt").exists()
 
 

@@ -281,7 +281,7 @@ def test_images_of_another_size(data, capsys):
 def test_labels_beyond_the_classes(data, capsys):
     np.savez(data / "images.npz", images=IMAGES, labels=LABELS + 1)
     assert run(data) == 2
-    assert "label 3 of image 2; volume has 3 classes" in capsys.readouterr().err
+    assert "label 3 of image 2; the network has 3 classes" in capsys.readouterr().err
 
 
 def test_no_verilator(data, monkeypatch, capsys):

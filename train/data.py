@@ -211,7 +211,7 @@ class PictureImages(LabelledImages):
                 images = images.to(device, non_blocking=True)
                 yield images, None if seed is None else light.to(device, non_blocking=True)
         except ValueError as error:  # what a worker raised comes with its traceback
-            raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+            raise UserError(str(error).strip().splitlines()[-1].split("Error: ", 1)[-1]) from None
 
 
 class _Pictures(Dataset):

@@ -219,7 +219,7 @@ always @(posedge clk) begin
     sum_reg <= sum_next;
 end
 
-localparam integer BEATS = PLANES * SIMD_FOLD;
+localparam integer BEATS = (PLANES * SIMD_FOLD > 0) ? PLANES * SIMD_FOLD : 1;
 // Sums between their last beat and m_axis.
 localparam integer CREDITS = (LEVELS + 9 + BEATS - 1) / BEATS + 2;
 

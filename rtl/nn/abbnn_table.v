@@ -45,7 +45,8 @@ localparam integer LAST = DEPTH - 1;
 // More words than LUTs hold well: a block RAM's own register stands behind them, so that the user's is one that can be
 // placed where it is used.
 localparam integer LUT_WORDS = 64;
-localparam integer IN_BLOCKS = (DEPTH > LUT_WORDS) ? 1 : 0;
+// Also 0 where DEPTH is unknown, for want of a legal parameter above: the check there is what stops elaboration.
+localparam integer IN_BLOCKS = ((DEPTH > LUT_WORDS) === 1'b1) ? 1 : 0;
 
 // Address of the word behind `word`.
 reg  [ADDRESS_WIDTH-1:0] ahead_reg;

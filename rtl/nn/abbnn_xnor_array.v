@@ -315,7 +315,8 @@ endgenerate
 // ---- output ----------------------------------------------------------------------------------------------------------------
 
 // Results between their last beat and m_axis.
-localparam integer CREDITS = (STAGES + 7 + SIMD_FOLD - 1) / SIMD_FOLD + 2;
+localparam integer BEATS = (SIMD_FOLD > 0) ? SIMD_FOLD : 1;
+localparam integer CREDITS = (STAGES + 7 + BEATS - 1) / BEATS + 2;
 
 reg [PE*SUM_WIDTH-1:0] sums_reg;
 reg                    sums_valid_reg;
