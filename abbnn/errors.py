@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,7 +46,9 @@ def run(name: str, command: Callable[[], int | None]) -> int:
     2 after an error of the user or the system, 130 after Ctrl-C, 143 after SIGTERM. Other exceptions pass: they are
     faults of the program, and their traceback is what helps.
     """
-    before = signal.signal(signal.SIGTERM, _stop)
+    # Python lets the main thread alone say what a signal does; in another one signals are its business.
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _stop) if main else None
     try:
         return command() or 0
     except BrokenPipeError:  # `abbnn ... | head`: nobody reads on
@@ -58,6 +61,7 @@ def run(name: str, command: Callable[[], int | None]) -> int:
     except Stopped as stop:
         said, status = str(stop), 128 + stop.signum
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if main:
+            signal.signal(signal.SIGTERM, before)
     print(f"{name}: {said}", file=sys.stderr)
     return status

@@ -21,7 +21,7 @@ from abbnn.export.mem import layout_id, write
 from abbnn.export.schedule import timing
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.golden.structure import member
+from abbnn.golden.structure import block_name, member
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, VERSION_MINOR
 from abbnn.tb.bench import BUILD, STALLS, Bench, assert_equal, load_case, rows, simulate
 from abbnn.tb.core_tests import pixel_beats
@@ -78,6 +78,7 @@ class AxiBench(Bench):
     async def _watch(self):
         """Stalled cycles by stage, and the beats of the frame that is entering and of the result that is leaving."""
         core = self.dut.core_inst
+        names = ["stem", *(block_name(index) for index in range(len(self.stalls) - 2)), "head"]
         edge = FallingEdge(self.dut.clk)
         while True:
             await edge
@@ -92,10 +93,9 @@ class AxiBench(Bench):
             if int(core.soft_rst.value):
                 self.stalls[:] = 0
                 continue
-            waiting = str(core.stream_tvalid.value), str(core.stream_tready.value)
-            for stage, pair in enumerate(zip(reversed(waiting[0]), reversed(waiting[1]), strict=True)):
-                self.stalls[stage] += pair == ("1", "0")
-            self.stalls[-1] += core.score_tvalid.value == 1 and core.score_tready.value == 0
+            for stage, name in enumerate(names):
+                valid, ready = (getattr(core, f"{name}_t{end}").value for end in ("valid", "ready"))
+                self.stalls[stage] += valid == 1 and ready == 0
 
     def hold(self):
         """Takes no more results."""

@@ -327,11 +327,11 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
     parameters = {"GAP_CYCLES": GAP_CYCLES}
     if top == "abbnn_board":
         parameters |= {"CLOCK_HZ": 1_000_000 * clock_mhz, "BAUD": baud}
-        verilog = verilog.sources(top)
+        files = verilog.sources(top)
     else:
         parameters |= {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": len(words), "BOOT_FILE": "boot"}
         parameters |= {} if baud == TOPS[top]["baud"] else {"BAUD": baud}
-        verilog = [*verilog.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
+        files = [*verilog.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
     simulate(
         top,
         module,
@@ -343,7 +343,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         work_dir=folder,
         sim="icarus",
-        verilog=[Path(file) for file in verilog],
+        verilog=[Path(file) for file in files],
     )
 
 
