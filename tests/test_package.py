@@ -119,6 +119,6 @@ def test_the_wheel_by_itself(installed, tmp_path):
     )
     assert "of 100: " in said
     assert np.load(scores).shape == (100, 10)
-    said = command(installed, tmp_path, "sim", "--images", 1)
+    said = command(installed, tmp_path, "sim", "--count", 1)
     assert "every value of every layer equals the golden model" in said
     assert (tmp_path / "build").is_dir()
