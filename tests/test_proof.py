@@ -268,5 +268,5 @@ def test_bad_arguments_are_one_line(capsys, arguments, message) -> None:
 
 def test_shipped_networks_are_the_default() -> None:
     subjects = proof.subjects_of(proof.parser().parse_args([]))
-    assert [each.name for each in subjects] == ["small", "tiny"]
+    assert [each.name for each in subjects] == ["reactnet18", "small", "tiny"]
     assert not proof.is_frozen(paths.MODELS / "tiny.pt")
