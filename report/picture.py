@@ -1,4 +1,4 @@
-"""`abbnn report picture`: the pipeline of a network as an SVG, drawn from its layer list, folding and timing formulas."""
+"""`abbnn report picture`: the pipeline of a network as an SVG, from its layer list, folding and timing formulas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ LEFT, TOP = 70, 58
 STYLE = """
   text { font: 11px system-ui, sans-serif; fill: #24292f; text-anchor: middle }
   .name { font-weight: 600 } .small { fill: #57606a; font-size: 10px }
-  .box { fill: #ddf4ff; stroke: #0969da } .busy { fill: #54aeff } .line { stroke: #57606a; fill: none; stroke-width: 1.5 }
+  .box { fill: #ddf4ff; stroke: #0969da } .busy { fill: #54aeff }
+  .line { stroke: #57606a; fill: none; stroke-width: 1.5 }
   .shortcut { stroke: #bc4c00; fill: none; stroke-width: 1.5 } .word { fill: #bc4c00; font-size: 10px }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .small { fill: #9198a1 } .box { fill: #0c2d6b; stroke: #4493f8 } .busy { fill: #1f6feb }
