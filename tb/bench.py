@@ -352,7 +352,6 @@ class Bench:
     async def _judge_the_end(self) -> None:
         """As the test ends: AssertionError if it has received nothing, unless it says that it expects no results, or if
         whole frames (beats, without tlast) are left that it has not asked for."""
-        import cocotb
         from cocotb.triggers import Event
 
         try:

@@ -1,4 +1,4 @@
-"""The watcher of streams (tb/watch.v) in the testbenches of modules that break a rule, each of which gives right values."""
+"""The watcher of streams (tb/watch.v) in the testbenches of modules that break a rule while all values are right."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,12 @@ assign m_axis_tvalid = valid_reg && (m_axis_tready || cycle != 4'd0);"""
 SATURATE = {"LANES": 1, "S_WIDTH": 8, "M_WIDTH": 8}
 WIDTH = {"DATA_WIDTH": 8}
 FAULTS = {
-    "saturate_data": ("abbnn_saturate", SATURATE, "= result_reg;", "= result_reg ^ {8{m_axis_tvalid && !m_axis_tready}};"),
+    "saturate_data": (
+        "abbnn_saturate",
+        SATURATE,
+        "= result_reg;",
+        "= result_reg ^ {8{m_axis_tvalid && !m_axis_tready}};",
+    ),
     "saturate_valid": ("abbnn_saturate", SATURATE, VALID, FLICKER),
     "saturate_unknown": ("abbnn_saturate", SATURATE, "valid_reg <= 1'b0;", "valid_reg <= 1'bx;"),
     "skid_data": ("abbnn_skid", WIDTH, DATA, INVERTED),

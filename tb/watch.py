@@ -1,7 +1,7 @@
-"""Watches the rules of AXI4-Stream on what a design gives out, in every simulation, at the cost of a few lines of Verilog.
+"""Watches the rules of AXI4-Stream on what a design gives out, in every simulation, by a few lines of Verilog.
 
-`watched` adds a `watch` (tb/watch.v) to a module for each of its output streams: `bench.simulate` to every toplevel, the
-attack (tb/stall.py) to every module. Nothing of it is in rtl/.
+`watched` adds a `watch` (tb/watch.v) to a module for each of its output streams: `bench.simulate` to every toplevel,
+the attack (tb/stall.py) to every module. Nothing of it is in rtl/.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def watched(text: str, module: str) -> str:
         clock, reset = clocks[0]
         bits = f"{{{', '.join(payload or [f'{stream}_tvalid'])}}}"
         watchers.append(
-            f'watch #(.WIDTH($bits({bits}))) {stream}{INSTANCE} (.clk({clock}), .rst({reset}), '
+            f"watch #(.WIDTH($bits({bits}))) {stream}{INSTANCE} (.clk({clock}), .rst({reset}), "
             f".payload({bits}), .tvalid({stream}_tvalid), .tready({stream}_tready)); "
         )
     return text[: found.end()] + "".join(watchers) + text[found.end() :]
