@@ -106,8 +106,8 @@ def simulate_core(
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
     to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends, behind `held` cycles with
-    a closed output. A `loadable` core gets its tables over the load port, after every reset. `verilog` is built in place
-    of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
+    a closed output. A `loadable` core gets its tables over the load port, after every reset. `verilog` is built in
+    place of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)

@@ -2,10 +2,10 @@
 
     python -m tools.formal [PROOF ...] [--quick] [--faults] [--jobs N] [--scheduler ADDRESS] [--out FILE.json]
 
-A proof is a harness of formal/ around a module of rtl/: its output `bad` shall never be 1, whatever its inputs do. ABC's
-pdr answers for any number of cycles; a pipeline without feedback goes to Yosys' SAT solver instead, from any first state
-on, when as many cycles have passed as the pipeline is long. `--faults` plants in each proof's module the fault that
-belongs to it, and wants a counterexample. docs/verification.md says what is proven.
+A proof is a harness of formal/ around a module of rtl/: its output `bad` shall never be 1, whatever its inputs do.
+ABC's pdr answers for any number of cycles; a pipeline without feedback goes to Yosys' SAT solver, from any first
+state on, when as many cycles have passed as the pipeline is long. `--faults` plants in each proof's module the fault
+that belongs to it, and wants a counterexample. docs/verification.md says what is proven.
 
 Exit status 1: a proof failed, or a fault was not found. 2: a tool is missing or broken, which proves nothing.
 """
