@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from tqdm import tqdm
 
 from abbnn import paths
@@ -23,6 +22,7 @@ from abbnn.golden.network import load_network
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
 from abbnn.options import add_folding, add_network, natural, positive
 from abbnn.report import networks, operations, peers, picture, scale
+from abbnn.tables import console
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
@@ -106,10 +106,6 @@ def _declared(arguments: argparse.Namespace) -> Structure:
     return declared_network(arguments.network, classes=classes, image=side)
 
 
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
-
-
 def _operations(arguments: argparse.Namespace) -> None:
     if arguments.file:
         for option in ("image", "classes"):
@@ -122,11 +118,11 @@ def _operations(arguments: argparse.Namespace) -> None:
     if arguments.json:
         with replacing(arguments.json) as temporary:
             temporary.write_text(json.dumps(operations.to_json(structure, precision), indent=1) + "\n")
-    console = _console()
+    screen = console(WIDTH)
     for table in operations.tables(structure, precision):
-        console.print(table)
+        screen.print(table)
     for note in operations.footnotes(structure, precision):
-        console.print(note, highlight=False)
+        screen.print(note, highlight=False)
 
 
 def _images(path: Path, structure: Structure, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -181,7 +177,7 @@ def _scale(arguments: argparse.Namespace) -> None:
         if error.name not in ("torch", "matplotlib"):
             raise
         raise UserError(f"this report needs {error.name}: make setup-train") from None
-    _console().print(scale.table(case, rows))
+    console(WIDTH).print(scale.table(case, rows))
     print(f"written: {', '.join(map(str, written))}")
 
 
@@ -209,7 +205,7 @@ def _picture(arguments: argparse.Namespace) -> None:
 
 def _peers(arguments: argparse.Namespace) -> None:
     rows = [*peers.bench_rows(arguments.bench), *peers.read_peers()]
-    Console(width=None if sys.stdout.isatty() else PEERS_WIDTH).print(peers.table(rows))
+    console(PEERS_WIDTH).print(peers.table(rows))
 
 
 def main(argv: list[str] | None = None) -> int:
