@@ -6,6 +6,7 @@ import argparse
 import functools
 import http.server
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 BRIGHTEST = 99
 """Percentile of a layer's magnitudes on the shipped images that the page shows as its strongest colour."""
 PORT_MAX = 65535
+REGISTERS = ("ID", "VERSION", "NETWORK_LO", "NETWORK_HI", "IMAGE", "SHAPE", "STATUS")
+"""Those that the page reads from a board."""
 
 
 def description(pipeline: Pipeline) -> tuple[dict[str, Any], bytes]:
@@ -76,10 +79,6 @@ def description(pipeline: Pipeline) -> tuple[dict[str, Any], bytes]:
         "registers": {name: find(name).offset for name in REGISTERS},
     }
     return page, images.tobytes()
-
-
-REGISTERS = ("ID", "VERSION", "NETWORK_LO", "NETWORK_HI", "IMAGE", "SHAPE", "STATUS")
-"""Those that the page reads from a board."""
 
 
 def memories(pipeline: Pipeline) -> dict[str, str]:
@@ -128,8 +127,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
-    """Of the page in `folder`, for this machine alone; port 0 is any free one."""
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+    """Of the page in `folder`, for this machine alone; port 0 is any free one. UserError if the port is taken."""
+    handler = functools.partial(Handler, directory=str(folder))
+    try:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise UserError(f"port {port}: {error.strerror}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -152,11 +155,13 @@ def _run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     write(Pipeline.read(arguments.network, arguments.fold, arguments.cycles), out)
     size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"{out}: a page of {size:,} bytes for any web server; here: {sys.executable} -m http.server -d {out}")
-    if arguments.serve is not None:
-        with server(out, arguments.serve) as serving:
-            print(f"http://localhost:{serving.server_port}/ until Ctrl-C", flush=True)
-            serving.serve_forever()
+    print(f"{out}: a page of {size:,} bytes, for any web server")
+    if arguments.serve is None:
+        print(f"to see it: {sys.executable} -m http.server -d {shlex.quote(str(out))}, then http://localhost:8000/")
+        return
+    with server(out, arguments.serve) as serving:
+        print(f"http://localhost:{serving.server_port}/, until Ctrl-C", flush=True)
+        serving.serve_forever()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -169,6 +169,14 @@ def test_served_as_a_browser_wants_it(core, tmp_path):
         serving.shutdown()
 
 
+def test_a_port_that_is_taken(tmp_path):
+    with (
+        demo.server(tmp_path, 0) as serving,
+        pytest.raises(UserError, match=f"port {serving.server_port}: Address already in use"),
+    ):
+        demo.server(tmp_path, serving.server_port)
+
+
 def test_the_wheel_holds_the_page():
     """Every file beside the modules is package data."""
     data = tomllib.loads((paths.CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
