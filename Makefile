@@ -13,7 +13,6 @@ WAVES    ?= 0
 JOBS     ?= 2
 BOARD    ?= ulx3s-85f
 OUT      ?=
-SCREENSHOTS ?=
 
 python := .venv/bin/python
 pytest := $(python) -m pytest
@@ -22,7 +21,7 @@ parallel := -n $(JOBS) --dist loadfile
 
 modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
-export SIM SEED WAVES IMAGES SCREENSHOTS
+export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
 unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ BOOT HEADROOM LIMIT SCHEDULER OUT
 
@@ -56,7 +55,7 @@ volume: setup ## stream all images of DATA through abbnn_core on Verilator and c
 demo: setup ## a web page in OUT in which the core of NETWORK runs, cycle by cycle (needs Emscripten)
 	@$(python) -m abbnn demo "$(NETWORK)" $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)")
 
-demo-test: setup ## that page in a headless Chromium, against the golden model; screenshots in SCREENSHOTS
+demo-test: setup ## that page in a headless Chromium, against the golden model and a board in software
 	@$(pytest) tests/demo_page.py
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report

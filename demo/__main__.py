@@ -22,7 +22,7 @@ from abbnn.export.mem import render
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import making
 from abbnn.golden.network import network_hash
-from abbnn.host.registers import find
+from abbnn.host.registers import IDENTITY, STATUS_READY, VERSION_MAJOR, find
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_network, whole
 from abbnn.tb.pipeline import golden_layers
 from abbnn.tb.sim import shipped_images
@@ -76,7 +76,12 @@ def description(pipeline: Pipeline) -> tuple[dict[str, Any], bytes]:
         "stages": shown,
         "labels": None if labels is None else labels.tolist(),
         "golden": layers["scores"].tolist(),
-        "registers": {name: find(name).offset for name in REGISTERS},
+        "board": {
+            "registers": {name: find(name).offset for name in REGISTERS},
+            "identity": IDENTITY,
+            "major": VERSION_MAJOR,
+            "ready": STATUS_READY,
+        },
     }
     return page, images.tobytes()
 

@@ -33,7 +33,7 @@ OPTIONS = [
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 ]
-SECONDS = 120.0
+SECONDS = 60.0
 POLL = 0.05
 READ, WRITE = 3, 4
 """The descriptors at which Chromium expects the pipes."""

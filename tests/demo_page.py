@@ -1,14 +1,14 @@
 """`make demo-test`: the page of `abbnn demo` in a headless Chromium, against the golden model and a board in software.
 
-Its name keeps it out of `make test`, which needs neither Emscripten nor Chromium. Screenshots go to the folder
-SCREENSHOTS, by default one in build/.
+Its name keeps it out of `make test`, which needs neither Emscripten nor Chromium. Screenshots go to
+build/demo-screenshots.
 """
 
 import json
-import os
+import shutil
 import threading
 import time
-from pathlib import Path
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from PIL import Image
 
 from abbnn import paths
 from abbnn.api import golden, shipped_images
-from abbnn.demo.__main__ import server, write
+from abbnn.demo.__main__ import MEMORIES, server, write
 from abbnn.errors import UserError
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.network import network_hash
@@ -29,7 +29,7 @@ NETWORK = PIPELINE.network
 STRUCTURE = NETWORK.structure
 SHAPE = (STRUCTURE.height, STRUCTURE.width, 3)
 STAGES = [config.name for config in PIPELINE.configs]
-SCREENSHOTS = Path(os.environ.get("SCREENSHOTS") or paths.BUILD / "demo-screenshots")
+SCREENSHOTS = paths.BUILD / "demo-screenshots"
 WATCH = """
 const Plain = Worker;
 Worker = class extends Plain {
@@ -65,6 +65,21 @@ Object.defineProperty(navigator, "serial", { value: {
 """Web Serial whose port ends in `toDevice` and begins in `fromDevice`."""
 
 
+@contextmanager
+def served(folder):
+    """The address of a page's folder."""
+    with server(folder, 0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://localhost:{serving.server_port}/"
+        serving.shutdown()
+
+
+def opened(browser, address):
+    """The page, until the core is ready."""
+    browser.open(address)
+    browser.wait("document.body?.dataset.state === 'paused' && window.lastState")
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The page's folder and address."""
@@ -73,10 +88,8 @@ def site(tmp_path_factory):
         write(PIPELINE, folder)
     except UserError as error:
         pytest.exit(f"demo-test: {error}", 2)
-    with server(folder, 0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield folder, f"http://localhost:{serving.server_port}/"
-        serving.shutdown()
+    with served(folder) as address:
+        yield folder, address
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +112,7 @@ def page(chromium, site):
     chromium.errors.clear()
     chromium.requests.clear()
     chromium.view(1280, 900)
-    chromium.open(address)
-    chromium.wait("document.body?.dataset.state === 'paused' && window.lastState")
+    opened(chromium, address)
     yield chromium
     assert chromium.errors == []
     assert [url for url in chromium.requests if not url.startswith(address)] == []
@@ -189,15 +201,22 @@ def test_every_value_of_every_stage(page, image):
     assert number(page, "#cycles") == number(page, "#latency") == PIPELINE.timing.latency
 
 
-def test_a_wrong_golden_score_is_seen(page):
-    """The comparison in the page can fail."""
-    page.value(
-        "fetch('network.json').then((answer) => answer.json()).then(async (network) => {"
-        "const { verdict } = await import('./results.js'); const scores = [...network.golden[0]]; scores[3]++;"
-        "window.said = verdict(network, { index: 0 }, 0, scores); })"
-    )
-    assert page.value("said[0]").endswith("the golden model differs")
-    assert page.value("said[1]") == "bad"
+def test_a_damaged_memory_is_seen(page, site, tmp_path):
+    """The page's comparison can fail: one bit of a bias of the head is another."""
+    folder = shutil.copytree(site[0], tmp_path / "page")
+    memories = json.loads((folder / MEMORIES).read_text())
+    first, rest = memories["head_bias.mem"].split("\n", 1)
+    memories["head_bias.mem"] = f"{int(first, 16) ^ 1:0{len(first)}x}\n{rest}"
+    (folder / MEMORIES).write_text(json.dumps(memories))
+    with served(folder) as address:
+        opened(page, address)
+        finish(page)
+        assert page.text("#result").endswith("; the golden model differs")
+        page.click("#all")
+        page.wait("lastState.ended && lastState.results === 100 && document.body.dataset.state === 'ended'")
+        assert page.text("#result").startswith("100 images: 0 equal the golden model's")
+        page.open(site[1])
+        page.requests.clear()
 
 
 def test_single_cycles(page):
@@ -435,7 +454,7 @@ def test_a_board_that_refuses(page, board):
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({0x00: 0x12345678}, "the device says that it is 12345678, not 41424e42"),
+        ({0x00: 0x12345678}, "the device says that it is 12345678, not 4142424e"),
         ({0x14: 16 << 16 | 24}, "the board takes images of 16x24 and has 10 classes; this page has 32x32 and 10"),
         ({0x20: 8}, "the core has no tables yet: abbnn host load"),
     ],
@@ -506,22 +525,27 @@ def test_tabs_by_keyboard(page):
 
 
 def test_screenshots(page):
+    """Halfway through an image, in light, in the dark and on a phone; and the board's tab."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.click("#shipped canvas:nth-child(4)")
-    page.value("document.getElementById('watched').value = document.getElementById('watched').options.length - 3")
-    page.value("for (let i = 0; i < 3; i++) document.getElementById('beat').click()")
-    page.wait("lastState.streams[24] > 0")
-    page.value("document.getElementById('watched').value = document.getElementById('watched').options[0].value")
-    for name, width, height, dark in (
-        ("demo", 1280, 1010, False),
-        ("demo-dark", 1280, 1010, True),
-        ("demo-phone", 390, 844, False),
-    ):
+    page.click("#shipped canvas:nth-child(8)")
+    watched = STAGES.index("block05")
+    page.value(f"document.getElementById('watched').value = {watched}")
+    page.click("#beat")
+    page.wait(f"lastState.streams[{4 * watched}] > 0")
+    page.value("document.getElementById('watched').selectedIndex = 0")
+    views = [
+        ("demo", "simulation", 1280, 980, False),
+        ("demo-dark", "simulation", 1280, 980, True),
+        ("demo-phone", "simulation", 390, 2400, False),
+        ("demo-board", "board", 1280, 980, False),
+    ]
+    for name, tab, width, height, dark in views:
         page.view(width, height, dark=dark)
-        page.value("scrollTo(0, 0)")
+        page.click(f"#tab-{tab}")
+        page.value("document.activeElement.blur(); scrollTo(0, 0)")
         page.pump(0.5)
         file = SCREENSHOTS / f"{name}.png"
         page.screenshot(file)
         with Image.open(file) as shot:
             assert shot.size == (width, height)
-            assert len(set(shot.convert("RGB").getdata())) > 50
+            assert len(shot.convert("RGB").getcolors(1 << 24)) > 50

@@ -48,7 +48,7 @@ export class Board {
         await port.open({ baudRate: Number(this.at("baud").value), bufferSize: 1 << 16 });
         this.link = new Link(port);
         this.say("asking what it is…");
-        const device = new Device(this.link, this.network.registers);
+        const device = new Device(this.link, this.network.board);
         await device.connect();
         const { height, width, classes } = device, wanted = this.network;
         if (height !== wanted.height || width !== wanted.width || classes !== wanted.classes.length) {

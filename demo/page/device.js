@@ -6,9 +6,6 @@ const TIMEOUT_MS = 2000; // without an answer
 const QUIET_MS = 400; // longer than the device keeps a packet open
 const NEVER_SILENT_MS = 6000;
 const TRIES = 5;
-const IDENTITY = 0x41424e42; // "ABBN"
-const MAJOR = 1; // of the registers
-const READY = 1; // in STATUS
 const MODULUS = 2 ** 32; // of the count of consumed bytes
 
 // One request is under way at a time.
@@ -170,30 +167,31 @@ export class Link {
 }
 
 export class Device {
-    // `registers` maps names to addresses.
-    constructor(link, registers) {
+    // `known` is network.json's "board": addresses of registers, and what they must say.
+    constructor(link, known) {
         this.link = link;
-        this.registers = registers;
+        this.known = known;
     }
 
     async read(name) {
-        const answer = await this.link.request(Type.READ, `read of ${name}`, little(this.registers[name], 2));
+        const answer = await this.link.request(Type.READ, `read of ${name}`, little(this.known.registers[name], 2));
         if (answer.length !== 4) throw new Error(`${name}: a value of ${answer.length} bytes`);
         return number(answer);
     }
 
     async connect() {
         await this.link.synchronise();
+        const { identity, major, ready } = this.known;
         const found = await this.read("ID");
-        if (found !== IDENTITY) throw new Error(`the device says that it is ${found.toString(16)}, not ${IDENTITY.toString(16)}`);
-        const major = (await this.read("VERSION")) >>> 16;
-        if (major !== MAJOR) throw new Error(`the device has version ${major} of the registers, this page ${MAJOR}`);
+        if (found !== identity) throw new Error(`the device says that it is ${found.toString(16)}, not ${identity.toString(16)}`);
+        const version = (await this.read("VERSION")) >>> 16;
+        if (version !== major) throw new Error(`the device has version ${version} of the registers, this page ${major}`);
         const image = await this.read("IMAGE"), shape = await this.read("SHAPE");
         [this.height, this.width] = [image >>> 16, image & 0xffff];
         [this.stages, this.classes] = [shape >>> 16, shape & 0xffff];
         const halves = [await this.read("NETWORK_HI"), await this.read("NETWORK_LO")];
         this.network = halves.map((half) => half.toString(16).padStart(8, "0")).join("");
-        if (!((await this.read("STATUS")) & READY)) throw new Error("the core has no tables yet: abbnn host load");
+        if (!((await this.read("STATUS")) & ready)) throw new Error("the core has no tables yet: abbnn host load");
     }
 
     // {found, scores} of an image's bytes.

@@ -3,6 +3,7 @@
 const GAP = 1;
 const STREAM_WORDS = 4; // of core.cpp's Stream: beats, moved, waiting, stalls
 const STEPS = 255;
+const ASPECT = 1.5; // of a sheet of tiles
 
 const element = (tag, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(tag), properties);
@@ -29,14 +30,21 @@ function palette() {
     return colours;
 }
 
+// Of a sheet of tiles without gaps, about ASPECT times as wide as high.
+function columns(tiles) {
+    const wanted = Math.sqrt(ASPECT * tiles);
+    const factors = Array.from({ length: tiles }, (_, index) => index + 1).filter((count) => tiles % count === 0);
+    const distance = (count) => Math.abs(Math.log(count / wanted));
+    return factors.reduce((best, count) => (distance(count) < distance(best) ? count : best));
+}
+
 class Card {
     constructor(stage, index, probed) {
         this.stage = stage;
         this.index = index;
         // The head's last value is the class, no score.
         this.tiles = stage.kind === "head" ? stage.channels - 1 : stage.channels;
-        this.columns = Math.min(this.tiles, 2 ** Math.ceil(Math.log2(Math.sqrt(this.tiles * 1.6))));
-        if (stage.kind === "head") this.columns = this.tiles;
+        this.columns = columns(this.tiles);
         this.rows = Math.ceil(this.tiles / this.columns);
         this.beats = (stage.height * stage.width * stage.channels) / stage.lanes;
         this.before = { beats: 0, stalls: 0, cycles: 0 };
@@ -44,8 +52,8 @@ class Card {
         this.place = { x: 0, y: 0 };
 
         const shape = stage.kind === "head"
-            ? `${this.tiles} scores and the class`
-            : `${stage.channels} channels of ${stage.height}×${stage.width}`;
+            ? `${this.tiles} scores, class`
+            : `${stage.channels} × ${stage.height}×${stage.width}`;
         this.lamp = element("span", { className: "lamp", title: "green: a value moves; amber: one waits" });
         this.fill = element("div", { className: "fill" });
         this.count = element("span");
@@ -54,7 +62,7 @@ class Card {
             width: this.columns * (stage.width + GAP) - GAP, height: this.rows * (stage.height + GAP) - GAP, tabIndex: 0,
         });
         this.canvas.setAttribute("role", "img");
-        this.canvas.setAttribute("aria-label", `${stage.name}: ${shape}`);
+        this.canvas.setAttribute("aria-label", `${stage.name}: ${this.tiles} channels of ${stage.height} rows and ${stage.width} columns`);
         this.canvas.setAttribute("aria-describedby", "probe");
         this.card = element("div", { className: "stage" },
             element("h3", {}, stage.name, element("span", { className: "shape", textContent: shape }), this.lamp),
