@@ -516,6 +516,18 @@ def test_everything_has_a_name(page):
     assert [node["role"]["value"] for node in shown if not node.get("name", {}).get("value")] == []
 
 
+@pytest.mark.parametrize(("width", "right", "down"), [(1280, 1, 10), (390, 3, 1)])
+def test_shipped_images_by_keyboard(page, width, right, down):
+    """Rows on a desk, a strip of three rows on a phone: the arrows go where they point."""
+    page.view(width, 800)
+    page.value("document.querySelector('#shipped canvas').focus()")
+    for key, expected in (("ArrowRight", right), ("ArrowDown", right + down), ("ArrowLeft", down), ("ArrowUp", 0)):
+        page.key(key)
+        assert page.text("#input-name").split(":")[0] == str(expected)
+        chosen = page.value("[...document.querySelectorAll('#shipped canvas')].indexOf(document.activeElement)")
+        assert chosen == expected
+
+
 def test_tabs_by_keyboard(page):
     page.value("document.getElementById('tab-simulation').focus()")
     page.key("ArrowRight")
@@ -534,10 +546,10 @@ def test_screenshots(page):
     page.wait(f"lastState.streams[{4 * watched}] > 0")
     page.value("document.getElementById('watched').selectedIndex = 0")
     views = [
-        ("demo", "simulation", 1280, 980, False),
-        ("demo-dark", "simulation", 1280, 980, True),
+        ("demo", "simulation", 1280, 960, False),
+        ("demo-dark", "simulation", 1280, 960, True),
         ("demo-phone", "simulation", 390, 2400, False),
-        ("demo-board", "board", 1280, 980, False),
+        ("demo-board", "board", 1280, 960, False),
     ]
     for name, tab, width, height, dark in views:
         page.view(width, height, dark=dark)

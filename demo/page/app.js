@@ -45,7 +45,7 @@ class Simulation {
         at("reset").onclick = () => { this.pause(); this.start(); };
         at("all").onclick = () => { this.many = true; this.start(); this.run(); };
         at("speed").oninput = () => {
-            at("speed-text").textContent = this.rate === Infinity ? "all there is" : `${text(this.rate)} cycles/s`;
+            at("speed-text").textContent = this.rate === Infinity ? "as fast as it goes" : `${text(this.rate)} cycles/s`;
             if (this.state?.running) this.run();
         };
         at("speed").oninput();

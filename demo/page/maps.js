@@ -30,21 +30,13 @@ function palette() {
     return colours;
 }
 
-// Of a sheet of tiles without gaps, about ASPECT times as wide as high.
-function columns(tiles) {
-    const wanted = Math.sqrt(ASPECT * tiles);
-    const factors = Array.from({ length: tiles }, (_, index) => index + 1).filter((count) => tiles % count === 0);
-    const distance = (count) => Math.abs(Math.log(count / wanted));
-    return factors.reduce((best, count) => (distance(count) < distance(best) ? count : best));
-}
-
 class Card {
     constructor(stage, index, probed) {
         this.stage = stage;
         this.index = index;
         // The head's last value is the class, no score.
         this.tiles = stage.kind === "head" ? stage.channels - 1 : stage.channels;
-        this.columns = columns(this.tiles);
+        this.columns = stage.kind === "head" ? this.tiles : Math.ceil(Math.sqrt(ASPECT * this.tiles));
         this.rows = Math.ceil(this.tiles / this.columns);
         this.beats = (stage.height * stage.width * stage.channels) / stage.lanes;
         this.before = { beats: 0, stalls: 0, cycles: 0 };

@@ -90,8 +90,11 @@ export class Picture {
         });
         this.parts.shipped.append(...this.boxes);
         this.parts.shipped.addEventListener("keydown", (event) => {
-            const columns = getComputedStyle(this.parts.shipped).gridTemplateColumns.split(" ").length;
-            const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+            const style = getComputedStyle(this.parts.shipped);
+            const lines = (tracks) => tracks.split(" ").length;
+            const [right, down] = style.gridAutoFlow.startsWith("column")
+                ? [lines(style.gridTemplateRows), 1] : [1, lines(style.gridTemplateColumns)];
+            const step = { ArrowLeft: -right, ArrowRight: right, ArrowUp: -down, ArrowDown: down }[event.key];
             if (!step) return;
             event.preventDefault();
             const next = this.boxes.indexOf(document.activeElement) + step;
