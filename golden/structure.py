@@ -396,6 +396,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "birealnet18": Declaration("birealnet", (64, 128, 256, 512), (4, 4, 4, 4)),
     "xnornet18": Declaration("xnornet", (64, 128, 256, 512), (4, 4, 4, 4)),
     "reactneta": Declaration("reactneta", (32, 64, 128, 256, 512, 1024), (0, 1, 2, 2, 6, 2)),
+    "half": Declaration("reactnet", (32, 64, 128, 256), (4, 4, 4, 4)),
     "tiny": Declaration("reactnet", (32, 64, 128), (2, 2, 2), STRIDED_STEM),
     "small": Declaration("reactnet", (64, 128, 256), (2, 2, 2), STRIDED_STEM),
 }

@@ -1,4 +1,4 @@
-"""Command line: operations of a network, accuracy against precision, the README's table."""
+"""Command line: operations of a network, accuracy against precision, tables and pictures of README and docs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tqdm import tqdm
 from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.export.freeze import calibration_images
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
 from abbnn.golden.images import read_images
 from abbnn.golden.network import load_network
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
-from abbnn.options import natural, positive
-from abbnn.report import networks, operations, peers, scale
+from abbnn.options import add_folding, add_network, natural, positive
+from abbnn.report import networks, operations, peers, picture, scale
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
@@ -82,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default %(default)s")
     command.add_argument("--images", type=Path, metavar="IMAGES", help="labelled: measure the integer networks on them")
+    command = commands.add_parser(
+        "picture",
+        help="the pipeline of a network as an SVG",
+        description="Stages with their maps, lanes and the share of cycles in which they work, and the residual paths.",
+    )
+    add_network(command)
+    add_folding(command)
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.svg")
     command = commands.add_parser(
         "peers",
         help="published accelerators beside what make bench measured",
@@ -192,6 +201,12 @@ def _networks(arguments: argparse.Namespace) -> None:
     print(networks.markdown(rows))
 
 
+def _picture(arguments: argparse.Namespace) -> None:
+    drawing = picture.svg(Pipeline.read(arguments.network, arguments.fold, arguments.cycles))
+    with replacing(arguments.out) as temporary:
+        temporary.write_text(drawing, encoding="utf-8")
+
+
 def _peers(arguments: argparse.Namespace) -> None:
     rows = [*peers.bench_rows(arguments.bench), *peers.read_peers()]
     Console(width=None if sys.stdout.isatty() else PEERS_WIDTH).print(peers.table(rows))
@@ -199,7 +214,13 @@ def _peers(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    command = {"operations": _operations, "scale": _scale, "networks": _networks, "peers": _peers}[arguments.command]
+    command = {
+        "operations": _operations,
+        "scale": _scale,
+        "networks": _networks,
+        "picture": _picture,
+        "peers": _peers,
+    }[arguments.command]
     return run(f"abbnn report {arguments.command}", lambda: command(arguments))
 
 

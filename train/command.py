@@ -38,8 +38,10 @@ from abbnn.train.recipe import (
     predict,
     train,
 )
+from abbnn.train.resume import refuse_other
 from abbnn.train.speed import measure
 from abbnn.train.teacher import LABELS_FILE, TEACHER_FILE, TeacherOptions, read_labels, train_teacher
+from abbnn.train.teacher import RESUME_FILE as TEACHER_RESUME_FILE
 from abbnn.train.tensors import Tensors
 from abbnn.train.variant import Form, Scales
 
@@ -144,6 +146,8 @@ def _teacher_parser() -> argparse.ArgumentParser:
     add("--epochs", type=_positive, default=TeacherOptions.epochs, help="default %(default)s")
     add("--seed", type=_natural, default=TeacherOptions.seed, help="of weights, order and augmentation (%(default)s)")
     add("--device", default="cpu", help="torch device (%(default)s)")
+    add("--resume", action="store_true", help=f"continue from the {TEACHER_RESUME_FILE} in --out")
+    add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
     add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
     return parser
 
@@ -264,8 +268,7 @@ def _load_teacher(arguments: argparse.Namespace, structure: Structure) -> nn.Mod
 def _train(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     _check_device(options.device)
-    if (arguments.out / RESUME_FILE).exists() and not arguments.resume:
-        raise UserError(f"{arguments.out / RESUME_FILE}: exists; add --resume, or choose another --out")
+    refuse_other(arguments.out / RESUME_FILE, arguments.resume)
     data = read(arguments.data, side=arguments.image, workers=arguments.workers)
     if arguments.soft_labels is not None:
         if arguments.teacher is not None:
@@ -306,8 +309,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _teach(arguments: argparse.Namespace) -> None:
     _check_device(arguments.device)
+    refuse_other(arguments.out / TEACHER_RESUME_FILE, arguments.resume)
     options = TeacherOptions(epochs=arguments.epochs, seed=arguments.seed, device=arguments.device)
-    record = train_teacher(read(arguments.data), arguments.out, options)
+    record = train_teacher(read(arguments.data), arguments.out, options, resume=arguments.resume, copies=arguments.copy)
     print(
         f"{arguments.out / TEACHER_FILE}: test top-1 {record['test_top1']:.2f}% over an image and its flip, last epoch"
     )
