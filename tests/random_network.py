@@ -17,7 +17,7 @@ import abbnn.export.random_network
 from abbnn.export.folding import Fold, check, divisors, regroups, stages
 from abbnn.export.freeze import FreezeOptions
 from abbnn.golden.network import IntegerNetwork
-from abbnn.golden.structure import Activation, Block, Shortcut, Stem, Structure
+from abbnn.golden.structure import CUSTOM, Activation, Block, Shortcut, Stem, Structure
 from abbnn.train.variant import Scales
 
 
@@ -52,7 +52,7 @@ def random_structure(seed: int) -> Structure:
         kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
-    return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)
+    return Structure(f"random{seed}", CUSTOM, *image, stem, tuple(blocks), classes)
 
 
 def random_folding(network: IntegerNetwork, seed: int) -> dict[str, Fold]:
