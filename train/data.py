@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from abbnn.errors import UserError
+from abbnn.golden.files import readable
 from abbnn.golden.images import PICTURE_SUFFIXES, Cifar, find_cifar
 from abbnn.golden.structure import CIFAR_SIDE, IMAGENET_SIDE
 from abbnn.train.ranks import Ranks
@@ -225,11 +226,8 @@ class _Pictures(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.float32]]:
         path = self.files[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except Exception as error:  # a damaged picture can raise nearly anything
-            raise UserError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
+        with readable(path, "picture"), Image.open(path) as file:
+            picture = file.convert("RGB")
         if self.seed is None:
             return np.array(centre(picture, self.side)), np.zeros(3, np.float32)
         random = np.random.default_rng((*self.seed, index))
