@@ -43,9 +43,8 @@ def above_zero(most: float = math.inf, *, or_zero: bool = False) -> Callable[[st
     >>> above_zero(1)("0.5")
     0.5
     """
-    wanted = ("a number from 0 on" if or_zero else "a number above 0") + (
-        "" if most == math.inf else f" and up to {most:g}"
-    )
+    wanted = "0 or a number above it" if or_zero else "a number above 0"
+    wanted += "" if most == math.inf else f" and up to {most:g}"
 
     def read(text: str) -> float:
         try:
