@@ -93,6 +93,11 @@ class Block:
         return self.width // self.stride
 
     @property
+    def output(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the block's output."""
+        return self.out_channels, self.out_height, self.out_width
+
+    @property
     def projects(self) -> bool:
         """Whether the shortcut has weights of its own."""
         return self.shortcut in ("pool-conv", "conv", "pool-real-conv")
@@ -139,7 +144,7 @@ class Structure:
             if (block.in_channels, block.height, block.width) != (channels, height, width):
                 raise UserError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
             _check_block(where, block)
-            channels, height, width = block.out_channels, block.out_height, block.out_width
+            channels, height, width = block.output
         if min(height, width, self.classes) < 1:
             raise UserError(f"{self.name}: nothing is left of the image before the head")
 
@@ -330,32 +335,35 @@ def member(
     return Structure(name, family, height, width, stem_layer, blocks, classes)._whole()
 
 
+def _block(
+    kind: Family,
+    entering: tuple[int, int, int],
+    out_channels: int,
+    kernel: int,
+    shortcut: Shortcut,
+    activation: Activation,
+    steps: int,
+) -> Block:
+    """A block for maps `entering` (channels, height, width)."""
+    channels, height, width = entering
+    stride = _SHORTCUTS[shortcut][0]
+    return Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, kind.biased, steps)
+
+
 def _single_blocks(
     kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], size, 0
+    entering, steps = (widths[0], *size), 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             down = stage > 0 and index == 0
             last = stage == len(widths) - 1 and index == depth - 1
-            blocks.append(
-                Block(
-                    channels,
-                    out,
-                    kernel=3,
-                    stride=2 if down else 1,
-                    height=height,
-                    width=width,
-                    shortcut=kind.downsampling if down else "identity",
-                    activation="qprelu" if kind.biased else "prelu" if last else "none",
-                    biased=kind.biased,
-                    variance_steps=steps,
-                )
-            )
+            activation: Activation = "qprelu" if kind.biased else "prelu" if last else "none"
+            blocks.append(_block(kind, entering, out, 3, kind.downsampling if down else "identity", activation, steps))
+            entering = blocks[-1].output
             # The official code counts the variance as 1 behind a stage's first block and lets the later ones add.
             steps = 0 if down else steps + (index > 0)
-            channels, height, width = out, blocks[-1].out_height, blocks[-1].out_width
     return tuple(blocks)
 
 
@@ -363,42 +371,16 @@ def _paired_blocks(
     kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], size, 0
+    entering, steps = (widths[0], *size), 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             doubles = stage > 0 and index == 0
             down = doubles and stage > 1
-            blocks.append(
-                Block(
-                    channels,
-                    channels,
-                    kernel=3,
-                    stride=2 if down else 1,
-                    height=height,
-                    width=width,
-                    shortcut=kind.downsampling if down else "identity",
-                    activation="qprelu",
-                    biased=True,
-                    variance_steps=steps,
-                )
-            )
-            height, width = blocks[-1].out_height, blocks[-1].out_width
-            blocks.append(
-                Block(
-                    channels,
-                    out,
-                    kernel=1,
-                    stride=1,
-                    height=height,
-                    width=width,
-                    shortcut="repeat" if doubles else "identity",
-                    activation="qprelu",
-                    biased=True,
-                    variance_steps=steps + 1,
-                )
-            )
+            first = _block(kind, entering, entering[0], 3, kind.downsampling if down else "identity", "qprelu", steps)
+            second = _block(kind, first.output, out, 1, "repeat" if doubles else "identity", "qprelu", steps + 1)
+            blocks += [first, second]
+            entering = second.output
             steps = 0 if down else steps + 2
-            channels = out
     return tuple(blocks)
 
 
