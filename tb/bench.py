@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from abbnn import paths
 from abbnn.building import once, run_folder
 from abbnn.errors import UserError
+from abbnn.tb import watch
 from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
@@ -131,6 +132,7 @@ def simulate(
     work_dir: Path | None = None,
     structural: bool = False,
     verilog: Sequence[Path] | None = None,
+    watched: bool = True,
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
@@ -140,7 +142,8 @@ def simulate(
     (`building.run_folder`), by default one that no other run has.
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
     `verilog` are files to build in place of those of rtl/; if there is a .vlt file among them, Verilator lets the
-    testbench see what that file names and nothing else. A failing or missing result raises SystemExit, what cannot be
+    testbench see what that file names and nothing else. What `toplevel` gives out is held to the rules of streams, if
+    `watched` (tb/watch.py). A failing or missing result raises SystemExit, what cannot be
     built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
     """
     sim = sim or default_simulator()
@@ -158,18 +161,26 @@ def simulate(
         arguments += ["--no-public-flat-rw"] if any(file.endswith(".vlt") for file in files) else []
     else:
         files = [file for file in files if not file.endswith(".vlt")]
+    files.append(str(watch.SOURCE))
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
-    texts = [Path(path).read_text() for path in files]
+    read = [Path(path).read_text() for path in files]
+    texts = [watch.watched(text, toplevel) if watched else text for text in read]
     key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, waves, digests, texts]
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
         log = BUILD / f"{build.name}.log"
+        built = []
+        for path, before, text in zip(files, read, texts, strict=True):
+            if text != before:
+                path = str(folder / Path(path).name)
+                Path(path).write_text(text)
+            built.append(path)
         try:
             get_runner(sim).build(
                 hdl_toplevel=toplevel,
-                sources=files,
+                sources=built,
                 includes=[str(path) for path in includes],
                 defines=named,
                 parameters=values,
@@ -314,6 +325,14 @@ class Bench:
         from cocotb.clock import Clock
         from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
 
+        class Sink(AxiStreamSink):  # type: ignore[misc]
+            received = 0
+            """Frames that the test has taken from the queue."""
+
+            def _dequeue(self, frame: Any) -> None:
+                self.received += 1
+                super()._dequeue(frame)
+
         self.dut = dut
         self.random = random.Random(cocotb.RANDOM_SEED)
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
@@ -321,11 +340,28 @@ class Bench:
         self.sources = {
             p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
         }
-        self.sinks = {p: AxiStreamSink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
+        self.sinks = {p: Sink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
         for end in (*self.sources.values(), *self.sinks.values()):
             end.log.setLevel("ERROR")
         for source in self.sources.values():
             cocotb.start_soon(self._blank_idle_payload(source))
+        dut.rst.value = 1  # what an earlier test of this simulation left on the streams may go
+        self.receives = bool(sinks)
+        """A test that watches its results in another way, or expects none, says so by False."""
+        cocotb.start_soon(self._judge_the_end())
+
+    async def _judge_the_end(self) -> None:
+        """As the test ends: AssertionError if it has received nothing, or if whole frames (beats, without tlast) are
+        left that it has not asked for."""
+        from cocotb.triggers import Event
+
+        try:
+            await Event().wait()
+        finally:
+            left = {prefix: sink.count() for prefix, sink in self.sinks.items() if sink.count()}
+            if self.receives:
+                assert any(sink.received for sink in self.sinks.values()), "the test has received nothing"
+                assert not left, f"the test has not asked for {left}"
 
     async def _blank_idle_payload(self, source: Any) -> None:
         """Drive X while tvalid is low, so that a design that samples an idle payload is caught (4-state simulators)."""

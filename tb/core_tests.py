@@ -28,6 +28,10 @@ SLOWER = 20
 """How much longer than PATIENCE a result may take while every stream inside stalls."""
 
 
+LOAD_CYCLES = 100
+"""A word of a load takes no longer, even through streams that stall."""
+
+
 def pixel_beats(image: NDArray[np.uint8]) -> list[int]:
     """(H, W, 3) uint8 -> one beat a pixel, red lowest."""
     flat = image.reshape(-1, 3).astype(np.int64)
@@ -44,16 +48,25 @@ class CoreBench(Bench):
     """The core with its pixel stream, its result stream and the case that `run_core` has prepared."""
 
     def __init__(self, dut: Any, sources: Sequence[str] = ("s_axis",)) -> None:
+        self.case = load_case()
         dut.soft_rst.value = 0
         dut.s_load_axis_tvalid.value = 0
-        super().__init__(dut, sources=sources)
-        self.case = load_case()
+        super().__init__(dut, sources=[*sources, "s_load_axis"] if "load" in self.case else sources)
         self.images = self.case["images"]
         self.classes = self.case["layer.scores"].shape[1]
 
     async def reset(self, cycles: int = 4) -> None:
-        """Reset, and refuse memory files that are not those of the header and network the core was built for."""
+        """Reset, load the tables of a loadable core, and refuse memory files that are not those of the header and
+        network the core was built for."""
         await super().reset(cycles)
+        if "load" in self.case:
+            words = self.case["load"]
+            self.send(words, "s_load_axis")
+            for _ in words:
+                await ClockCycles(self.dut.clk, LOAD_CYCLES)
+                if int(self.dut.status_ready.value):
+                    break
+            assert int(self.dut.status_ready.value) == 1, "the load was not taken"
         manifest = read_manifest(Path(MEM_FOLDER))
         headers = {header["file"]: header["sha256"] for header in manifest["headers"]}
         assert built_headers() == headers, "the memory files belong to another header"
@@ -150,6 +163,7 @@ async def attacked(dut: Any) -> None:
     stalls = Stalls(dut)
     limit = int(bench.case["timeout"])
     bench.case["timeout"] = np.array(SLOWER * limit)
+    stalls.set(active=True)  # a load stalls, too
     await bench.reset()
     for image in bench.images:
         bench.send(pixel_beats(image))

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from abbnn.building import ticking
 from abbnn.export.folding import Folding, balance
 from abbnn.export.layout import unpack
+from abbnn.export.load_image import load_image
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
@@ -97,6 +98,7 @@ def simulate_core(
     idle: float = 0.0,
     back_pressure: float = 0.0,
     held: int = 0,
+    loadable: bool = False,
     verilog: Sequence[Path] | None = None,
 ) -> None:
     """Export `network` into `run_folder`, build the core and run one cocotb test of tb/core_tests.py on `images`.
@@ -104,7 +106,8 @@ def simulate_core(
     With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
     file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
     to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends, behind `held` cycles with
-    a closed output. `verilog` is built in place of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
+    a closed output. A `loadable` core gets its tables over the load port, after every reset. `verilog` is built in
+    place of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -127,9 +130,12 @@ def simulate_core(
         "held": held,
         "timeout": PATIENCE * (expected.latency + expected.interval),
     }
+    if loadable:
+        case["load"] = np.array(load_image(network, folding), np.int64)
     simulate(
         "abbnn_core",
         "abbnn.tb.core_tests",
+        {"LOADABLE": int(loadable)},
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,

@@ -1,9 +1,10 @@
 """Random stalls on every stream inside a design at once, to attack it for deadlocks. Nothing of it is in rtl/.
 
 `stalled_rtl` writes a copy of rtl/ in which each module that makes an output stream itself is wrapped: same name,
-parameters and ports, with a `stall` (tb/stall.v) between each of its output streams and the port. Every stream has one
-producer, so none is forgotten: a module whose output stream is neither its own nor a part's is an error. Inside the
-simulator, `Stalls` finds them all by walking the hierarchy, opens and closes them, and counts.
+parameters and ports, with a `stall` (tb/stall.v) between each of its output streams and the port, and a watcher of the
+stream's rules (tb/watch.py) in front of it. Every stream has one producer, so none is forgotten: a module whose output
+stream is neither its own nor a part's is an error. Inside the simulator, `Stalls` finds them all by walking the
+hierarchy, opens and closes them, and counts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import abbnn.verilog
 from abbnn.errors import UserError
+from abbnn.tb.watch import watched
 
 SOURCE = Path(__file__).resolve().parent / "stall.v"
 REPORT_FILE = "stalls.json"
@@ -92,7 +94,8 @@ def stalled_rtl(folder: Path, changes: Mapping[str, tuple[str, str]] | None = No
         old, replacement = (changes or {}).get(path.stem, ("", ""))
         if old and text.count(old) != 1:
             raise UserError(f"{path.name}: {text.count(old)} times {old!r}")
-        (folder / path.name).write_text(wrapped(text.replace(old, replacement) if old else text))
+        text = text.replace(old, replacement) if old else text
+        (folder / path.name).write_text(wrapped(watched(text, path.stem)))
     rtl, abbnn.verilog.RTL = abbnn.verilog.RTL, folder
     abbnn.verilog.reachable.cache_clear()
     try:

@@ -16,8 +16,9 @@ from abbnn.golden.images import read_images, resized
 from abbnn.golden.model import forward, layer_names
 from abbnn.golden.network import load_network, save_network
 from abbnn.golden.structure import CIFAR_STEM, FAMILIES, RESNET_STEM, STRIDED_STEM, Stem, StemForm, member
+from abbnn.syn.boards import board
 from abbnn.tb import sim
-from abbnn.tb.bench import BUILD, default_simulator, simulate
+from abbnn.tb.bench import BUILD, default_simulator, seed, simulate
 from abbnn.tb.pipeline import MEM_FOLDER, Report, compare_layer, run_core, simulate_core
 from abbnn.tb.stall import stalled_rtl
 
@@ -217,15 +218,41 @@ def test_abbnn_core_members_under_pressure(name):
     )
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "reactnet_deep"])
-def test_abbnn_core_members_attacked(name, tmp_path):
-    """Random stalls on every stream inside at once: members of all families, and of unequal depths."""
-    network, folding = member_case(name)
+WIDE = member("wide", (32,), (1,), image=(4, 6), stem=STRIDED_STEM, classes=8)
+ATTACKED = {
+    # As boards have them: with a load port.
+    **{name: (True, 14) for name in FAMILIES},
+    "wide": (True, 14),
     # More streams need more time until each has been closed while it had a beat to give.
-    images = random_images(network.structure, 8, 28 if name == "reactnet_deep" else 14)
+    "reactnet_deep": (False, 28),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKED)
+def test_abbnn_core_attacked(name, tmp_path, monkeypatch):
+    """Random stalls on every stream inside at once, each case with a seed of its own: members of all families, one of
+    unequal depths, one of 32 lanes in and out; a load and then every result come through."""
+    monkeypatch.setenv("SEED", str(seed() + list(ATTACKED).index(name)))
+    if name == "wide":
+        network = random_network(WIDE, 1, stem_planes=2)
+        folding = {"stem": Fold(32, 27), "block00": Fold(32, 288), "head": Fold(8, 32)}
+    else:
+        network, folding = member_case(name)
+    loadable, count = ATTACKED[name]
+    images = random_images(network.structure, 8, count)
     folder = run_folder(f"attacked-{name}")
     with stalled_rtl(tmp_path):
-        simulate_core(network, images, None, folder, "attacked", folding=folding, monitor=False)
+        simulate_core(network, images, None, folder, "attacked", folding=folding, monitor=False, loadable=loadable)
+
+
+def test_abbnn_core_loadable_every_layer():
+    """What a board has: the folding that is balanced to the board's cycles a frame, and tables from the load port."""
+    network, _ = member_case("xnornet_narrow")
+    folding = balance(network, board("ulx3s-85f").cycles)
+    images = random_images(network.structure, 9, 3)
+    report = run_core(network, images, None, run_folder("loadable"), folding=folding, loadable=True)
+    assert all(row["mismatches"] == 0 and row["values"] > 0 for row in report.layers)
+    assert_timing(report, network, folding)
 
 
 def test_abbnn_core_resized_images():

@@ -330,6 +330,7 @@ async def not_ready(dut):
 @cocotb.test()
 async def status_is_watched(dut):
     link = LinkBench(dut)
+    link.bench.receives = False
     await link.reset()
     for status in (0, READY, LOADING, 12, 15):
         link.status(status)

@@ -20,6 +20,7 @@ class Receiver:
 
     def __init__(self, dut):
         self.bench, self.dut = Bench(dut), dut
+        self.bench.receives = False
         self.gap = int(load_case()["gap"])
         self.events = []
         self.slow = 0.0

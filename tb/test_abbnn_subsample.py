@@ -37,6 +37,8 @@ async def swallowing_does_not_wait(dut):
         await ClockCycles(dut.clk, 1)
         sink.pause = True
     assert_equal(np.array(held), np.array(passing), "beats taken")
+    sink.pause = False
+    await bench.check_frame(0)
 
 
 @pytest.mark.parametrize("sizes", GOOD_PARAMETERS)

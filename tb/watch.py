@@ -1,0 +1,44 @@
+"""Watches the rules of AXI4-Stream on what a design gives out, in every simulation, by a few lines of Verilog.
+
+`watched` adds a `watch` (tb/watch.v) to a module for each of its output streams: `bench.simulate` to every toplevel,
+the attack (tb/stall.py) to every module. Nothing of it is in rtl/.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent / "watch.v"
+INSTANCE = "_watch"
+"""End of the name of a watcher's instance, which begins with the stream's."""
+
+_TVALID = re.compile(r"^\s*output\s+(?:wire\s+)?(\w+)_tvalid\b", re.MULTILINE)
+_CLOCKS = (("clk", "rst", "rst"), ("aclk", "aresetn", "!aresetn"))
+"""Names that clock and reset may have, and an active high reset."""
+
+
+def _has_port(module: str, name: str) -> bool:
+    return re.search(rf"^\s*(?:input|output)\b[^;,\n]*\b{name}\b", module, re.MULTILINE) is not None
+
+
+def watched(text: str, module: str) -> str:
+    """A file's source with a watcher on each stream that `module` gives out; lines keep their numbers.
+
+    Unchanged if the file has no such module, no such stream, or watchers already.
+    """
+    found = re.search(rf"^module {module}\b.*?(?=^endmodule)", text, re.MULTILINE | re.DOTALL)
+    if found is None or re.search(rf"\w{INSTANCE} \(", found[0]):
+        return text
+    body = found[0]
+    clocks = [(clk, active) for clk, rst, active in _CLOCKS if _has_port(body, clk) and _has_port(body, rst)]
+    watchers = []
+    for stream in _TVALID.findall(body):
+        payload = [f"{stream}_{name}" for name in ("tlast", "tdata") if _has_port(body, f"{stream}_{name}")]
+        clock, reset = clocks[0]
+        bits = f"{{{', '.join(payload or [f'{stream}_tvalid'])}}}"
+        watchers.append(
+            f"watch #(.WIDTH($bits({bits}))) {stream}{INSTANCE} (.clk({clock}), .rst({reset}), "
+            f".payload({bits}), .tvalid({stream}_tvalid), .tready({stream}_tready)); "
+        )
+    return text[: found.end()] + "".join(watchers) + text[found.end() :]
