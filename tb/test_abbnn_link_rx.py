@@ -66,7 +66,7 @@ async def packets(dut):
     await line.send(encode(4, 3, payload), error_at=9 + 10)
     await line.send(encode(4, 5, payload)[: 9 + 6])
     ends = [(4, 1), 0, (1, 2), 0, (4, 3), Reason.LINE, (4, 5), Reason.GAP]
-    await line.check(ends, payload + payload + payload[:10] + payload[:6], line_errors=1)
+    await line.check(ends, payload + payload[:10] + payload[:6], line_errors=1)
     assert dut.losses.value == 0
 
 
