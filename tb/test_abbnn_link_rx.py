@@ -89,6 +89,19 @@ async def overflow(dut):
     await line.check([(1, 1), 0, (4, 2), 0, (5, 3), Reason.LOST, (1, 4), 0], b"")
 
 
+@cocotb.test()
+async def crowded(dut):
+    """Noise that comes faster than it is looked at: room and none in turn, and no byte goes uncounted."""
+    line, size = Line(dut), int(load_case()["bytes"])
+    await line.bench.reset()
+    await line.send([0x4E] * (6 * size), spacing=2)
+    await line.check([], b"")
+    assert int(dut.losses.value) > size
+    assert int(dut.consumed.value) > 2 * size
+    await line.send(encode(4, 7, b"whole"))
+    await line.check([(4, 7), 0], b"whole")
+
+
 @pytest.mark.parametrize("size", [128, 201])
 def test_link_rx(size):
     simulate("abbnn_link_rx", "test_abbnn_link_rx", {"RX_BYTES": size, "GAP_CYCLES": GAP}, case={"bytes": size})
