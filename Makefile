@@ -27,7 +27,8 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume bitstream proof formal gates table3 test lint bench bench-compare clean \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal gates table3 test lint bench \
+    bench-compare clean \
     check-sim check-toplevel
 
 help: ## this list
@@ -37,6 +38,7 @@ help: ## this list
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/ or soc/) SIM=$(SIM) (or verilator) SEED=$(SEED) (or random) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
 	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
+	@echo "Variables of demo: NETWORK FOLD as above, OUT= (folder, by default build/demo)"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -50,6 +52,12 @@ endif
 volume: setup ## stream all images of DATA through abbnn_core on Verilator and compare every score
 	@$(python) -m abbnn volume "$(NETWORK)" $(if $(DATA),"$(DATA)") --jobs "$(JOBS)" --shard "$(SHARD)" \
 	    $(if $(FOLD),--fold "$(FOLD)") $(if $(LIMIT),--limit "$(LIMIT)") $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+
+demo: setup ## a web page in OUT in which the core of NETWORK runs, cycle by cycle (needs Emscripten)
+	@$(python) -m abbnn demo "$(NETWORK)" $(if $(FOLD),--fold "$(FOLD)") $(if $(OUT),--out "$(OUT)")
+
+demo-test: setup ## that page in a headless Chromium, against the golden model and a board in software
+	@$(pytest) tests/demo_page.py
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
 	@$(python) -m abbnn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \

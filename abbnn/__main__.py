@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "table3": Verb("syn.__main__", "the paper's Table 3 by open tools", True),
     "gates": Verb("syn.__main__", "the mapped ECP5 netlist of a core as Verilog that simulates", True),
     "calibrate": Verb("syn.__main__", "synthesise what the area model is fitted to", True),
+    "demo": Verb("demo.__main__", "a web page in which the core runs, by Verilator and Emscripten"),
     "bench": Verb("report.bench", "cycles, area and speeds of the shipped designs"),
     "report": Verb("report.__main__", "operations, accuracy against precision, networks, published accelerators"),
 }

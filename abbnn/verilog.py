@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import io
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,16 @@ def reachable(module: str) -> frozenset[str]:
             todo += [other for other in known if re.search(rf"^\s*{other}\b", text, re.MULTILINE)]
             todo += STAGES if f'`include "{STAGES_HEADER}"' in text else ()
     return frozenset(found)
+
+
+def code(module: str) -> str:
+    """Its text without comments."""
+    return re.sub(r"//.*", "", file(module).read_text())
+
+
+def digest(modules: Iterable[str]) -> str:
+    """Of their code."""
+    return hashlib.sha256("".join(map(code, sorted(modules))).encode()).hexdigest()
 
 
 def sources(module: str) -> list[str]:

@@ -31,6 +31,7 @@ from abbnn.export.freeze import (
     threshold_overflows,
 )
 from abbnn.export.mem import write
+from abbnn.export.parts import Area
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
@@ -335,19 +336,20 @@ def _folded(solver: Solver, found: Solution, device: Device) -> Iterator[str]:
     area = found.area
     lut, ff, bram = 100 * area.lut / device.lut, 100 * area.ff / device.ff, 100 * area.bram / device.bram
     yield f"{'% of ' + device.name:<18} {'':>27} {lut:>9.1f} {ff:>8.1f} {bram:>6.1f}"
-    errors = validate(solver.model, read_calibration())
+    calibration = read_calibration()
+    errors = validate(solver.model, calibration)
     if errors:
-        worst = [max(abs(getattr(error, name)) for error in errors) for name in ("lut", "ff")]
-        blocks = max(abs(error.predicted.bram - error.measured.bram) for error in errors)
+        lut, ff, blocks = (max(abs(getattr(error, name)) for error in errors) for name in Area._fields)
         yield (
-            f"estimates were off by up to {worst[0]:.0%} of the LUTs, {worst[1]:.0%} of the flip-flops and {blocks:g} "
-            f"block RAMs on {len(errors)} designs for {device.family} that they were not fitted on"
+            f"estimates were off by up to {lut:.0%} of the LUTs, {ff:.0%} of the flip-flops and {blocks:g} block RAMs "
+            f"on {len(errors)} stages for {device.family} that they were not fitted to"
         )
     else:
         yield f"nothing tells how far estimates for {device.family} are off"
-    used = solver.area.modules & solver.model.guessed
-    if used:
-        yield f"never measured on {device.family}: {', '.join(sorted(used))}"
+    if guessed := solver.area.guessed:
+        yield f"never measured on {device.family}: {', '.join(sorted(guessed))}"
+    if calibration.warning:
+        yield calibration.warning
 
 
 def _mem(arguments: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from abbnn.export.folding import Fold, Folding, cycles, stages, stream_beats, window_column_steps
+from abbnn.export.folding import Fold, Folding, Stage, cycles, stages, stream_beats, window_column_steps
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Block, Structure, block_name
 
@@ -272,11 +272,16 @@ def head(times: Times, structure: Structure, planes: int, s_lanes: int, fold: Fo
     return np.append(passed, passed[-1] + 1) + LATENCY["skid"]
 
 
-def picking_interval(network: IntegerNetwork, fold: Fold) -> int:
-    """Cycles from frame to frame of a stem that picks pixels, when they are always there: those of the fourth frame."""
+def stage_interval(network: IntegerNetwork, stage: Stage, fold: Fold) -> int:
+    """Cycles from frame to frame that a stage needs by itself: `cycles`, and what a stem that picks pixels waits for.
+
+    Of the latter those of the fourth frame, when pixels are always there.
+    """
     geometry, size = network.structure.stem, (network.structure.height, network.structure.width)
-    groups = geometry.in_channels // fold.simd
-    passes = geometry.out_channels // fold.pe * network.stem.planes
+    if stage.name != "stem" or (geometry.kernel, geometry.stride) != (1, 2):
+        return cycles(stage, fold)
+    groups = stage.channels // fold.simd
+    passes = stage.outputs // fold.pe * network.stem.planes
     ends = picked(np.arange(4 * size[0] * size[1] * groups), *size, groups, passes).reshape(4, -1)[:, -1]
     return int(ends[3] - ends[2])
 
@@ -307,9 +312,8 @@ def timing(network: IntegerNetwork, folding: Folding) -> Timing:
     times = head(times, structure, network.head.planes, lanes, folding["head"])
     latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
     ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
-    busy: dict[str, int] = {**ideal, "scores": 2 * structure.classes}
-    if (structure.stem.kernel, structure.stem.stride) == (1, 2):
-        busy["stem"] = picking_interval(network, folding["stem"])
+    busy = {stage.name: stage_interval(network, stage, folding[stage.name]) for stage in stages(network)}
+    busy["scores"] = 2 * structure.classes
     for name, beats in stream_beats(structure, folding).items():
         busy[name] = max(busy[name], beats)
     bottleneck = max(busy, key=lambda name: busy[name])

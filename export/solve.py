@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn.errors import UserError
-from abbnn.export.area import FAMILIES, NOTHING, Area, Device, NetworkArea, area_model, total
-from abbnn.export.folding import Fold, Stage, WeightMemory, check, cycles, divisors, floors, regroups, stages
+from abbnn.export.area import Device, NetworkArea, area_model
+from abbnn.export.folding import Fold, Stage, WeightMemory, check, divisors, floors, regroups, stages
+from abbnn.export.parts import FAMILIES, NOTHING, Area, total
+from abbnn.export.schedule import stage_interval
 from abbnn.golden.network import IntegerNetwork
 
 FF_PRICES = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 8.0, 1e3)
@@ -101,10 +103,11 @@ def _undominated(options: list[_Option]) -> list[_Option]:
 class Solver:
     """All options of a network on a family of devices, evaluated once; questions about them are quick."""
 
-    def __init__(self, network: IntegerNetwork, family: str) -> None:
+    def __init__(self, network: IntegerNetwork, family: str, *, headroom: int = 0, loadable: bool = False) -> None:
+        """`headroom` and `loadable` are those of NetworkArea."""
         self.network = network
         self.model = area_model(family)
-        self.area = NetworkArea(network, self.model)
+        self.area = NetworkArea(network, self.model, headroom=headroom, loadable=loadable)
         self.step = FAMILIES[family].step
         self._floors = floors(network)
         self._least = max(self._floors["pixels"], self._floors["scores"])
@@ -118,7 +121,8 @@ class Solver:
                 continue
             for weights in WEIGHTS if stage.binary else ("auto",):
                 fold = Fold(pe, stage.taps * lanes, weights)
-                yield _Option({stage.name: fold}, cycles(stage, fold), self.area.stage(stage.name, fold, entering))
+                area = self.area.stage(stage.name, fold, entering)
+                yield _Option({stage.name: fold}, stage_interval(self.network, stage, fold), area)
 
     def _build(self) -> list[_Unit]:
         groups: list[list[Stage]] = []
@@ -339,17 +343,13 @@ def solve(solver: Solver, device: Device, *, target: int | None, fill: float, cl
 
 def estimate(solution: Solution, device: Device, fill: float, clock_mhz: float) -> dict[str, Any]:
     """What stands beside the stages in a folding file: areas of every stage, of the rest and of all; the rate."""
-
-    def area(value: Area) -> dict[str, float]:
-        return {"lut": round(value.lut), "ff": round(value.ff), "bram": round(value.bram, 1)}
-
     return {
         "device": device.name,
         "fill": fill,
         "cycles": solution.interval,
         "clock_mhz": clock_mhz,
         "frames_per_second": round(rate(solution.interval, clock_mhz), 3),
-        "stages": {name: area(value) for name, value in solution.areas.items()},
-        "rest": area(solution.fixed),
-        "total": area(solution.area),
+        "stages": {name: area.rounded() for name, area in solution.areas.items()},
+        "rest": solution.fixed.rounded(),
+        "total": solution.area.rounded(),
     }

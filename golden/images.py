@@ -6,8 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from abbnn import paths
 from abbnn.errors import UserError
+from abbnn.golden.files import readable
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -45,12 +45,13 @@ CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
 
 
 @dataclass(frozen=True)
-class CifarLayout:
+class Cifar:
     """A CIFAR's binary version: `label_bytes` and a picture's planes a record; the last of these bytes is the class."""
 
+    name: str
     folder: str
+    train_batches: tuple[str, ...]
     test_batch: str
-    train_batches: str
     label_bytes: int
     classes: int
 
@@ -58,10 +59,32 @@ class CifarLayout:
     def record(self) -> int:
         return self.label_bytes + CIFAR_PIXELS
 
+    def read(self, path: Path) -> tuple[Images, Labels]:
+        """The records of one file."""
+        if not path.is_file():
+            raise UserError(f"{path}: missing")
+        size = path.stat().st_size
+        if not size or size % self.record:
+            raise UserError(f"{path}: {size} bytes, expected a multiple of {self.record}")
+        records = np.fromfile(path, dtype=np.uint8).reshape(-1, self.record)
+        labels = records[:, self.label_bytes - 1].astype(np.int64)
+        if labels.max() >= self.classes:
+            culprit = f"label {labels.max()} of image {int(labels.argmax())}"
+            raise UserError(f"{path}: {culprit}; there are {self.classes} classes")
+        planes = records[:, self.label_bytes :].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
+        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+
 
 CIFARS = (
-    CifarLayout("cifar-10-batches-bin", "test_batch.bin", "data_batch_*.bin", 1, 10),
-    CifarLayout("cifar-100-binary", "test.bin", "train.bin", 2, 100),
+    Cifar(
+        "CIFAR-10",
+        "cifar-10-batches-bin",
+        tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+        "test_batch.bin",
+        label_bytes=1,
+        classes=10,
+    ),
+    Cifar("CIFAR-100", "cifar-100-binary", ("train.bin",), "test.bin", label_bytes=2, classes=100),
 )
 BINARY_CIFARS = "cifar-10-batches-bin or cifar-100-binary, from cifar-10-binary.tar.gz or cifar-100-binary.tar.gz"
 CIFAR_CLASSES = CIFARS[0].classes
@@ -101,9 +124,11 @@ def open_images(
 
 
 def _opened(path: Path, height: int, width: int) -> tuple[ImageSource, Labels | None]:
+    if found := find_cifar(path):
+        folder, cifar = found
+        return _read_cifar(folder / cifar.test_batch, height, width, cifar)
     if path.is_dir():
-        batch = _cifar_test_batch(path)
-        return _read_folder(path, height, width) if batch is None else _read_cifar(batch, height, width)
+        return _read_folder(path, height, width)
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder")
     suffix = path.suffix.lower()
@@ -115,8 +140,6 @@ def _opened(path: Path, height: int, width: int) -> tuple[ImageSource, Labels | 
         return _read_cifar(path, height, width)
     if suffix in PICTURE_SUFFIXES:
         return Pictures([path], height, width), None
-    if suffix in (".gz", ".tar", ".tgz"):
-        raise UserError(f"{path}: an archive; unpack it (tar xf) and name the folder, {BINARY_CIFARS}")
     raise UserError(f"{path}: neither .npy, .npz, .bin, a picture nor a folder of pictures")
 
 
@@ -150,17 +173,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, kind
 
 
-@contextmanager
-def _readable(what: str | Path, kind: str) -> Iterator[None]:
-    """Whatever a damaged file makes a library raise is a UserError that begins with `what`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{what}: not a readable {kind}: {' '.join(str(error).split()) or repr(error)}") from None
-
-
 def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any], height: int, width: int) -> None:
     if kind != np.uint8:
         raise UserError(f"{name}: images of type {kind}, expected uint8")
@@ -171,7 +183,7 @@ def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any],
 
 
 def _open_npy(path: Path, height: int, width: int) -> Images:
-    with _readable(path, "NumPy array"):
+    with readable(path, "NumPy array"):
         with path.open("rb") as file:
             _check_images(path, *_header(file), height, width)
         return np.asarray(np.load(path, mmap_mode="r"))
@@ -179,7 +191,7 @@ def _open_npy(path: Path, height: int, width: int) -> Images:
 
 def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | None]:
     """What does not fit is refused before it is unpacked."""
-    with _readable(path, ".npz file"), zipfile.ZipFile(path) as archive:
+    with readable(path, ".npz file"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if "images.npy" not in names:
             raise UserError(f"{path}: no array `images` in it")
@@ -207,37 +219,35 @@ def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | Non
     return images, labels.astype(np.int64)
 
 
-def _cifar_test_batch(folder: Path) -> Path | None:
-    """The test batch of a CIFAR's binary folder or of the folder around it; None if there is no such folder."""
+def find_cifar(folder: Path) -> tuple[Path, Cifar] | None:
+    """The folder of a CIFAR's binary version: `folder` or one in it; None if there is none.
+
+    UserError says what to do with the Python version and with an archive as downloaded.
+    """
+    if folder.suffix.lower() in (".gz", ".tar", ".tgz") and folder.is_file():
+        raise UserError(f"{folder}: an archive; unpack it (tar xf) and name the folder, {BINARY_CIFARS}")
     for cifar in CIFARS:
         for candidate in (folder, folder / cifar.folder):
-            batch = candidate / cifar.test_batch
-            if batch.is_file():
-                return batch
-            if (candidate.name == cifar.folder and candidate.is_dir()) or any(candidate.glob(cifar.train_batches)):
-                raise UserError(f"{batch}: missing")
+            files = (candidate / name for name in (cifar.test_batch, *cifar.train_batches))
+            if (candidate.name == cifar.folder and candidate.is_dir()) or any(file.is_file() for file in files):
+                return candidate, cifar
     for pickled in ("batches.meta", "cifar-10-batches-py/batches.meta", "meta", "cifar-100-python/meta"):
         if (folder / pickled).is_file():
             raise UserError(f"{folder}: CIFAR's Python version; its binary one is read, {BINARY_CIFARS}")
     return None
 
 
-def _read_cifar(path: Path, height: int, width: int) -> tuple[Images, Labels]:
-    """Records of label bytes and the red, green and blue planes of 32 x 32 pixels; the size tells which CIFAR it is."""
+def _read_cifar(path: Path, height: int, width: int, cifar: Cifar | None = None) -> tuple[Images, Labels]:
+    """One file of a CIFAR; without `cifar` the size tells which one it is of."""
     if (height, width) != (CIFAR_SIDE, CIFAR_SIDE):
         raise UserError(f"{path}: images of {CIFAR_SIDE}x{CIFAR_SIDE}, expected {height}x{width}")
-    size = path.stat().st_size
-    cifar = next((cifar for cifar in CIFARS if size and size % cifar.record == 0), None)
+    if cifar is None:
+        size = path.stat().st_size
+        cifar = next((cifar for cifar in CIFARS if size % cifar.record == 0), None)
     if cifar is None:
         wanted = " or ".join(str(cifar.record) for cifar in CIFARS)
         raise UserError(f"{path}: {size} bytes, expected a multiple of {wanted}")
-    records = np.fromfile(path, dtype=np.uint8).reshape(-1, cifar.record)
-    labels = records[:, cifar.label_bytes - 1].astype(np.int64)
-    if labels.max() >= cifar.classes:
-        culprit = f"label {labels.max()} of image {int(labels.argmax())}"
-        raise UserError(f"{path}: {culprit}; there are {cifar.classes} classes")
-    planes = records[:, cifar.label_bytes :].reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels
+    return cifar.read(path)
 
 
 class Pictures:
@@ -248,7 +258,7 @@ class Pictures:
 
         self.files = files
         for path in files:
-            with _readable(path, "picture"), Image.open(path) as picture:
+            with readable(path, "picture"), Image.open(path) as picture:
                 fault = _picture_fault(picture, height, width)
                 if fault:
                     raise UserError(f"{path}: {fault}")
@@ -287,7 +297,7 @@ def _picture_files(folder: Path) -> list[Path]:
 def _read_picture(path: Path) -> Images:
     from PIL import Image
 
-    with _readable(path, "picture"), Image.open(path) as picture:
+    with readable(path, "picture"), Image.open(path) as picture:
         pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
         if pixels[..., 3].min() < 255:
             raise UserError(f"{path}: has transparent pixels")
@@ -342,7 +352,7 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
 def _label_rows(path: Path, text: str) -> dict[str, str]:
     """Name -> label of the lines of a labels.csv; a heading is one of them."""
     rows: dict[str, str] = {}
-    with _readable(path, "list of name,label"):
+    with readable(path, "list of name,label"):
         for row in filter(None, csv.reader(text.splitlines())):
             if len(row) != 2:
                 raise UserError(f"{path}: {','.join(row)[:60]!r} is not name,label")

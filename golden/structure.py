@@ -26,6 +26,8 @@ pool-real-conv    pool-conv with real weights, like the stem's
 Activation = Literal["none", "qprelu", "prelu"]
 """Behind the adder: nothing; bias, QPReLU, bias; a PReLU with a free slope a channel."""
 
+CUSTOM = "custom"
+"""The family of a network that has any blocks together."""
 BLOCKS_MAX = 100
 NUMBER_MAX = 0xFFFF
 """Of channels, classes, sides: registers give them 16 bits."""
@@ -145,8 +147,8 @@ class Structure:
         """UserError names the first field of a wrong type or value."""
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise UserError(f"{str(self.name)[:80]!r} is no name: up to 64 letters, digits and _ . + - make one")
-        if self.family not in FAMILIES:
-            raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
+        if self.family not in (*FAMILIES, CUSTOM):
+            raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join((*FAMILIES, CUSTOM))}")
         parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
         fields: dict[str, Any] = {key: getattr(self, key) for key in ("height", "width", "classes")}
         for part, values in parts.items():
@@ -205,8 +207,15 @@ class Structure:
         return Structure(stem=stem, blocks=blocks, **fields)._whole()
 
     def _whole(self) -> Structure:
+        """This network, if it has a block and only such blocks as its family has."""
         if not self.blocks:
             raise UserError(f"{self.name}: a network without a block; the core has one at least")
+        for index, block in enumerate(self.blocks if self.family != CUSTOM else ()):
+            for key, legal in FAMILIES[self.family].blocks.items():
+                value = getattr(block, key)
+                if value not in legal:
+                    where = f"{self.name}: {block_name(index)}.{key}"
+                    raise UserError(f"{where} is {value}; family {self.family} has {' and '.join(map(str, legal))}")
         return self
 
 
@@ -272,6 +281,19 @@ class Family:
     downsampling: Shortcut
     paired: bool
     imagenet_stem: StemForm
+
+    @property
+    def blocks(self) -> dict[str, tuple[Any, ...]]:
+        """Field of a block -> what it may be in this family."""
+        shortcuts = ["identity", self.downsampling, *(["repeat"] if self.paired else [])]
+        if self.downsampling == "pool-real-conv":
+            shortcuts.append("pool-conv")  # what freezing once made of it
+        return {
+            "kernel": (3, 1) if self.paired else (3,),
+            "shortcut": tuple(shortcuts),
+            "activation": ("qprelu",) if self.biased else ("none", "prelu"),
+            "biased": (self.biased,),
+        }
 
 
 FAMILIES: dict[str, Family] = {
@@ -396,6 +418,7 @@ DECLARATIONS: dict[str, Declaration] = {
     "birealnet18": Declaration("birealnet", (64, 128, 256, 512), (4, 4, 4, 4)),
     "xnornet18": Declaration("xnornet", (64, 128, 256, 512), (4, 4, 4, 4)),
     "reactneta": Declaration("reactneta", (32, 64, 128, 256, 512, 1024), (0, 1, 2, 2, 6, 2)),
+    "half": Declaration("reactnet", (32, 64, 128, 256), (4, 4, 4, 4)),
     "tiny": Declaration("reactnet", (32, 64, 128), (2, 2, 2), STRIDED_STEM),
     "small": Declaration("reactnet", (64, 128, 256), (2, 2, 2), STRIDED_STEM),
 }

@@ -1,4 +1,4 @@
-"""Command line: operations of a network, accuracy against precision, the README's table."""
+"""Command line: operations of a network, accuracy against precision, tables and pictures of README and docs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from tqdm import tqdm
 
 from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.export.freeze import calibration_images
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
 from abbnn.golden.images import read_images
 from abbnn.golden.network import load_network
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
-from abbnn.options import natural, positive
-from abbnn.report import networks, operations, peers, scale
+from abbnn.options import add_folding, add_network, natural, positive
+from abbnn.report import networks, operations, peers, picture, scale
+from abbnn.tables import console
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
@@ -83,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default %(default)s")
     command.add_argument("--images", type=Path, metavar="IMAGES", help="labelled: measure the integer networks on them")
     command = commands.add_parser(
+        "picture",
+        help="the pipeline of a network as an SVG",
+        description="Stages with their maps, lanes and the share of cycles in which they work, and the residual paths.",
+    )
+    add_network(command)
+    add_folding(command)
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.svg")
+    command = commands.add_parser(
         "peers",
         help="published accelerators beside what make bench measured",
         description="Published binary-network accelerators, each with its source, beside the designs of make bench.",
@@ -97,10 +106,6 @@ def _declared(arguments: argparse.Namespace) -> Structure:
     return declared_network(arguments.network, classes=classes, image=side)
 
 
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
-
-
 def _operations(arguments: argparse.Namespace) -> None:
     if arguments.file:
         for option in ("image", "classes"):
@@ -113,11 +118,11 @@ def _operations(arguments: argparse.Namespace) -> None:
     if arguments.json:
         with replacing(arguments.json) as temporary:
             temporary.write_text(json.dumps(operations.to_json(structure, precision), indent=1) + "\n")
-    console = _console()
+    screen = console(WIDTH)
     for table in operations.tables(structure, precision):
-        console.print(table)
+        screen.print(table)
     for note in operations.footnotes(structure, precision):
-        console.print(note, highlight=False)
+        screen.print(note, highlight=False)
 
 
 def _images(path: Path, structure: Structure, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
@@ -172,7 +177,7 @@ def _scale(arguments: argparse.Namespace) -> None:
         if error.name not in ("torch", "matplotlib"):
             raise
         raise UserError(f"this report needs {error.name}: make setup-train") from None
-    _console().print(scale.table(case, rows))
+    console(WIDTH).print(scale.table(case, rows))
     print(f"written: {', '.join(map(str, written))}")
 
 
@@ -192,14 +197,26 @@ def _networks(arguments: argparse.Namespace) -> None:
     print(networks.markdown(rows))
 
 
+def _picture(arguments: argparse.Namespace) -> None:
+    drawing = picture.svg(Pipeline.read(arguments.network, arguments.fold, arguments.cycles))
+    with replacing(arguments.out) as temporary:
+        temporary.write_text(drawing, encoding="utf-8")
+
+
 def _peers(arguments: argparse.Namespace) -> None:
     rows = [*peers.bench_rows(arguments.bench), *peers.read_peers()]
-    Console(width=None if sys.stdout.isatty() else PEERS_WIDTH).print(peers.table(rows))
+    console(PEERS_WIDTH).print(peers.table(rows))
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    command = {"operations": _operations, "scale": _scale, "networks": _networks, "peers": _peers}[arguments.command]
+    command = {
+        "operations": _operations,
+        "scale": _scale,
+        "networks": _networks,
+        "picture": _picture,
+        "peers": _peers,
+    }[arguments.command]
     return run(f"abbnn report {arguments.command}", lambda: command(arguments))
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from abbnn import paths
@@ -35,6 +34,7 @@ from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.golden.structure import declared_network
 from abbnn.report.networks import FLOAT_TOP1
 from abbnn.syn import area, yosys
+from abbnn.tables import console, new_table
 
 REPORT = paths.BUILD / "reports" / "bench.json"
 MODELS = paths.MODELS
@@ -215,33 +215,12 @@ def measured(design: Design, images: NDArray[np.uint8], families: Sequence[str])
 
 
 def _tables(designs: Sequence[Mapping[str, Any]]) -> list[Table]:
-    cycles = Table(title="cycles and rates", title_justify="left")
-    speed = Table(title="simulators", title_justify="left")
-    size = Table(title="area, stages synthesised one by one and added up; clock assumed", title_justify="left")
-    for table, columns in (
-        (cycles, ("interval", "latency", "formula", "XNOR lanes", "used, 3x3", "golden img/s")),
-        (speed, ("simulator", "images", "cycles/s", "images/s")),
-        (
-            size,
-            (
-                "family",
-                "LUT",
-                "at most",
-                "FF",
-                "BRAM",
-                "DSP",
-                "BRAM fill",
-                "overhead",
-                "MHz",
-                "frames/s",
-                "GOPS",
-                "GOPS/kLUT",
-            ),
-        ),
-    ):
-        table.add_column("design")
-        for column in columns:
-            table.add_column(column, justify="right")
+    rates = ("interval", "latency", "formula", "XNOR lanes", "used, 3x3", "golden img/s")
+    cycles = new_table("cycles and rates", ("design", *rates))
+    speed = new_table("simulators", ("design", "simulator", "images", "cycles/s", "images/s"))
+    counts = ("LUT", "at most", "FF", "BRAM", "DSP", "BRAM fill", "overhead")
+    columns = ("design", "family", *counts, "MHz", "frames/s", "GOPS", "GOPS/kLUT")
+    size = new_table("area, stages synthesised one by one and added up; clock assumed", columns)
     for each in designs:
         run = list(each["simulated"].values())[-1]
         cycles.add_row(
@@ -254,8 +233,8 @@ def _tables(designs: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{each['golden_images_per_second']:,.0f}",
         )
         for sim, run in each["simulated"].items():
-            rates = (f"{run['cycles_per_second']:,.0f}", f"{run['images_per_second']:,.2f}")
-            speed.add_row(each["name"], sim, f"{run['images']:,}", *rates)
+            speeds = (f"{run['cycles_per_second']:,.0f}", f"{run['images_per_second']:,.2f}")
+            speed.add_row(each["name"], sim, f"{run['images']:,}", *speeds)
         for family, figures in each["area"].items():
             fill = figures["block_ram_fill"]
             size.add_row(
@@ -302,9 +281,8 @@ def _run(arguments: argparse.Namespace) -> int:
             faults += wrong
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps({"designs": designs, "faults": faults}, indent=2) + "\n")
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    for table in _tables(designs):
-        console.print(table)
+    for each in _tables(designs):
+        console(160).print(each)
     print(f"{REPORT}: written")
     for fault in faults:
         print(f"abbnn bench: {fault}", file=sys.stderr)

@@ -27,9 +27,11 @@ from abbnn.export.freeze import (
 )
 from abbnn.golden.network import IntegerNetwork
 from abbnn.golden.structure import Block, Structure, block_name
+from abbnn.tables import new_table
 
 Form = Literal["BN", "BN-Free", "A&B", "hardware"]
 FORMS: tuple[Form, ...] = get_args(Form)
+KINDS = ("multiply", "add", "binary", "shift")
 
 
 @dataclass(frozen=True)
@@ -269,27 +271,19 @@ def tables(structure: Structure, precision: Precision) -> list[Table]:
     title = f"{structure.name}, {structure.height}x{structure.width}"
     result = []
     for form in FORMS:
-        table = _table(f"{form}: {title}", "layer")
+        layers = new_table(f"{form}: {title}", ("layer", *KINDS))
         for rows in (inner, outer):
             for name, row in rows.items():
-                table.add_row(name, *_cells(row[form]))
-            table.add_section()
-        table.add_row("all", *_cells(total(inner | outer)[form]))
-        result.append(table)
-    sums = _table(title, "form")
+                layers.add_row(name, *_cells(row[form]))
+            layers.add_section()
+        layers.add_row("all", *_cells(total(inner | outer)[form]))
+        result.append(layers)
+    sums = new_table(title, ("form", *KINDS))
     for part, rows in (("blocks", inner), ("stem, pool, head", outer)):
         for form, count in total(rows).items():
             sums.add_row(f"{form}: {part}", *_cells(count, "0"))
         sums.add_section()
     return [*result, sums]
-
-
-def _table(title: str, first: str) -> Table:
-    table = Table(title=title)
-    table.add_column(first, no_wrap=True)
-    for kind in ("multiply", "add", "binary", "shift"):
-        table.add_column(kind, justify="right", no_wrap=True)
-    return table
 
 
 def _cells(count: Count, zero: str = "") -> list[str]:

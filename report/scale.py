@@ -21,6 +21,7 @@ from abbnn.export.freeze import FreezeOptions, freeze
 from abbnn.golden.files import replacing
 from abbnn.golden.model import scores as golden_scores
 from abbnn.golden.structure import Structure
+from abbnn.tables import new_table
 from abbnn.train.variant import Variant
 
 SWEEPS: dict[str, tuple[int, ...]] = {
@@ -130,10 +131,8 @@ def runs() -> int:
 
 def table(case: Case, rows: list[Row]) -> Table:
     reference = "" if case.top1 is None else f"; float top-1 {case.top1:.2f}%"
-    result = Table(title=f"{case.structure.name} on {len(case.images)} images{reference}")
-    result.add_column("varied", no_wrap=True)
-    for name in ("T", "W", "F", "stem", "top-1 %", "agree %", "correlation", "error"):
-        result.add_column(name, justify="right", no_wrap=True)
+    columns = ("varied", "T", "W", "F", "stem", "top-1 %", "agree %", "correlation", "error")
+    result = new_table(f"{case.structure.name} on {len(case.images)} images{reference}", columns)
     for index, row in enumerate(rows):
         if index and row.varied != rows[index - 1].varied:
             result.add_section()

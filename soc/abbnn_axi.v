@@ -63,12 +63,6 @@ module abbnn_axi #(
 `include "abbnn_config.vh"
 // verilator lint_on UNUSEDPARAM
 
-generate
-    if (LOADABLE != 0 && LOADABLE != 1) begin : gen_check_loadable
-        LOADABLE_must_be_0_or_1 param_error ();
-    end
-endgenerate
-
 reg rst_reg;
 
 always @(posedge aclk) begin

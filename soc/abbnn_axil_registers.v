@@ -89,11 +89,11 @@ localparam [1:0]  OKAY    = 2'b00;
 localparam [1:0]  SLVERR  = 2'b10;
 
 // Word addresses: 0 to 17, and 64 * STALL + stage.
-localparam [9:0] CONTROL     = 10'h007;
-localparam [9:0] IRQ_ENABLE  = 10'h009;
-localparam [9:0] IRQ_PENDING = 10'h00a;
-localparam [9:0] CYCLES_LO   = 10'h010;
-localparam [3:0] STALL       = 4'd1;
+localparam [9:0]   CONTROL     = 10'h007;
+localparam [9:0]   IRQ_ENABLE  = 10'h009;
+localparam [9:0]   IRQ_PENDING = 10'h00a;
+localparam [9:0]   CYCLES_LO   = 10'h010;
+localparam integer STALL       = 1;
 
 // Low in reset, so that no channel takes anything there.
 reg up_reg;
@@ -253,11 +253,6 @@ reg        rvalid_reg;
 reg [9:0]  read_word_reg;
 reg [31:0] latched_reg;
 reg        load_error_reg;
-// Of the words that are no stall counter, that of each eight which the address' low bits choose.
-reg [31:0] first_reg;
-reg [31:0] second_reg;
-reg [31:0] third_reg;
-reg        is_fixed_reg;
 reg        is_known_reg;
 reg [31:0] rdata_reg;
 reg [1:0]  rresp_reg;
@@ -272,27 +267,52 @@ wire unused_read = &{1'b0, s_axil_arprot, s_axil_araddr[1:0]};
 // No comparisons of size: their carry chains would be the longest paths here.
 localparam [63:0] STAGE_MASK = {64{1'b1}} >> (64 - STAGES);
 
-wire is_fixed      = read_word_reg[9:5] == 5'd0 && !(read_word_reg[4] && read_word_reg[3:1] != 3'd0);
-wire is_stall_page = read_word_reg[9:6] == STALL;
-wire is_stall      = is_stall_page && STAGE_MASK[read_word_reg[5:0]];
+wire is_fixed = read_word_reg[9:5] == 5'd0 && !(read_word_reg[4] && read_word_reg[3:1] != 3'd0);
+wire is_stall = read_word_reg[9:6] == STALL[3:0] && STAGE_MASK[read_word_reg[5:0]];
 
-// A counter's bit 32 says that the lower ones have overflowed: it counts no further and reads as all ones. Those of
-// stages that are not there are 0.
-localparam integer GROUPS = (STAGES + 7) / 8;
+// The words 0 to 17, the lowest last, and none up to a multiple of eight.
+wire [24*32-1:0] fixed = {
+    {6{32'd0}},
+    latched_reg,
+    cycles_lo_reg,
+    16'd0, load_errors,
+    16'd0, loads,
+    16'd0, long_frames,
+    16'd0, short_frames,
+    frames,
+    28'd0, pending_reg,
+    28'd0, enable_reg,
+    28'd0, load_error_reg, frame_error, loading, ready,
+    31'd0, soft_reg,
+    STAGES[15:0], CLASSES[15:0],
+    HEIGHT[15:0], WIDTH[15:0],
+    LAYOUT,
+    network,
+    VERSION,
+    ID
+};
 
-wire [33*8*GROUPS-1:0] count;
+// Words by eights: three of fixed, then the stall counters. A counter's bit 32 says that the lower ones have overflowed: it
+// counts no further and reads as all ones. Those of stages that are not there are 0.
+localparam integer GROUPS = 3 + (STAGES + 7) / 8;
+
+wire [33*8*GROUPS-1:0] words;
 wire [33*GROUPS-1:0]   picked;
-reg  [32:0]            stall;
+reg  [32:0]            merged;
 
 generate
     genvar i;
     genvar g;
-    for (i = 0; i < 8 * GROUPS; i = i + 1) begin : gen_stage
+    for (i = 0; i < 24; i = i + 1) begin : gen_fixed
+        assign words[33*i +: 33] = {1'b0, fixed[32*i +: 32]};
+    end
+
+    for (i = 0; i < 8 * GROUPS - 24; i = i + 1) begin : gen_stage
         if (i < STAGES) begin : gen_counter
             reg        waits_reg;
             reg [32:0] count_reg;
 
-            assign count[33*i +: 33] = count_reg;
+            assign words[33*(24+i) +: 33] = count_reg;
 
             always @(posedge clk) begin
                 waits_reg <= stalled[i];
@@ -305,36 +325,36 @@ generate
                 end
             end
         end else begin : gen_none
-            assign count[33*i +: 33] = 33'd0;
+            assign words[33*(24+i) +: 33] = 33'd0;
         end
     end
 
-    // One of eight, or 0 if it is to be found in another group.
+    // One of eight, and whether it is to be found there.
     for (g = 0; g < GROUPS; g = g + 1) begin : gen_group
-        localparam [2:0] GROUP = g;
+        localparam integer EIGHT = (g < 3) ? g : 8 * STALL + g - 3;
 
-        wire [33*8-1:0] eight = count[33*8*g +: 33*8];
+        wire [33*8-1:0] eight = words[33*8*g +: 33*8];
         wire [33*4-1:0] four  = read_word_reg[2] ? eight[33*4 +: 33*4] : eight[0 +: 33*4];
         wire [33*2-1:0] two   = read_word_reg[1] ? four[33*2 +: 33*2] : four[0 +: 33*2];
         wire [32:0]     one   = read_word_reg[0] ? two[33 +: 33] : two[0 +: 33];
-        reg  [32:0]     picked_reg;
+        reg  [32:0]     one_reg;
+        reg             hit_reg;
 
-        assign picked[33*g +: 33] = picked_reg;
+        assign picked[33*g +: 33] = one_reg & {33{hit_reg}};
 
         always @(posedge clk) begin
-            picked_reg <= is_stall_page && read_word_reg[5:3] == GROUP ? one : 33'd0;
+            one_reg <= one;
+            hit_reg <= read_word_reg[9:3] == EIGHT[6:0];
         end
     end
 endgenerate
 
-wire [31:0] fixed = read_word_reg[4] ? third_reg : read_word_reg[3] ? second_reg : first_reg;
-
 integer k;
 
 always @* begin
-    stall = 33'd0;
+    merged = 33'd0;
     for (k = 0; k < GROUPS; k = k + 1) begin
-        stall = stall | picked[33*k +: 33];
+        merged = merged | picked[33*k +: 33];
     end
 end
 
@@ -343,31 +363,9 @@ always @(posedge clk) begin
     if (s_axil_arready) begin
         read_word_reg <= s_axil_araddr[11:2];
     end
-    case (read_word_reg[2:0])
-        3'd0:    first_reg <= ID;
-        3'd1:    first_reg <= VERSION;
-        3'd2:    first_reg <= network[31:0];
-        3'd3:    first_reg <= network[63:32];
-        3'd4:    first_reg <= LAYOUT;
-        3'd5:    first_reg <= {HEIGHT[15:0], WIDTH[15:0]};
-        3'd6:    first_reg <= {STAGES[15:0], CLASSES[15:0]};
-        default: first_reg <= {31'd0, soft_reg};
-    endcase
-    case (read_word_reg[2:0])
-        3'd0:    second_reg <= {28'd0, load_error_reg, frame_error, loading, ready};
-        3'd1:    second_reg <= {28'd0, enable_reg};
-        3'd2:    second_reg <= {28'd0, pending_reg};
-        3'd3:    second_reg <= frames;
-        3'd4:    second_reg <= {16'd0, short_frames};
-        3'd5:    second_reg <= {16'd0, long_frames};
-        3'd6:    second_reg <= {16'd0, loads};
-        default: second_reg <= {16'd0, load_errors};
-    endcase
-    third_reg    <= read_word_reg[0] ? latched_reg : cycles_lo_reg;
-    is_fixed_reg <= is_fixed;
     is_known_reg <= is_fixed || is_stall;
     if (answer_reg) begin
-        rdata_reg <= (fixed & {32{is_fixed_reg}}) | stall[31:0] | {32{stall[32]}};
+        rdata_reg <= merged[31:0] | {32{merged[32]}};
         rresp_reg <= is_known_reg ? OKAY : SLVERR;
     end
 end
@@ -378,7 +376,7 @@ always @(posedge clk) begin
     if (s_axil_arready && s_axil_arvalid) begin
         busy_reg <= 1'b1;
     end
-    // In the cycle in which third_reg gets the low half.
+    // In the cycle in which the low half is picked.
     if (pick_reg && read_word_reg == CYCLES_LO) begin
         latched_reg <= cycles_hi_reg;
     end

@@ -239,29 +239,29 @@ abbnn_axi #(
 // ---- lights
 
 localparam integer BEAT_WIDTH = $clog2(CLOCK_HZ);
-// A byte is seen for about a twentieth of a second.
-localparam integer GLOW       = CLOCK_HZ / 20;
-localparam integer GLOW_WIDTH = $clog2(GLOW + 1);
+// A byte is seen for 2**GLOW_WIDTH cycles: a twentieth of a second, or up to twice that.
+localparam integer GLOW_WIDTH = $clog2(CLOCK_HZ / 20);
 
 reg [BEAT_WIDTH-1:0] heart_reg;
-reg [GLOW_WIDTH-1:0] glow_reg;
-
-wire glowing = glow_reg != {GLOW_WIDTH{1'b0}};
+// Cycles since the last byte; it stops when the highest bit is set.
+reg [GLOW_WIDTH:0]   glow_reg;
+reg                  byte_reg;
 
 always @(posedge clk) begin
     heart_reg <= heart_reg + 1'b1;
-    if (rx_valid || (tx_tvalid && tx_tready)) begin
-        glow_reg <= GLOW[GLOW_WIDTH-1:0];
-    end else if (glowing) begin
-        glow_reg <= glow_reg - 1'b1;
+    byte_reg  <= rx_valid || (tx_tvalid && tx_tready);
+    if (byte_reg) begin
+        glow_reg <= {GLOW_WIDTH+1{1'b0}};
+    end else if (!glow_reg[GLOW_WIDTH]) begin
+        glow_reg <= glow_reg + 1'b1;
     end
     if (rst) begin
         heart_reg <= {BEAT_WIDTH{1'b0}};
-        glow_reg  <= {GLOW_WIDTH{1'b0}};
+        glow_reg  <= {1'b1, {GLOW_WIDTH{1'b0}}};
     end
 end
 
-assign leds = {2'b00, heart_reg[BEAT_WIDTH-1], glowing, link_error, |core_status[3:2], core_status[1:0]};
+assign leds = {2'b00, heart_reg[BEAT_WIDTH-1], !glow_reg[GLOW_WIDTH], link_error, |core_status[3:2], core_status[1:0]};
 
 endmodule
 

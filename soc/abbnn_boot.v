@@ -70,6 +70,8 @@ end else begin : gen_boot
     reg  [CHUNKS-1:0] select_reg;
     // How far the word at the address has come: 0001 it is in the memories' outputs, 1000 in data_reg.
     reg  [3:0]        step_reg;
+    // The address is the highest of a chunk.
+    reg               wrap_reg;
     reg               last_reg;
     reg               done_reg;
 
@@ -97,6 +99,7 @@ end else begin : gen_boot
 
     always @(posedge clk) begin
         data_reg <= merged;
+        wrap_reg <= address_reg == 9'd511;
         last_reg <= select_reg[CHUNKS-1] && address_reg == LAST[8:0];
         step_reg <= taken ? 4'b0000 : {step_reg[3] || step_reg[2], step_reg[1:0], step_reg == 4'b0000};
         if (taken) begin
@@ -104,7 +107,7 @@ end else begin : gen_boot
             done_reg    <= last_reg;
             if (last_reg) begin
                 select_reg <= {CHUNKS{1'b0}};
-            end else if (address_reg == 9'd511) begin
+            end else if (wrap_reg) begin
                 select_reg <= select_reg << 1;
             end
         end

@@ -14,8 +14,8 @@
 //   ping    who is there, and how much of the receive buffer is used.
 // Every request but a good image is answered at once, a damaged one too if its header was good.
 //
-// The receive buffer holds RX_BYTES bytes, of which the host may use RX_BYTES - 64: the rest is for a ping of a host
-// that has lost count. What finds no room is marked, counted, and fails the packet that it belongs to.
+// Of the receive buffer's RX_BYTES bytes the host may use RX_BYTES - 64: the rest is for a ping of a host that has lost
+// count.
 //
 // A write of 1 to bit 0 of the core's CONTROL drops the tags of all images under way once the core has dropped these, and
 // with them what is left of a result that the core had begun to show.
@@ -88,17 +88,8 @@ generate
     if (PIXELS < 1) begin : gen_check_pixels
         PIXELS_must_be_at_least_1 param_error ();
     end
-    if (CLASSES < 1) begin : gen_check_classes
-        CLASSES_must_be_at_least_1 param_error ();
-    end
-    if (RX_BYTES < 128) begin : gen_check_rx_bytes
-        RX_BYTES_must_be_at_least_128 param_error ();
-    end
     if (TAGS < 2 || TAGS > 251) begin : gen_check_tags
         TAGS_must_be_2_to_251 param_error ();
-    end
-    if (GAP_CYCLES < 1) begin : gen_check_gap_cycles
-        GAP_CYCLES_must_be_at_least_1 param_error ();
     end
     if (POLL_CYCLES < 1) begin : gen_check_poll_cycles
         POLL_CYCLES_must_be_at_least_1 param_error ();
@@ -115,106 +106,23 @@ localparam [7:0] IMAGE = 8'h04;
 localparam [7:0] LOAD  = 8'h05;
 localparam [7:0] NACK  = 8'hff;
 
-// Reasons of a NACK, with those of abbnn_packet_rx.
+// Reasons of a NACK, with those of abbnn_packet_rx and abbnn_link_rx.
 localparam [3:0] REASON_LENGTH    = 4'd2;
 localparam [3:0] REASON_TYPE      = 4'd3;
-localparam [7:0] REASON_LINE      = 8'd5;
-localparam [7:0] REASON_LOST      = 8'd6;
 localparam [3:0] REASON_REFUSED   = 4'd7;
 localparam [3:0] REASON_NOT_READY = 4'd8;
 
 localparam [11:0] CONTROL = 12'h01c;
 localparam [11:0] STATUS  = 12'h020;
 
-localparam integer IMAGE_BYTES = 3 * PIXELS;
-localparam integer WINDOW      = RX_BYTES - 64;
-localparam integer HALF_WORDS  = (RX_BYTES + 1) / 2;
-localparam integer CREDIT      = WINDOW / 4;
-localparam integer POLL_WIDTH  = $clog2(POLL_CYCLES + 1);
+localparam integer IMAGE_BYTES  = 3 * PIXELS;
+localparam integer WINDOW       = RX_BYTES - 64;
+localparam integer CREDIT_BYTES = WINDOW / 4;
+localparam integer POLL_WIDTH   = $clog2(POLL_CYCLES + 1);
 // What the FIFO holds: its memory and two registers. Shown to hosts as the images that may be under way.
-localparam integer IMAGES      = TAGS + 4;
+localparam integer IMAGES       = TAGS + 4;
 
-// ---- receive buffer: bytes and marks
-
-reg        lost_reg;
-reg [15:0] line_errors_reg;
-reg [15:0] losses_reg;
-
-wire       store_tready;
-wire       loss = rx_valid && (!store_tready || lost_reg);
-wire [8:0] stored_tdata;
-wire       stored_tvalid;
-wire       stored_tready;
-wire [8:0] older_tdata;
-wire       older_tvalid;
-wire       older_tready;
-wire [8:0] received_tdata;
-wire       received_tvalid;
-wire       received_tready;
-
-always @(posedge clk) begin
-    if (loss) begin
-        lost_reg <= 1'b1;
-    end else if (store_tready) begin
-        lost_reg <= 1'b0;
-    end
-    if (rx_valid && rx_error && line_errors_reg != 16'hffff) begin
-        line_errors_reg <= line_errors_reg + 16'd1;
-    end
-    if (loss && losses_reg != 16'hffff) begin
-        losses_reg <= losses_reg + 16'd1;
-    end
-    if (rst) begin
-        lost_reg        <= 1'b0;
-        line_errors_reg <= 16'd0;
-        losses_reg      <= 16'd0;
-    end
-end
-
-abbnn_skid #(
-    .DATA_WIDTH(9)
-) store_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(lost_reg ? {1'b1, REASON_LOST} : rx_error ? {1'b1, REASON_LINE} : {1'b0, rx_data}),
-    .s_axis_tvalid(lost_reg || rx_valid),
-    .s_axis_tready(store_tready),
-    .m_axis_tdata(stored_tdata),
-    .m_axis_tvalid(stored_tvalid),
-    .m_axis_tready(stored_tready)
-);
-
-// Two of half the size, one behind the other: what a block RAM holds by itself comes out of its own register, and what
-// takes two goes through a multiplexer first.
-abbnn_fifo #(
-    .DATA_WIDTH(9),
-    .DEPTH(HALF_WORDS - 1)
-) newer_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(stored_tdata),
-    .s_axis_tvalid(stored_tvalid),
-    .s_axis_tready(stored_tready),
-    .m_axis_tdata(older_tdata),
-    .m_axis_tvalid(older_tvalid),
-    .m_axis_tready(older_tready)
-);
-
-abbnn_fifo #(
-    .DATA_WIDTH(9),
-    .DEPTH(HALF_WORDS - 1)
-) older_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(older_tdata),
-    .s_axis_tvalid(older_tvalid),
-    .s_axis_tready(older_tready),
-    .m_axis_tdata(received_tdata),
-    .m_axis_tvalid(received_tvalid),
-    .m_axis_tready(received_tready)
-);
-
-// ---- packets
+// ---- packets in
 
 wire [7:0]  payload_tdata;
 wire        payload_tvalid;
@@ -229,15 +137,18 @@ wire [3:0]  end_reason;
 wire        end_valid;
 wire        end_ready;
 wire [31:0] consumed;
+wire [15:0] line_errors;
+wire [15:0] losses;
 
-abbnn_packet_rx #(
+abbnn_link_rx #(
+    .RX_BYTES(RX_BYTES),
     .GAP_CYCLES(GAP_CYCLES)
-) packet_inst (
+) receive_inst (
     .clk(clk),
     .rst(rst),
-    .s_axis_tdata(received_tdata),
-    .s_axis_tvalid(received_tvalid),
-    .s_axis_tready(received_tready),
+    .rx_data(rx_data),
+    .rx_valid(rx_valid),
+    .rx_error(rx_error),
     .m_axis_tdata(payload_tdata),
     .m_axis_tvalid(payload_tvalid),
     .m_axis_tready(payload_tready),
@@ -250,7 +161,9 @@ abbnn_packet_rx #(
     .end_reason(end_reason),
     .end_valid(end_valid),
     .end_ready(end_ready),
-    .consumed(consumed)
+    .consumed(consumed),
+    .line_errors(line_errors),
+    .losses(losses)
 );
 
 // ---- one request after the other
@@ -279,24 +192,28 @@ reg [7:0]            tag_reg;
 // What the header says is right: length_ok_reg for the type, type_ok_reg the type.
 reg                  length_ok_reg;
 reg                  type_ok_reg;
+reg                  is_ping_reg;
+reg                  is_write_reg;
+reg                  is_image_reg;
+reg                  header_ready_reg;
 reg [3:0]            reason_reg;
 // Payload of a read (address) or a write (address, value), the first byte lowest where all have come.
 reg [47:0]           fields_reg;
 // What the fields mean: they stay for a packet's four bytes of CRC.
 reg                  is_reset_reg;
 reg                  is_foreign_reg;
+reg                  request_reg;
 reg                  asked_reg;
 reg                  idle_look_reg;
 reg [3:0]            status_reg;
-reg [31:0]           value_reg;
 reg                  flush_reg;
 reg                  hold_reg;
 reg                  gathered_reg;
 reg [15:0]           bad_packets_reg;
 reg [POLL_WIDTH-1:0] poll_reg;
 
-wire         is_write     = type_reg == WRITE;
-wire [15:0]  address      = is_write ? fields_reg[15:0] : fields_reg[47:32];
+wire         asking       = state_reg == LOOK || state_reg == ACCESS || state_reg == SETTLE;
+wire [15:0]  address      = is_write_reg ? fields_reg[15:0] : fields_reg[47:32];
 wire         poll         = poll_reg == {POLL_WIDTH{1'b0}};
 wire         pixel_tready;
 wire         word_tready;
@@ -316,17 +233,19 @@ wire         results_idle;
 wire look_ready   = read_data[1:0] == 2'b01;
 wire look_refused = read_data[1:0] == 2'b00;
 
-assign header_ready   = (state_reg == DECIDE && !(type_ok_reg && length_ok_reg && type_reg == IMAGE)) ||
-                        (state_reg == LOOK && done && !idle_look_reg && (look_ready || look_refused));
+assign header_ready   = header_ready_reg;
 assign header_take    = type_ok_reg && length_ok_reg;
 assign payload_tready = target_reg == TO_PIXELS ? pixel_tready : target_reg == TO_WORDS ? word_tready : 1'b1;
 assign end_ready      = state_reg == PASS;
 
 always @(posedge clk) begin
     if (state_reg == IDLE) begin
-        type_reg <= header_type;
-        tag_reg  <= header_tag;
-        type_ok_reg <= header_type >= PING && header_type <= LOAD;
+        type_reg     <= header_type;
+        tag_reg      <= header_tag;
+        type_ok_reg  <= header_type >= PING && header_type <= LOAD;
+        is_ping_reg  <= header_type == PING;
+        is_write_reg <= header_type == WRITE;
+        is_image_reg <= header_type == IMAGE;
         case (header_type)
             PING:    length_ok_reg <= header_length == 24'd0;
             READ:    length_ok_reg <= header_length == 24'd2;
@@ -339,21 +258,20 @@ always @(posedge clk) begin
     if (payload_tvalid && target_reg == TO_FIELDS) begin
         fields_reg <= {payload_tdata, fields_reg[47:8]};
     end
-    is_reset_reg   <= is_write && address[15:2] == {4'd0, CONTROL[11:2]} && fields_reg[16];
+    is_reset_reg   <= is_write_reg && address[15:2] == {4'd0, CONTROL[11:2]} && fields_reg[16];
     is_foreign_reg <= address[15:12] != 4'd0;
-    if (done) begin
-        value_reg <= read_data;
-    end
 end
 
 always @(posedge clk) begin
+    // A cycle late: what is known of the header stays for longer.
+    header_ready_reg <= (state_reg == DECIDE && !(header_take && is_image_reg)) ||
+                        (state_reg == LOOK && done && !idle_look_reg && (look_ready || look_refused));
     flush_reg <= 1'b0;
     // Until then the gatherer's verdict stays.
     gathered_reg <= gather_end && gathered;
     poll_reg  <= state_reg == LOOK ? POLL_CYCLES[POLL_WIDTH-1:0] : poll ? poll_reg : poll_reg - 1'b1;
-    if (asked_reg ? done : request_ready && (state_reg == LOOK || state_reg == ACCESS || state_reg == SETTLE)) begin
-        asked_reg <= !asked_reg;
-    end
+    asked_reg   <= asked_reg ? !done : asking;
+    request_reg <= request_reg ? !request_ready : asking && !asked_reg;
     if (end_valid && end_ready && end_reason != 4'd0 && bad_packets_reg != 16'hffff) begin
         bad_packets_reg <= bad_packets_reg + 16'd1;
     end
@@ -368,10 +286,10 @@ always @(posedge clk) begin
         DECIDE: begin
             reason_reg <= type_ok_reg ? REASON_LENGTH : REASON_TYPE;
             target_reg <= type_reg == LOAD ? TO_WORDS : TO_FIELDS;
-            if (!type_ok_reg || !length_ok_reg) begin
+            if (!header_take) begin
                 state_reg <= ANSWER;
             end else begin
-                state_reg <= type_reg == IMAGE ? LOOK : PASS;
+                state_reg <= is_image_reg ? LOOK : PASS;
             end
         end
         LOOK: begin
@@ -398,7 +316,7 @@ always @(posedge clk) begin
                     reason_reg <= REASON_NOT_READY;
                     state_reg  <= ANSWER;
                 end else begin
-                    state_reg <= type_reg == PING ? ANSWER : QUIET;
+                    state_reg <= is_ping_reg ? ANSWER : QUIET;
                 end
             end
         end
@@ -442,6 +360,7 @@ always @(posedge clk) begin
     if (rst) begin
         state_reg       <= IDLE;
         target_reg      <= TO_NOWHERE;
+        request_reg     <= 1'b0;
         asked_reg       <= 1'b0;
         status_reg      <= 4'd0;
         hold_reg        <= 1'b0;
@@ -451,7 +370,7 @@ always @(posedge clk) begin
 end
 
 assign status_core  = status_reg;
-assign status_error = |bad_packets_reg || |line_errors_reg || |losses_reg;
+assign status_error = |bad_packets_reg || |line_errors || |losses;
 
 abbnn_gather #(
     .BYTES(3)
@@ -492,10 +411,10 @@ abbnn_axil_master #(
 ) access_inst (
     .clk(clk),
     .rst(rst),
-    .request_write(state_reg == ACCESS && is_write),
+    .request_write(state_reg == ACCESS && is_write_reg),
     .request_address(state_reg == LOOK ? STATUS : state_reg == SETTLE ? CONTROL : address[11:0]),
     .request_data(fields_reg[47:16]),
-    .request_valid(!asked_reg && (state_reg == LOOK || state_reg == ACCESS || state_reg == SETTLE)),
+    .request_valid(request_reg),
     .request_ready(request_ready),
     .done(done),
     .read_data(read_data),
@@ -558,31 +477,28 @@ abbnn_skid #(
     .m_axis_tready(result_tag_tready)
 );
 
-wire [7:0] packet_tdata;
-wire       packet_tvalid;
-wire       packet_tready;
-
-wire [127:0] identity = {losses_reg, line_errors_reg, consumed, WINDOW[31:0], bad_packets_reg, IMAGES[7:0], VERSION};
+wire [127:0] identity = {losses, line_errors, consumed, WINDOW[31:0], bad_packets_reg, IMAGES[7:0], VERSION};
 wire [15:0]  refusal  = {type_reg, 4'd0, reason_reg};
 
-// The answer, one cycle after it is settled: it is chosen far from where it is sent.
-reg [7:0]   answer_type_reg;
-reg [4:0]   answer_length_reg;
-reg [127:0] answer_data_reg;
-reg         answer_valid_reg;
+// How to answer, one cycle after it is settled: it is chosen far from where it is sent.
+reg [7:0] answer_type_reg;
+reg [4:0] answer_length_reg;
+reg       refused_reg;
+reg       answer_valid_reg;
+
+// Only as many bytes of it are sent as answer_length_reg says.
+wire [31:0] answer_low = refused_reg ? {16'd0, refusal} : is_ping_reg ? identity[31:0] : read_data;
 
 always @(posedge clk) begin
     answer_type_reg   <= good ? type_reg | 8'h80 : NACK;
-    answer_length_reg <= !good ? 5'd2 : type_reg == PING ? 5'd16 : type_reg == READ ? 5'd4 : 5'd0;
-    // Only as many bytes of it are sent as answer_length_reg says.
-    answer_data_reg[127:32] <= identity[127:32];
-    answer_data_reg[31:0]   <= !good ? {value_reg[31:16], refusal} : type_reg == PING ? identity[31:0] : value_reg;
+    answer_length_reg <= !good ? 5'd2 : is_ping_reg ? 5'd16 : type_reg == READ ? 5'd4 : 5'd0;
+    refused_reg       <= !good;
     answer_valid_reg  <= state_reg == ANSWER && !answer_ready && !rst;
 end
 
 abbnn_link_tx #(
     .CLASSES(CLASSES),
-    .CREDIT_BYTES(CREDIT)
+    .CREDIT_BYTES(CREDIT_BYTES)
 ) send_inst (
     .clk(clk),
     .rst(rst),
@@ -593,33 +509,19 @@ abbnn_link_tx #(
     .s_tag_tdata(result_tag_tdata),
     .s_tag_tvalid(result_tag_tvalid),
     .s_tag_tready(result_tag_tready),
-    .m_axis_tdata(packet_tdata),
-    .m_axis_tvalid(packet_tvalid),
-    .m_axis_tready(packet_tready),
+    .m_axis_tdata(m_axis_tdata),
+    .m_axis_tvalid(m_axis_tvalid),
+    .m_axis_tready(m_axis_tready),
     .answer_type(answer_type_reg),
     .answer_tag(tag_reg),
     .answer_length(answer_length_reg),
-    .answer_data(answer_data_reg),
+    .answer_data({identity[127:32], answer_low}),
     .answer_valid(answer_valid_reg),
     .answer_ready(answer_ready),
     .consumed(consumed),
     .hold(hold_reg),
     .drop(state_reg == SETTLE),
     .idle(results_idle)
-);
-
-// m_axis_tready of a serial line is the end of a long path, and all of a packet's writer hangs on it.
-abbnn_skid #(
-    .DATA_WIDTH(8)
-) out_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(packet_tdata),
-    .s_axis_tvalid(packet_tvalid),
-    .s_axis_tready(packet_tready),
-    .m_axis_tdata(m_axis_tdata),
-    .m_axis_tvalid(m_axis_tvalid),
-    .m_axis_tready(m_axis_tready)
 );
 
 endmodule

@@ -63,79 +63,91 @@ localparam [7:0] CREDIT = 8'hfe;
 localparam integer RESULT_BYTES = 4 * (CLASSES + 1);
 
 localparam [1:0] PICK   = 2'd0;
-localparam [1:0] HEADER = 2'd1;
-localparam [1:0] BODY   = 2'd2;
+localparam [1:0] TAKE   = 2'd1;
+localparam [1:0] HEADER = 2'd2;
+localparam [1:0] BODY   = 2'd3;
 
 reg [1:0]   state_reg;
 reg [7:0]   type_reg;
 reg [7:0]   tag_reg;
 reg [23:0]  length_reg;
+// The payload or, of a result, a word of it, the next byte lowest.
 reg [127:0] data_reg;
+// There is a next byte; of a result's word, how many more follow it.
+reg         some_reg;
+reg [1:0]   more_reg;
+// What has been picked; neither is a credit.
+reg         answer_reg;
 reg         result_reg;
 // The frame's words are let in.
 reg         open_reg;
 reg [31:0]  reported_reg;
 reg [31:0]  growth_reg;
 reg         due_reg;
+reg         step_reg;
 
 wire pick        = state_reg == PICK;
-wire pick_answer = pick && answer_valid;
-wire pick_credit = pick && !answer_valid && due_reg;
+wire take        = state_reg == TAKE;
 wire pick_result = pick && !answer_valid && !due_reg && !hold && s_tag_tvalid && s_axis_tvalid;
 
 wire        header_ready;
-wire        taken_tready;
-wire [31:0] word_tdata;
-wire        word_tvalid;
-wire        word_tready;
-wire [7:0]  byte_tdata;
-wire        byte_tvalid;
 wire        payload_tready;
 
-assign answer_ready  = pick_answer;
-assign s_tag_tready  = pick_result;
-assign s_axis_tready = drop || (open_reg && taken_tready);
+assign answer_ready  = take && answer_reg;
+assign s_tag_tready  = take && result_reg;
+assign s_axis_tready = drop || (open_reg && !some_reg);
 assign idle          = !result_reg;
 
 always @(posedge clk) begin
-    if (pick_answer) begin
-        type_reg   <= answer_type;
-        tag_reg    <= answer_tag;
-        length_reg <= {19'd0, answer_length};
-        data_reg   <= answer_data;
-    end else if (pick_credit) begin
-        type_reg   <= CREDIT;
-        tag_reg    <= 8'h00;
-        length_reg <= 24'd4;
-        data_reg   <= {data_reg[127:32], consumed};
-    end else if (pick) begin
-        type_reg   <= RESULT;
-        tag_reg    <= s_tag_tdata;
-        length_reg <= RESULT_BYTES[23:0];
-    end else if (payload_tready) begin
-        // Around, as zeros would be a reset that hangs on the line's ready.
+    // The packet's writer takes a byte every third cycle at most.
+    step_reg <= payload_tready && some_reg;
+    if (take) begin
+        type_reg   <= answer_reg ? answer_type : result_reg ? RESULT : CREDIT;
+        tag_reg    <= answer_reg ? answer_tag : result_reg ? s_tag_tdata : 8'h00;
+        length_reg <= answer_reg ? {19'd0, answer_length} : result_reg ? RESULT_BYTES[23:0] : 24'd4;
+        data_reg   <= {answer_data[127:32], answer_reg ? answer_data[31:0] : consumed};
+    end else if (step_reg) begin
+        // Around, as zeros would be a reset.
         data_reg <= {data_reg[7:0], data_reg[127:8]};
+    end else if (!some_reg) begin
+        data_reg[31:0] <= s_axis_tdata;
+    end
+    if (!some_reg) begin
+        more_reg <= 2'd3;
+    end else if (step_reg) begin
+        more_reg <= more_reg - 2'd1;
     end
     growth_reg <= consumed - reported_reg;
 end
 
 always @(posedge clk) begin
-    if (pick_credit) begin
+    if (pick) begin
+        answer_reg <= answer_valid;
+        result_reg <= pick_result;
+    end
+    if (take && !answer_reg && !result_reg) begin
         reported_reg <= consumed;
     end
     // Late by two cycles, far fewer than a packet takes.
     due_reg <= growth_reg >= CREDIT_BYTES;
-    if (pick_result) begin
-        result_reg <= 1'b1;
-        open_reg   <= 1'b1;
-    end else if (pick) begin
-        result_reg <= 1'b0;
+    if (take) begin
+        some_reg <= !result_reg;
+    end else if (!some_reg) begin
+        some_reg <= s_axis_tvalid && open_reg;
+    end else if (step_reg && result_reg && more_reg == 2'd0) begin
+        some_reg <= 1'b0;
+    end
+    if (take && result_reg) begin
+        open_reg <= 1'b1;
     end else if (s_axis_tvalid && s_axis_tready && s_axis_tlast) begin
         open_reg <= 1'b0;
     end
     case (state_reg)
         PICK: begin
-            state_reg <= (pick_answer || pick_credit || pick_result) ? HEADER : PICK;
+            state_reg <= (answer_valid || due_reg || pick_result) ? TAKE : PICK;
+        end
+        TAKE: begin
+            state_reg <= HEADER;
         end
         HEADER: begin
             state_reg <= header_ready ? BODY : HEADER;
@@ -149,39 +161,11 @@ always @(posedge clk) begin
         state_reg    <= PICK;
         result_reg   <= 1'b0;
         open_reg     <= 1'b0;
+        some_reg     <= 1'b0;
         due_reg      <= 1'b0;
         reported_reg <= 32'd0;
     end
 end
-
-// The line's ready ends here: behind s_axis stands a core.
-abbnn_skid #(
-    .DATA_WIDTH(32)
-) word_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(s_axis_tdata),
-    .s_axis_tvalid(s_axis_tvalid && open_reg),
-    .s_axis_tready(taken_tready),
-    .m_axis_tdata(word_tdata),
-    .m_axis_tvalid(word_tvalid),
-    .m_axis_tready(word_tready)
-);
-
-abbnn_resize #(
-    .LANE_WIDTH(8),
-    .S_LANES(4),
-    .M_LANES(1)
-) bytes_inst (
-    .clk(clk),
-    .rst(rst),
-    .s_axis_tdata(word_tdata),
-    .s_axis_tvalid(word_tvalid),
-    .s_axis_tready(word_tready),
-    .m_axis_tdata(byte_tdata),
-    .m_axis_tvalid(byte_tvalid),
-    .m_axis_tready(payload_tready && result_reg)
-);
 
 abbnn_packet_tx packet_inst (
     .clk(clk),
@@ -191,8 +175,8 @@ abbnn_packet_tx packet_inst (
     .header_length(length_reg),
     .header_valid(state_reg == HEADER),
     .header_ready(header_ready),
-    .s_axis_tdata(result_reg ? byte_tdata : data_reg[7:0]),
-    .s_axis_tvalid(!result_reg || byte_tvalid),
+    .s_axis_tdata(data_reg[7:0]),
+    .s_axis_tvalid(some_reg),
     .s_axis_tready(payload_tready),
     .m_axis_tdata(m_axis_tdata),
     .m_axis_tvalid(m_axis_tvalid),

@@ -14,9 +14,8 @@
 // `valid` is high for one cycle a byte: data is the byte, or, with `error`, worth nothing, because the stop bit was low;
 // then nothing is received until the line is high again.
 module abbnn_uart_rx #(
-    // Clock frequency; at least 8 clocks a bit.
+    // Clock frequency and bits a second: see abbnn_baud.
     parameter integer CLOCK_HZ = 100000000,
-    // Bits a second; the nearest divider must meet it within 1.5 %.
     parameter integer BAUD = 3000000
 ) (
     input  wire       clk,
@@ -29,60 +28,42 @@ module abbnn_uart_rx #(
     output wire       error
 );
 
-// Clocks of a bit, rounded, and how far CLOCK_HZ is from as many clocks of an exact bit.
-localparam integer RATE    = BAUD < 1 ? 1 : BAUD;
-localparam integer DIVIDER = (CLOCK_HZ + RATE / 2) / RATE;
-localparam integer EXACT   = DIVIDER * RATE;
-localparam integer AWAY    = CLOCK_HZ > EXACT ? CLOCK_HZ - EXACT : EXACT - CLOCK_HZ;
-
-generate
-    if (BAUD < 1) begin : gen_check_baud
-        BAUD_must_be_at_least_1 param_error ();
-    end
-    if (DIVIDER < 8) begin : gen_check_divider
-        CLOCK_HZ_must_be_at_least_8_BAUD param_error ();
-    end
-    if (AWAY > EXACT / 200 * 3) begin : gen_check_error
-        BAUD_must_divide_CLOCK_HZ_within_1_5_percent param_error ();
-    end
-endgenerate
-
-localparam integer TIME_WIDTH = $clog2(DIVIDER + 1);
-localparam integer BIT        = DIVIDER - 1;
-// From the cycle behind the one that sees the line low to the middle of the start bit.
-localparam integer HALF       = DIVIDER / 2 - 1;
-
 localparam [1:0] IDLE  = 2'd0;
 localparam [1:0] START = 2'd1;
 localparam [1:0] BITS  = 2'd2;
 localparam [1:0] BREAK = 2'd3;
 
-reg [1:0]            sync_reg;
-reg [1:0]            past_reg;
-reg                  line_reg;
-reg [1:0]            state_reg;
-reg [TIME_WIDTH-1:0] time_reg;
+reg [1:0] sync_reg;
+reg [1:0] past_reg;
+reg       line_reg;
+reg [1:0] state_reg;
 // A 1 shifted in front of the data bits: it has reached bit 0 when the next bit is the stop bit.
-reg [8:0]            shift_reg;
-reg                  valid_reg;
-reg                  error_reg;
+reg [8:0] shift_reg;
+reg       valid_reg;
+reg       error_reg;
 
-wire elapsed = time_reg == {TIME_WIDTH{1'b0}};
-wire stop    = shift_reg[0];
+// The middle of a bit.
+wire tick;
+wire stop = shift_reg[0];
 
 assign data  = shift_reg[8:1];
 assign valid = valid_reg;
 assign error = error_reg;
 
+abbnn_baud #(
+    .CLOCK_HZ(CLOCK_HZ),
+    .BAUD(BAUD),
+    .HALF(1)
+) baud_inst (
+    .clk(clk),
+    .idle(state_reg == IDLE),
+    .tick(tick)
+);
+
 always @(posedge clk) begin
-    if (state_reg == IDLE) begin
-        time_reg <= HALF[TIME_WIDTH-1:0];
-    end else begin
-        time_reg <= elapsed ? BIT[TIME_WIDTH-1:0] : time_reg - 1'b1;
-    end
     if (state_reg == START) begin
         shift_reg <= 9'h100;
-    end else if (state_reg == BITS && elapsed && !stop) begin
+    end else if (state_reg == BITS && tick && !stop) begin
         shift_reg <= {line_reg, shift_reg[8:1]};
     end
 end
@@ -91,19 +72,19 @@ always @(posedge clk) begin
     sync_reg  <= {sync_reg[0], rxd};
     past_reg  <= {past_reg[0], sync_reg[1]};
     line_reg  <= (sync_reg[1] && past_reg[0]) || (sync_reg[1] && past_reg[1]) || (past_reg[0] && past_reg[1]);
-    valid_reg <= state_reg == BITS && elapsed && stop;
-    error_reg <= state_reg == BITS && elapsed && stop && !line_reg;
+    valid_reg <= state_reg == BITS && tick && stop;
+    error_reg <= state_reg == BITS && tick && stop && !line_reg;
     case (state_reg)
         IDLE: begin
             state_reg <= line_reg ? IDLE : START;
         end
         START: begin
-            if (elapsed) begin
+            if (tick) begin
                 state_reg <= line_reg ? IDLE : BITS;
             end
         end
         BITS: begin
-            if (elapsed && stop) begin
+            if (tick && stop) begin
                 state_reg <= line_reg ? IDLE : BREAK;
             end
         end

@@ -9,9 +9,8 @@
 // A start bit (low), the data bits, the lowest first, and a stop bit (high), each DIVIDER = CLOCK_HZ / BAUD clocks,
 // rounded. A byte is taken every 10 * DIVIDER cycles; the line is high when there is none. txd is a register.
 module abbnn_uart_tx #(
-    // Clock frequency; at least 8 clocks a bit.
+    // Clock frequency and bits a second: see abbnn_baud.
     parameter integer CLOCK_HZ = 100000000,
-    // Bits a second; the nearest divider must meet it within 1.5 %.
     parameter integer BAUD = 3000000
 ) (
     input  wire       clk,
@@ -24,49 +23,36 @@ module abbnn_uart_tx #(
     output wire       txd
 );
 
-// Clocks of a bit, rounded, and how far CLOCK_HZ is from as many clocks of an exact bit.
-localparam integer RATE    = BAUD < 1 ? 1 : BAUD;
-localparam integer DIVIDER = (CLOCK_HZ + RATE / 2) / RATE;
-localparam integer EXACT   = DIVIDER * RATE;
-localparam integer AWAY    = CLOCK_HZ > EXACT ? CLOCK_HZ - EXACT : EXACT - CLOCK_HZ;
-
-generate
-    if (BAUD < 1) begin : gen_check_baud
-        BAUD_must_be_at_least_1 param_error ();
-    end
-    if (DIVIDER < 8) begin : gen_check_divider
-        CLOCK_HZ_must_be_at_least_8_BAUD param_error ();
-    end
-    if (AWAY > EXACT / 200 * 3) begin : gen_check_error
-        BAUD_must_divide_CLOCK_HZ_within_1_5_percent param_error ();
-    end
-endgenerate
-
-localparam integer TIME_WIDTH = $clog2(DIVIDER);
-localparam integer BIT        = DIVIDER - 1;
-
-reg [TIME_WIDTH-1:0] time_reg;
 // What follows the bit on the line, up to a 1 that stands behind the stop bit; 0 when the stop bit is on the line.
-reg [9:0]            shift_reg;
-reg                  busy_reg;
-reg                  txd_reg;
+reg [9:0] shift_reg;
+// Of shift_reg a cycle ago; a tick comes later than that.
+reg       last_reg;
+reg       busy_reg;
+reg       txd_reg;
 
-wire elapsed = time_reg == {TIME_WIDTH{1'b0}};
-wire last    = shift_reg == 10'd1;
+// The last cycle of a bit.
+wire tick;
 
-assign s_axis_tready = !busy_reg || (elapsed && last);
+assign s_axis_tready = !busy_reg || (tick && last_reg);
 assign txd           = txd_reg;
 
-always @(posedge clk) begin
-    time_reg <= (elapsed || !busy_reg) ? BIT[TIME_WIDTH-1:0] : time_reg - 1'b1;
-end
+abbnn_baud #(
+    .CLOCK_HZ(CLOCK_HZ),
+    .BAUD(BAUD),
+    .HALF(0)
+) baud_inst (
+    .clk(clk),
+    .idle(!busy_reg),
+    .tick(tick)
+);
 
 always @(posedge clk) begin
+    last_reg <= shift_reg == 10'd1;
     if (s_axis_tready) begin
         busy_reg  <= s_axis_tvalid;
         txd_reg   <= !s_axis_tvalid;
         shift_reg <= {2'b11, s_axis_tdata};
-    end else if (elapsed) begin
+    end else if (tick) begin
         txd_reg   <= shift_reg[0];
         shift_reg <= {1'b0, shift_reg[9:1]};
     end

@@ -9,21 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.executor import Workers
+from abbnn.export.area import CALIBRATION, area_model, read_calibration
+from abbnn.export.parts import total
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
 from abbnn.options import above_zero, add_folding, add_network, add_workers
 from abbnn.syn import area, bitstream, calibrate, gates, patch, proof, table3
 from abbnn.syn.cells import FAMILIES, OVERHEAD
-from abbnn.syn.yosys import executable, version
+from abbnn.syn.yosys import executable
+from abbnn.tables import console
 
 REPORTS = paths.BUILD / "reports"
-WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,24 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "calibrate",
         help="synthesise the designs that the area model is fitted to and validated on",
-        description=f"Write {calibrate.FILE.name}. What was synthesised before is taken from "
-        "build/syn, so that an interrupted run goes on where it was.",
-    )
-    command.add_argument(
-        "--family",
-        action="append",
-        choices=sorted(FAMILIES),
-        help="default: all; may be repeated; the others keep their points",
+        description=f"Write {CALIBRATION.name}. What was synthesised before is taken from build/syn, so that an "
+        "interrupted run goes on where it was.",
     )
     add_workers(command)
     command.add_argument("--list", action="store_true", help="only say what would be synthesised")
+    command.add_argument("--out", type=Path, default=CALIBRATION, metavar="FILE.json", help="default %(default)s")
     command.set_defaults(run=_calibrate)
-    command.add_argument("--out", type=Path, default=calibrate.FILE, metavar="FILE.json", help="default %(default)s")
     return parser
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
 
 
 def _measure(arguments: argparse.Namespace) -> int:
@@ -110,12 +99,17 @@ def _measure(arguments: argparse.Namespace) -> int:
     out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
     with replacing(out) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
-    console, name = _console(), network.structure.name
+    name = network.structure.name
     tables = area.area_tables(name, arguments.family, areas) if arguments.command == "area" else []
     for table in [*tables, *(area.memory_tables(name, areas) if arguments.command == "memory" else [])]:
-        console.print(table)
+        console().print(table)
     if arguments.command == "area":
         _say_area(report)
+        model = area_model(arguments.family)
+        guess = total(model.stage(each.design.top, each.parameters) for each in chosen)
+        print(f"the area model says {guess.lut:,.0f} LUT, {guess.ff:,.0f} FF, {guess.bram:g} BRAM")
+        if warning := read_calibration().warning:
+            print(f"abbnn area: {warning}", file=sys.stderr)
     print(f"{out}: written")
     for fault in report["faults"]:
         print(f"abbnn {arguments.command}: {fault}", file=sys.stderr)
@@ -138,15 +132,13 @@ def _say_area(report: dict[str, Any]) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    plans = calibrate.plan(arguments.family)
+    plans = calibrate.plan()
     if arguments.list:
         for each in plans:
             print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
         return 0
-    others = calibrate.kept(arguments.out, arguments.family or sorted(FAMILIES), version())
-    points = others + calibrate.run(plans, Workers.of(arguments))
-    calibrate.write(points, arguments.out, version())
-    print(f"{arguments.out}: {len(points)} points written")
+    calibrate.write(calibrate.run(plans, Workers.of(arguments)), arguments.out)
+    print(f"{arguments.out}: {len(plans)} points written")
     return 0
 
 

@@ -24,6 +24,7 @@ from abbnn.golden.ranges import analyse
 from abbnn.syn.cells import CARRY_ONLY, FAMILIES, OVERHEAD, Resources, Role, role_of
 from abbnn.syn.memory import MemoryReport, memories
 from abbnn.syn.yosys import CORE, Design, carry_only, core_files, own_cells, source_name, synthesise, version
+from abbnn.tables import new_table
 
 CACHE = paths.BUILD / "syn"
 CORE_STAGE = "core"
@@ -312,28 +313,20 @@ def _figures(resources: Resources) -> list[str]:
 FIGURES = ("LUT", "of it memory", "carry sites", "FF", "BRAM", "carry", "DSP")
 
 
-def _table(title: str, columns: Sequence[str], texts: int) -> Table:
-    """`texts`: how many columns from the left are no numbers."""
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < texts else "right", no_wrap=True)
-    return table
-
-
 def area_tables(name: str, family: str, areas: Sequence[StageArea]) -> list[Table]:
     """Stages, modules, and what the modules are there for."""
     total = total_of(areas)
-    stages = _table(f"{name}: stages on {family}, Yosys {version()}", ("stage", "measured", *FIGURES), 2)
+    stages = new_table(f"{name}: stages on {family}, Yosys {version()}", ("stage", "measured", *FIGURES), texts=2)
     for area in areas:
         measured = f"as {area.reused_from}" if area.reused_from else ""
         stages.add_row(area.design.stage, measured, *_figures(area.measured.total))
     stages.add_section()
     stages.add_row("all", "", *_figures(total))
     modules = by_module(areas)
-    each = _table("modules, own cells", ("module", "instances", *FIGURES), 1)
+    each = new_table("modules, own cells", ("module", "instances", *FIGURES))
     for module, (count, resources) in sorted(modules.items(), key=lambda item: -item[1][1].lut):
         each.add_row(module, f"{count:,}", *_figures(resources))
-    shares = _table("what for", ("", "share of LUTs", *FIGURES), 1)
+    shares = new_table("what for", ("", "share of LUTs", *FIGURES))
     for role, resources in roles({module: resources for module, (_, resources) in modules.items()}).items():
         shares.add_row(role, f"{resources.lut / max(1, total.lut):.1%}", *_figures(resources))
     return [stages, each, shares]
@@ -341,19 +334,17 @@ def area_tables(name: str, family: str, areas: Sequence[StageArea]) -> list[Tabl
 
 def memory_tables(name: str, areas: Sequence[StageArea]) -> list[Table]:
     """Bits needed and used a stage, and every initialised memory with what became of it."""
-    summary = _table(
+    summary = new_table(
         f"{name}: memory, bits",
         ("stage", "weights", "in block RAM", "blocks need", "blocks have", "fill", "in LUTs"),
-        1,
     )
     for area in areas:
         bits = memory_summary(area)
         fill = f"{bits['block_ram_fill']:.1%}" if bits["block_ram_bits_used"] else ""
         keys = ("weight_bits", "weight_bits_in_block_ram", "block_ram_bits_needed", "block_ram_bits_used")
         summary.add_row(area.design.stage, *(f"{bits[key]:,.0f}" for key in keys), fill, f"{bits['lut_memory_bits']:,}")
-    contents = _table(
-        "contents, read back from the netlist", ("file", "where", "contents", "depth", "width", "blocks"), 3
-    )
+    columns = ("file", "where", "contents", "depth", "width", "blocks")
+    contents = new_table("contents, read back from the netlist", columns, texts=3)
     for area in areas:
         if area.reused_from is not None:
             contents.add_row(f"those of {area.design.stage}", "", f"not synthesised, see {area.reused_from}")

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.area import REGISTERS, Area, Family, NetworkArea, area_model, place, place_numbers, total
-from abbnn.export.config import StageConfig
-from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding, stages
+from abbnn.export.area import NetworkArea, area_model
+from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding
+from abbnn.export.parts import Area, total
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
@@ -38,6 +37,7 @@ from abbnn.options import add_folding, add_network, natural
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
+from abbnn.tables import console
 
 OUT = paths.BUILD / "bitstream"
 FAMILY = "ecp5"
@@ -47,9 +47,9 @@ NAMES = {"lut": "LUT", "ff": "flip-flops", "bram": "block RAM"}
 HEADROOM = 2
 """Bits that a bitstream keeps free for networks trained anew, unless a user says otherwise."""
 ATTEMPTS = 4
-"""Foldings tried for one frame interval until one fits with load port and boot ROM, which depend on the folding."""
-LUT_TABLE = 64
-"""Words up to which abbnn_table keeps a loadable table in LUT RAM (its STYLE)."""
+"""Foldings tried for one frame interval until one fits with the boot ROM, which depends on the folding."""
+LOAD_BUS = 77
+"""Its flip-flops, a stage."""
 STEP = 1.05
 """Least ratio of the frame intervals that are tried one after the other."""
 
@@ -68,60 +68,31 @@ def boot_area(words: int) -> Area:
     return Area(55 + count + 32 * (pairs + merge), 47 + count + 32 * pairs, count) if count else Area(0, 0, 0)
 
 
-def load_area(configs: Sequence[StageConfig], family: Family) -> Area:
-    """What tables that are loaded cost more than the tables with fixed contents that the area model counts.
-
-    Each slice of 32 bits is a memory of its own with a write port and an address decoder; registers hold address, data
-    and write enables in front of them, and tables in block RAM have one behind them; the load bus has 77 bits a stage.
-    `family` is the area model's.
-    """
-    lut = ff = bram = 0.0
-    for config in configs:
-        style = ("auto", "lut", "block")[config.parameters.get("WEIGHT_MEMORY", 0)]
-        for name, memory in config.memories.items():
-            depth, weights = len(memory.words), name.endswith("_weights.mem")
-            table = not weights and not name.endswith("_correction.mem")
-            before = (
-                place(family, depth, memory.width, rom=True, style=style)
-                if weights
-                else place_numbers(family, depth, memory.width)
-            )
-            lut, ff, bram = lut - before.lut, ff - before.ff, bram - before.bram
-            asked = style if weights else "lut" if table and depth <= LUT_TABLE else "auto"
-            ff += memory.width if table and depth > LUT_TABLE else 0
-            ff += min(32, memory.width) + max(1, (depth - 1).bit_length()) + -(-memory.width // 32)
-            for low in range(0, memory.width, 32):
-                after = place(family, depth, min(32, memory.width - low), style=asked)
-                lut, ff, bram = lut + after.lut + after.mux / 2 + 8, ff + after.ff, bram + after.bram
-    return Area(lut, ff + 77 * len(configs), bram)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """What a folding takes on a board, before synthesis."""
 
     parts: Mapping[str, Area]
-    """Stages, "rest" of the core, "registers", "load port", "boot ROM", "reserve"."""
+    """Stages with loadable tables, "rest" of the core, "load bus", "boot ROM", "reserve"."""
 
     @property
     def area(self) -> Area:
         return total(self.parts.values())
 
 
-def estimate(network: IntegerNetwork, folding: Folding, where: Board, *, boot: bool = True) -> Estimate:
-    """By the area model, which synthesis has been seen to differ from by 15%, and the board's reserve."""
-    model = area_model(FAMILY)
-    areas = NetworkArea(network, model)
-    pipeline = Pipeline(network, folding)
-    words = len(pipeline.load_image) if boot else 0
-    binary = [folding[stage.name] for stage in stages(network) if stage.binary]
+def estimate(
+    network: IntegerNetwork, folding: Folding, where: Board, *, boot: bool = True, headroom: int = 0
+) -> Estimate:
+    """By the area model, and the board's reserve."""
+    areas = NetworkArea(network, area_model(FAMILY), headroom=headroom, loadable=True)
+    pipeline = Pipeline(network, folding).roomy(headroom)
     around = {
         "rest": areas.fixed,
-        "registers": Area(0, REGISTERS * sum(fold.pe * fold.simd for fold in binary), 0),
-        "load port": load_area(pipeline.configs, model.mapping),
-        "boot ROM": boot_area(words),
+        "load bus": Area(0, LOAD_BUS * len(pipeline.configs), 0),
+        "boot ROM": boot_area(len(pipeline.load_image) if boot else 0),
+        "reserve": where.reserve,
     }
-    return Estimate(areas.folding(folding) | around | {"reserve": where.reserve})
+    return Estimate(areas.folding(folding) | around)
 
 
 def _excess(need: Area, limit: Budget) -> str:
@@ -133,20 +104,20 @@ def _excess(need: Area, limit: Budget) -> str:
     )
 
 
-def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) -> dict[str, Fold]:
+def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, headroom: int = 0) -> dict[str, Fold]:
     """The folding balanced to the board's `cycles` a frame, or to the network's usual number if that is more, if it
     fits the board's share of the device; else the fastest found that does.
 
     Infeasible says why nothing fits.
 
-    The solver does not know the load port and the boot ROM, which grow and shrink with the folding, in no simple way:
-    a word of a table takes whole words of 32 bits. So frame intervals are tried one after the other: the balanced
+    The solver does not know the boot ROM, which grows and shrinks with the folding, in no simple way: a word of a table
+    takes whole words of 32 bits. So frame intervals are tried one after the other: the balanced
     folding, and the cheapest, of which what exceeds the share is taken off the budget before it is asked for again.
     """
     share = Budget(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
 
     def over(folding: Folding) -> dict[str, float]:
-        return share.lacks(estimate(network, folding, where, boot=boot).area)
+        return share.lacks(estimate(network, folding, where, boot=boot, headroom=headroom).area)
 
     def balanced(target: int) -> dict[str, Fold] | None:
         try:
@@ -158,7 +129,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
     usual = balanced(first)
     if usual is not None and not over(usual):
         return usual
-    solver = Solver(network, FAMILY)
+    solver = Solver(network, FAMILY, headroom=headroom, loadable=True)
     full = Budget(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
     slowest = solver.intervals()[-1]
     least, last = math.inf, 0
@@ -182,7 +153,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True) 
             worst = max(value / getattr(share, name) for name, value in excess.items())
             if worst < least:
                 least = worst
-                need = estimate(network, folding, where, boot=boot).area
+                need = estimate(network, folding, where, boot=boot, headroom=headroom).area
                 closest = f"{solution.interval} cycles a frame take {_excess(need, share)}"
             left = Budget(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
     closest = closest or f"{slowest} cycles a frame take {solver.shortage(slowest, full)}"
@@ -289,7 +260,7 @@ def build(
     with step("export"):
         pipeline = Pipeline(network, folding).roomy(headroom)
         image = pipeline.load_image if boot else []
-        estimated = estimate(network, folding, where, boot=boot)
+        estimated = estimate(network, folding, where, boot=boot, headroom=headroom)
         device = Budget(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
             raise UserError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
@@ -381,10 +352,6 @@ def _pack_options(options: Sequence[str], sysconfig: Mapping[str, str]) -> list[
 
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
-
-    def area(value: Area) -> dict[str, float]:
-        return {"lut": round(value.lut), "ff": round(value.ff), "bram": round(value.bram, 1)}
-
     return {
         "network": meta.network,
         "network_sha256": meta.network_sha256,
@@ -400,9 +367,9 @@ def to_json(result: Build) -> dict[str, Any]:
         "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
         "utilisation": {kind: {"used": used, "available": of} for kind, (used, of) in result.report.used.items()},
         "cells": dict(result.cells),
-        "estimated": {name: area(part) for name, part in result.estimated.parts.items()}
-        | {"all": area(result.estimated.area)},
-        "synthesized": area(cell_area(result.cells)),
+        "estimated": {name: part.rounded() for name, part in result.estimated.parts.items()}
+        | {"all": result.estimated.area.rounded()},
+        "synthesized": cell_area(result.cells).rounded(),
         "critical_paths": [
             {"routing_share": round(path.routing_share, 3), **asdict(path)} for path in result.report.paths
         ],
@@ -436,8 +403,8 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[
         "area",
         ("", "LUT", "flip-flops", "block RAM"),
         [
-            (name, *(f"{report[key][of]:,g}" for of in ("lut", "ff", "bram")))
-            for name, key in (("estimated", "all_estimated"), ("synthesized", "synthesized"))
+            (name, *(f"{area[of]:,g}" for of in Area._fields))
+            for name, area in (("estimated", report["estimated"]["all"]), ("synthesized", report["synthesized"]))
         ],
     )
     for path in report["critical_paths"]:
@@ -459,10 +426,6 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[
     yield "run time", ("step", "s"), [(name, f"{value:,.1f}") for name, value in report["seconds"].items()]
 
 
-def _tables(report: Mapping[str, Any]) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
-    return list(_rows({**report, "all_estimated": report["estimated"]["all"]}))
-
-
 def to_markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"# {report['network']} on {report['board']}",
@@ -472,7 +435,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         f"seed {report['seed']}; " + ", ".join(f"{name} {version}" for name, version in report["tools"].items()) + ".",
         "",
     ]
-    for title, columns, rows in _tables(report):
+    for title, columns, rows in _rows(report):
         lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
@@ -481,7 +444,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     result = []
-    for title, columns, rows in _tables(report):
+    for title, columns, rows in _rows(report):
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 or column == "module" else "right")
@@ -526,10 +489,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _without_boot(network: IntegerNetwork, where: Board) -> str:
+def _without_boot(network: IntegerNetwork, where: Board, headroom: int) -> str:
     """What to say of a network that does not fit with a boot ROM."""
     try:
-        choose_folding(network, where, boot=False)
+        choose_folding(network, where, boot=False, headroom=headroom)
     except Infeasible:
         return ""
     return "; with --no-boot it fits"
@@ -551,15 +514,16 @@ def run(options: argparse.Namespace) -> int:
         elif options.cycles is not None:
             folding = balance(network, options.cycles)
         else:
-            folding = choose_folding(network, where, boot=boot)
+            folding = choose_folding(network, where, boot=boot, headroom=options.headroom)
         check(network, folding)
     except Infeasible as error:
-        raise UserError(f"{options.network}: {error}{_without_boot(network, where) if boot else ''}") from None
+        advice = _without_boot(network, where, options.headroom) if boot else ""
+        raise UserError(f"{options.network}: {error}{advice}") from None
     except ValueError as error:
         raise UserError(f"{options.fold or options.network}: {error}") from None
     name = f"{options.network.stem}-{where.name}"
     out = options.out or OUT / name
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    screen = console(160)
     logs: dict[str, str] = {}
     try:
         result = build(
@@ -570,7 +534,7 @@ def run(options: argparse.Namespace) -> int:
             clock_mhz=options.freq,
             boot=boot,
             headroom=options.headroom,
-            say=lambda text: console.print(text, highlight=False),
+            say=lambda text: screen.print(text, highlight=False),
             logs=logs,
         )
     finally:
@@ -587,7 +551,7 @@ def run(options: argparse.Namespace) -> int:
         with replacing(out / file) as temporary:
             temporary.write_bytes(data)
     for table in tables(report):
-        console.print(table)
+        screen.print(table)
     print(f"{out / (name + '.bit')}: {len(result.bitstream):,} bytes, {result.words_read_back:,} words read back equal")
     for clock in result.report.clocks:
         if not clock.met:

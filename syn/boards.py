@@ -12,7 +12,8 @@ from typing import Any
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
-from abbnn.export.area import Area, Device, devices
+from abbnn.export.area import Device, devices
+from abbnn.export.parts import Area
 
 BOARDS = Path(__file__).with_name("boards.json")
 LPF = "design.lpf"

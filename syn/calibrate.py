@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from abbnn import paths
-from abbnn.errors import UserError
 from abbnn.executor import Workers
-from abbnn.export.area import CALIBRATION
+from abbnn.export.area import Calibration, rtl_hash
 from abbnn.export.folding import balance
 from abbnn.export.random_network import random_network
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network
-from abbnn.golden.structure import declared_network
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, Structure, member
 from abbnn.syn.area import CACHE, Measurement, StageDesign, measure_each, stage_designs
-from abbnn.syn.cells import FAMILIES, Resources, owner
+from abbnn.syn.cells import Resources, owner
+from abbnn.syn.yosys import Design, version
 
-FILE = CALIBRATION
 MODELS = paths.MODELS
 SEED = 1
 """Of the random weights of networks that are not shipped."""
@@ -35,33 +35,47 @@ class Source:
     """Stages of one network at one folding."""
 
     network: str
-    """A shipped one of models/, else a declared one with random weights."""
+    """A shipped one of models/, else one of MEMBERS with random weights."""
     cycles: int
     use: Use
     families: tuple[str, ...]
-    stages: tuple[str, ...] = ()
-    """Empty: all."""
+    stages: tuple[str, ...]
+    loadable: bool = False
+    """Tables that are written in place of those with the network's contents."""
 
     @property
     def design(self) -> str:
-        return f"{self.network}/{self.cycles}"
+        return f"{self.network}/{self.cycles}{' loadable' if self.loadable else ''}"
 
 
 BOTH = ("xc7", "ecp5")
 EVERY = ("xc7", "ecp5", "ice40", "gowin")
 
+MEMBERS: Mapping[str, Structure] = {
+    each.name: each
+    for each in (
+        member("xnor", (16, 32), (1, 1), family="xnornet", image=48, stem=RESNET_STEM),
+        member("bireal", (32, 64), (1, 1), family="birealnet", image=16),
+        member("paired", (32, 64, 128), (0, 1, 1), family="reactneta", image=16, stem=STRIDED_STEM),
+    )
+}
+"""Small networks with the modules that no shipped one has."""
+
 SOURCES = (
-    Source("tiny", 65536, "fit", EVERY),
-    Source("tiny", 4096, "fit", BOTH),
-    Source("small", 16384, "fit", BOTH, ("stem", "block00", "block02", "block05")),
-    Source("reactnet18", 16384, "fit", BOTH, ("block01", "block07")),
-    Source("reactnet18", 131072, "fit", BOTH, ("block04",)),
-    Source("xnornet18", 131072, "fit", BOTH, ("stem", "block04")),
-    Source("tiny", 16384, "validation", EVERY, ("stem", "block01", "block02", "block05")),
-    Source("small", 32768, "validation", BOTH, ("block01", "block04")),
-    Source("reactnet18", 32768, "validation", BOTH, ("block06",)),
-    Source("reactneta", 65536, "validation", BOTH, ("block02", "block03")),
-    Source("birealnet18", 131072, "validation", BOTH, ("block08",)),
+    Source("tiny", 65536, "fit", EVERY, ("block02",)),
+    Source("tiny", 65536, "fit", BOTH, ("stem", "block00", "head", "core")),
+    Source("tiny", 8192, "fit", BOTH, ("stem", "block01")),
+    Source("tiny", 4096, "fit", BOTH, ("block04",)),
+    Source("xnor", 65536, "fit", BOTH, ("stem",)),
+    Source("xnor", 16384, "fit", BOTH, ("block01",)),
+    Source("paired", 2048, "fit", BOTH, ("block01", "block02")),
+    Source("tiny", 65536, "fit", ("ecp5",), ("block02",), loadable=True),
+    Source("tiny", 16384, "validation", EVERY, ("block01",)),
+    Source("tiny", 16384, "validation", BOTH, ("stem", "block02")),
+    Source("tiny", 16384, "validation", ("ecp5",), ("block01",), loadable=True),
+    Source("small", 32768, "validation", BOTH, ("block04", "head")),
+    Source("reactnet18", 131072, "validation", BOTH, ("block09",)),
+    Source("paired", 8192, "validation", BOTH, ("block03",)),
 )
 
 
@@ -78,36 +92,35 @@ class Plan:
 @cache
 def _network(name: str) -> IntegerNetwork:
     path = MODELS / f"{name}.safetensors"
-    return load_network(path) if path.is_file() else random_network(declared_network(name), SEED)
+    return load_network(path) if path.is_file() else random_network(MEMBERS[name], SEED)
 
 
-def plan(families: Sequence[str] | None = None) -> list[Plan]:
+def _loadable(stage: StageDesign) -> StageDesign:
+    parameters = {**stage.parameters, "LOAD_MEMORY": 0}
+    return StageDesign(stage.stage, Design(stage.design.top, parameters, {}), parameters, {})
+
+
+def plan() -> list[Plan]:
     """What to synthesise, in the order of `SOURCES`. Of stages that differ in contents only, the first is taken.
 
     So no stage that the model is fitted to is there again for validation.
     """
-    chosen = families or sorted(FAMILIES)
-    result: list[Plan] = []
-    planned: set[tuple[Any, ...]] = set()
+    result: dict[tuple[Any, ...], Plan] = {}
     for source in SOURCES:
-        wanted = [family for family in source.families if family in chosen]
-        if not wanted:
-            continue
         network = _network(source.network)
         designs = stage_designs(network, balance(network, source.cycles))
-        for family in wanted:
-            for each in designs:
-                if (not source.stages or each.stage in source.stages) and (family, each.shape) not in planned:
-                    planned.add((family, each.shape))
-                    result.append(Plan(source.design, source.use, family, each))
-    return result
+        designs = [_loadable(each) for each in designs] if source.loadable else designs
+        for family, each in itertools.product(source.families, designs):
+            if each.stage in source.stages:
+                result.setdefault((family, each.shape), Plan(source.design, source.use, family, each))
+    return list(result.values())
 
 
 def _point(planned: Plan, measured: Measurement) -> dict[str, Any]:
     """Of a module and its parts together: which parts it has is not the model's business."""
 
     def figures(resources: Resources) -> dict[str, float]:
-        return {key: getattr(resources, key) for key in ("lut", "ff", "bram", "dsp")}
+        return {key: getattr(resources, key) for key in ("lut", "ff", "bram")}
 
     modules: dict[str, Resources] = {}
     counts: Counter[str] = Counter()
@@ -127,29 +140,15 @@ def _point(planned: Plan, measured: Measurement) -> dict[str, Any]:
     }
 
 
-def run(plans: Sequence[Plan], workers: Workers, *, cache: Path = CACHE) -> list[dict[str, Any]]:
-    """The points of the calibration file, in the order of `plans`."""
+def run(plans: Sequence[Plan], workers: Workers, *, cache: Path = CACHE) -> Calibration:
+    """Their points, in the order of `plans`."""
     measured = measure_each([(planned.stage, planned.family) for planned in plans], workers, cache=cache)
-    return [_point(*each) for each in zip(plans, measured, strict=True)]
+    return Calibration(version(), rtl_hash(), [_point(*each) for each in zip(plans, measured, strict=True)])
 
 
-def kept(path: Path, families: Sequence[str], yosys: str) -> list[dict[str, Any]]:
-    """Points of `path` of other families than these. ValueError if they are of another Yosys, or the file is none."""
-    if not path.exists():
-        return []
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        points = [point for point in data["points"] if point["family"] not in families]
-        other = data["yosys"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a calibration file ({error!r})") from None
-    if points and other != yosys:
-        raise UserError(f"{path}: its other families are of Yosys {other}, not {yosys}: run all of them")
-    return points
-
-
-def write(points: Sequence[dict[str, Any]], path: Path, yosys: str) -> None:
+def write(calibration: Calibration, path: Path) -> None:
     """A point a line, so that a difference names the stage."""
-    lines = ",\n".join(json.dumps(point) for point in points)
+    lines = ",\n".join(json.dumps(point) for point in calibration.points)
+    head = f'"yosys": {json.dumps(calibration.yosys)}, "rtl": {json.dumps(calibration.rtl)}'
     with replacing(path) as temporary:
-        temporary.write_text(f'{{"yosys": {json.dumps(yosys)}, "points": [\n{lines}\n]}}\n', encoding="ascii")
+        temporary.write_text(f'{{{head}, "points": [\n{lines}\n]}}\n', encoding="ascii")

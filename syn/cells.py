@@ -230,6 +230,7 @@ ROLES: Mapping[str, Role] = {
     "abbnn_guard": "control",
     "abbnn_head": "control",
     "abbnn_link": "control",
+    "abbnn_link_rx": "control",
     "abbnn_link_tx": "control",
     "abbnn_packet_rx": "control",
     "abbnn_packet_tx": "control",
@@ -240,6 +241,7 @@ ROLES: Mapping[str, Role] = {
     "abbnn_skid": "control",
     "abbnn_stem": "control",
     "abbnn_subsample": "control",
+    "abbnn_baud": "control",
     "abbnn_uart_rx": "control",
     "abbnn_uart_tx": "control",
 }

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from abbnn import errors, paths, verilog
+from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.export.folding import Folding, check
 from abbnn.export.mem import render, write
@@ -445,11 +445,3 @@ def run(arguments: argparse.Namespace) -> int:
     total = sum(counts.values())
     print(f"{arguments.out}: {total:,} cells: {', '.join(f'{kind} {n:,}' for kind, n in sorted(counts.items()))}")
     return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """0: written; 2: unusable input."""
-    parser = argparse.ArgumentParser(prog="abbnn gates", description=__doc__)
-    add_arguments(parser)
-    arguments = parser.parse_args(argv)
-    return errors.run("abbnn gates", lambda: run(arguments))

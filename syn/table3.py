@@ -22,10 +22,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from abbnn import errors, paths, verilog
+from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
 from abbnn.export.config import pipeline_config
@@ -41,6 +40,7 @@ from abbnn.syn import trellis, yosys
 from abbnn.syn.cells import FAMILIES, FamilyName, Resources
 from abbnn.syn.proof import stat_modules
 from abbnn.syn.yosys import version
+from abbnn.tables import console, new_table
 
 HERE = Path(__file__).resolve().parent / "table3"
 REPORT = paths.BUILD / "reports" / "table3.json"
@@ -417,9 +417,7 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    result = Table(title=f"multipliers and shifts, Yosys {version()}", title_justify="left")
-    for index, column in enumerate(COLUMNS):
-        result.add_column(column, justify="right" if index else "left")
+    result = new_table(f"multipliers and shifts, Yosys {version()}", COLUMNS)
     last = ""
     for group, texts in lines(rows):
         if group != last:
@@ -465,14 +463,6 @@ def faults(rows: Sequence[Row]) -> list[str]:
     return result
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="abbnn table3", description="Multipliers against shifts: the paper's Table 3, and whole layers."
-    )
-    add_arguments(result)
-    return result
-
-
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="without full-size ReActNet-18")
     command.add_argument("--family", action="append", choices=TABLE_FAMILIES, help="default: all; may be repeated")
@@ -486,7 +476,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    yosys.executable()
     designs = all_units(quick=arguments.quick, seed=arguments.seed)
     families = [family for family in TABLE_FAMILIES if not arguments.family or family in arguments.family]
     workers, vectors, seed = Workers.of(arguments), arguments.vectors, arguments.seed
@@ -496,20 +485,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.markdown:
         print(markdown(rows), end="")
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=120)
-        console.print(table(rows))
+        console().print(table(rows))
         compared = sum(row.vectors for row in rows)
         print(f"{len(rows)} netlists beside their sources, seed {arguments.seed}: {compared:,} outputs compared")
         print(f"{arguments.out}: written")
     for fault in faults(rows):
         print(f"abbnn table3: {fault}", file=sys.stderr)
     return 1 if faults(rows) else 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
-    return errors.run("abbnn table3", lambda: run(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

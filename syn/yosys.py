@@ -95,7 +95,7 @@ class Design:
         for part in (json.dumps(description, sort_keys=True), *_items(self.files)):
             digest.update(f"{len(part)} {part}".encode())
         for path in self.sources():
-            digest.update(re.sub(r"//.*", "", path.read_text()).encode())
+            digest.update(verilog.code(path.stem).encode())
         return digest.hexdigest()
 
 

@@ -7,8 +7,8 @@ import pytest
 from random_network import random_images, random_network
 
 from abbnn.export.config import stem_config
-from abbnn.export.folding import Fold, cycles, stages
-from abbnn.export.schedule import picking_interval
+from abbnn.export.folding import Fold, stages
+from abbnn.export.schedule import stage_interval
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import Stem, Structure
@@ -78,7 +78,5 @@ def test_abbnn_stem(name):
         s_width=8,
         m_lanes=fold.pe,
         m_width=network.value_width,
-        interval=picking_interval(network, fold)
-        if (stem.kernel, stem.stride) == (1, 2)
-        else max(cycles(stage, fold), image[0] * image[1]),
+        interval=max(stage_interval(network, stage, fold), image[0] * image[1]),
     )

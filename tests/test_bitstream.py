@@ -19,9 +19,9 @@ import pytest
 from random_network import random_network
 
 from abbnn import paths, verilog
-from abbnn.export.area import Area
 from abbnn.export.folding import Fold, balance, cycles, stages, to_json
 from abbnn.export.load_image import load_image
+from abbnn.export.parts import LUT_WORDS, Area
 from abbnn.golden.network import load_network, network_hash, save_network
 from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.syn import bitstream, patch, pnr, trellis, yosys
@@ -336,7 +336,23 @@ def test_the_boot_rom_is_as_large_as_estimated(words, tmp_path) -> None:
 
 def test_tables_of_lut_ram_are_those_of_the_rtl() -> None:
     (words,) = re.findall(r"localparam integer LUT_WORDS = (\d+);", verilog.file("abbnn_table").read_text())
-    assert int(words) == bitstream.LUT_TABLE
+    assert int(words) == LUT_WORDS
+
+
+def test_headroom_counts_in_what_fits(tmp_path) -> None:
+    """Wider sums, shifts and tables, also where the solver looks for a folding."""
+    where = replace(small_board(tmp_path), fill=0.5)
+    folding = bitstream.choose_folding(NETWORK, where)
+    tight, roomy = (bitstream.estimate(NETWORK, folding, where, headroom=bits).area for bits in (0, 2))
+    assert roomy.lut > tight.lut
+    assert roomy.ff > tight.ff
+    barely = replace(where, fill=1.001 * tight.lut / where.device.lut)
+    assert bitstream.choose_folding(NETWORK, barely) == folding
+    with pytest.raises(ValueError, match="LUT too many"):
+        bitstream.build(NETWORK, folding, replace(barely, reserve=Area(23_990 - tight.lut, 0, 0)), headroom=9)
+    chosen = bitstream.choose_folding(NETWORK, barely, headroom=2)
+    assert chosen != folding
+    assert bitstream.estimate(NETWORK, chosen, barely, headroom=2).area.lut <= barely.fill * barely.device.lut
 
 
 @needs_tools

@@ -12,6 +12,7 @@ from abbnn.export.folding import balance
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.syn import gates
+from abbnn.syn.__main__ import main
 
 SEED = 1
 INPUTS = 12
@@ -170,13 +171,13 @@ def test_command_line(tmp_path, capsys):
     structure = member("gates", (2,), (1,), classes=3, image=(12, 8), stem=STRIDED_STEM)
     network = random_network(structure, 1, stem_planes=2)
     save_network(network, tmp_path / "net.safetensors")
-    assert gates.main([str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "net.v")]) == 0
+    assert main(["gates", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "net.v")]) == 0
     assert " cells: CCU2C " in capsys.readouterr().out
     netlist = gates.synthesise(network, balance(network))
     assert (tmp_path / "net.v").read_text() == gates.verilog_text(netlist)
     streams = {gates.stream_name(name) for name in netlist["netnames"]}
     assert {"stem_m_axis_tdata", "block00_conv_tvalid", "block00_residual_tready", "head_pool_tdata"} <= streams
-    assert gates.main([str(tmp_path / "no.safetensors"), "--out", str(tmp_path / "no.v")]) == 2
+    assert main(["gates", str(tmp_path / "no.safetensors"), "--out", str(tmp_path / "no.v")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("abbnn gates: ")
     assert said.count("\n") == 1

@@ -3,6 +3,7 @@
 What runs Yosys is skipped without it; a family that this Yosys infers no DSP for is skipped where that is the question.
 """
 
+import argparse
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from abbnn.export.folding import balance
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.syn import proof, yosys
+from abbnn.syn.__main__ import main
 from abbnn.syn.cells import FAMILIES
 from abbnn.syn.proof import Cell, Find, Subject
 from abbnn.syn.yosys import executable
@@ -241,7 +243,7 @@ def test_command_says_what_and_where(tmp_path, monkeypatch, capsys) -> None:
     planted(tmp_path / "rtl", PLANTS["constant"][0])
     monkeypatch.setattr(proof, "FAMILIES", {"ecp5": FAMILIES["ecp5"]})
     arguments = [str(tmp_path / "net.safetensors"), "--quick", "--out", str(tmp_path / "out.json"), "--jobs", "1"]
-    assert proof.main([*arguments, "--rtl", str(tmp_path / "rtl")]) == 1
+    assert main(["proof", *arguments, "--rtl", str(tmp_path / "rtl")]) == 1
     said = capsys.readouterr()
     assert re.search(rf"net, syntax tree, all forms: \S*{MODULE}\.v:\d+: \*$", said.err, re.MULTILINE)
     assert re.search(rf"net, elaborated, ABBNN_LUT4: {MODULE}\.v:\d+: \$mul$", said.err, re.MULTILINE)
@@ -260,13 +262,15 @@ def test_command_says_what_and_where(tmp_path, monkeypatch, capsys) -> None:
 )
 @needs_yosys
 def test_bad_arguments_are_one_line(capsys, arguments, message) -> None:
-    assert proof.main(arguments) == 2
+    assert main(["proof", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
 
 
 def test_shipped_networks_are_the_default() -> None:
-    subjects = proof.subjects_of(proof.parser().parse_args([]))
+    parser = argparse.ArgumentParser()
+    proof.add_arguments(parser)
+    subjects = proof.subjects_of(parser.parse_args([]))
     assert [each.name for each in subjects] == ["reactnet18", "small", "tiny"]
     assert not proof.is_frozen(paths.MODELS / "tiny.pt")

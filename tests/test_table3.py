@@ -10,6 +10,7 @@ from abbnn import paths, verilog
 from abbnn.executor import Workers
 from abbnn.golden.network import load_network
 from abbnn.syn import table3
+from abbnn.syn.__main__ import main
 from abbnn.syn.cells import FAMILIES, Resources
 from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, lines, markdown, measure_all, units
 from abbnn.syn.yosys import executable, version
@@ -140,7 +141,7 @@ def test_widths_and_tables_are_those_of_the_network() -> None:
 @pytest.mark.parametrize(("arguments", "message"), [(["--vectors", "0"], "--vectors"), (["--jobs", "0"], "--jobs")])
 def test_bad_arguments_are_one_line(capsys, arguments, message) -> None:
     with pytest.raises(SystemExit, match="2"):
-        table3.main(arguments)
+        main(["table3", *arguments])
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"abbnn table3: error: argument {message}: 0 is not")
 
 

@@ -33,7 +33,8 @@ COUNT = 12  # images in each of CIFAR's files
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a CIFAR-10 of 12 images a file, and "small" as narrow and shallow as can be."""
-    monkeypatch.setattr(data, "BATCH_IMAGES", COUNT)
+    monkeypatch.setattr(data, "CIFAR_TRAIN_IMAGES", 5 * COUNT)
+    monkeypatch.setattr(data, "CIFAR_TEST_IMAGES", COUNT)
     monkeypatch.setitem(DECLARATIONS, "small", Declaration("reactnet", (4, 6), (1, 1), STRIDED_STEM))
     random = np.random.default_rng(0)
     cifar = tmp_path / "cifar-10-batches-bin"

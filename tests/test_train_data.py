@@ -1,6 +1,5 @@
 """Readers on made files, augmentation against numpy.pad and Pillow, and what several processes share."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ COUNT = 7
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "BATCH_IMAGES", COUNT)
+    monkeypatch.setattr(data, "CIFAR_TRAIN_IMAGES", 5 * COUNT)
+    monkeypatch.setattr(data, "CIFAR_TEST_IMAGES", COUNT)
 
 
 def made(seed: int, count: int = COUNT, classes: int = 10) -> ArrayImages:
@@ -40,34 +40,25 @@ def write_binary(path: Path, cifar: ArrayImages, coarse: bool) -> None:
     path.with_name(f"{path.name}.bin").write_bytes(np.concatenate([*columns, planes(cifar)], axis=1).tobytes())
 
 
-def write_pickle(path: Path, cifar: ArrayImages, coarse: bool) -> None:
-    content = {b"data": planes(cifar), b"batch_label": b"made"}
-    content[b"fine_labels" if coarse else b"labels"] = cifar.labels.tolist()
-    path.write_bytes(pickle.dumps(content, protocol=2))
-
-
-def write_all(parent: Path, layout: str, name: str = "CIFAR-10") -> tuple[Path, list[ArrayImages]]:
+def write_all(parent: Path, name: str = "CIFAR-10") -> tuple[Path, list[ArrayImages]]:
     """Every file of a CIFAR, training first."""
-    write = write_binary if layout == "binary" else write_pickle
     if name == "CIFAR-10":
-        folder = parent / ("cifar-10-batches-bin" if layout == "binary" else "cifar-10-batches-py")
+        folder = parent / "cifar-10-batches-bin"
         names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
         batches = [made(seed) for seed in range(6)]
     else:
-        folder = parent / ("cifar-100-binary" if layout == "binary" else "cifar-100-python")
-        names = ["train", "test"]
+        folder, names = parent / "cifar-100-binary", ["train", "test"]
         batches = [made(0, 5 * COUNT, 100), made(1, COUNT, 100)]
     folder.mkdir()
     for file, batch in zip(names, batches, strict=True):
-        write(folder / file, batch, name == "CIFAR-100")
+        write_binary(folder / file, batch, name == "CIFAR-100")
     return folder, batches
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("layout", ["binary", "pickle"])
 @pytest.mark.parametrize(("name", "classes"), [("CIFAR-10", 10), ("CIFAR-100", 100)])
-def test_every_layout_reads_back(tmp_path: Path, layout: str, name: str, classes: int) -> None:
-    folder, batches = write_all(tmp_path, layout, name)
+def test_a_cifar_reads_back(tmp_path: Path, name: str, classes: int) -> None:
+    folder, batches = write_all(tmp_path, name)
     for where in (folder, tmp_path):
         found = read(where)
         assert (found.name, found.classes, found.train.side) == (name, classes, 32)
@@ -79,48 +70,18 @@ def test_every_layout_reads_back(tmp_path: Path, layout: str, name: str, classes
         read(folder, side=64)
 
 
-def test_a_python_2_pickle_of_numpy_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The official files name numpy.core.multiarray and hold byte strings, as Python 2 wrote them.
-    monkeypatch.setattr(data, "BATCH_IMAGES", 1)
-    shape = b"(I0\ntp2\nS'b'\ntp3\nRp4\n(I1\n(I1\nI3072\ntp5\n"
-    dtype = b"cnumpy\ndtype\np6\n(S'u1'\np7\nI0\nI1\ntp8\nRp9\n(I3\nS'|'\np10\nNNNI-1\nI-1\nI0\ntp11\nb"
-    array = b"cnumpy.core.multiarray\n_reconstruct\np1\n(cnumpy\nndarray\n" + shape + dtype
-    array += b"I00\nS'" + b"\\x07" * 3072 + b"'\np12\ntp13\nb"
-    for name in ("test_batch", *(f"data_batch_{number}" for number in range(1, 6))):
-        (tmp_path / name).write_bytes(b"(dS'data'\n" + array + b"sS'labels'\n(lp14\nI4\nas.")
-    test = read(tmp_path).test
-    assert (test.images == 7).all()
-    assert test.images.shape == (1, 32, 32, 3)
-    assert test.labels.tolist() == [4]
-
-
-class Intruder:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return exec, ("raise SystemExit('ran')",)
-
-
-@pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (pickle.dumps(Intruder()), "exec"),
-        (pickle.dumps({b"data": 1}), "data"),
-        (pickle.dumps([1]), "data"),
-        (pickle.dumps({b"data": np.zeros((7, 3072), np.uint8), b"labels": [0] * 6}), "labels"),
-        (pickle.dumps({b"data": np.zeros((7, 3072), np.uint8), b"labels": [10] * 7}), "labels"),
-        (pickle.dumps({b"data": np.zeros((7, 3071), np.uint8), b"labels": [0] * 7}), "data"),
-        (pickle.dumps({b"data": np.zeros((7, 3072), np.uint8)})[:100], "not a CIFAR-10 batch"),
-        (b"", "not a CIFAR-10 batch"),
-    ],
-)
-def test_a_bad_pickle_is_one_line_and_runs_nothing(tmp_path: Path, content: bytes, complaint: str) -> None:
-    folder, _ = write_all(tmp_path, "pickle")
-    damaged = folder / "test_batch"
-    damaged.write_bytes(content)
-    with pytest.raises(ValueError, match=complaint) as error:
-        read(tmp_path)
-    assert str(damaged) in str(error.value)
-    assert "\n" not in str(error.value)
+def test_the_python_version_and_archives_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    archive.touch()
+    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz: an archive; unpack it"):
+        read(archive)
+    for name, meta in (("cifar-10-batches-py", "batches.meta"), ("cifar-100-python", "meta")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / meta).touch()
+        for folder in (tmp_path, tmp_path / name):
+            with pytest.raises(ValueError, match=r"CIFAR's Python version; .*cifar-10-binary\.tar\.gz") as error:
+                read(folder)
+            assert str(folder) in str(error.value)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -129,11 +90,14 @@ def test_missing_and_damaged_binary_files_are_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="neither"):
         read(tmp_path)
-    folder, _ = write_all(tmp_path, "binary")
+    folder, _ = write_all(tmp_path)
     third = folder / "data_batch_3.bin"
     content = third.read_bytes()
     third.write_bytes(content[:-1])
-    with pytest.raises(ValueError, match=r"data_batch_3\.bin: 21510 bytes, expected 21511"):
+    with pytest.raises(ValueError, match=r"data_batch_3\.bin: 21510 bytes, expected a multiple of 3073"):
+        read(tmp_path)
+    third.write_bytes(content[:-3073])
+    with pytest.raises(ValueError, match=r"data_batch_3\.bin: 6 images, expected 7"):
         read(tmp_path)
     third.write_bytes(b"\x0a" + content[1:])
     with pytest.raises(ValueError, match=r"data_batch_3\.bin: label 10"):

@@ -44,8 +44,9 @@ class Checkpoint(NamedTuple):
 def write_atomically(path: Path, content: object) -> None:
     """torch.save to a neighbour of `path`, then rename: a reader never sees half a file. OSError names `path`."""
     try:
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        # Of a path, torch would write the temporary name into the file: equal contents are to be equal bytes.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
     except (OSError, RuntimeError) as error:  # RuntimeError is what torch makes of a full disk
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise OSError(f"{path}: cannot be written: {reason}") from None

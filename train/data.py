@@ -7,13 +7,12 @@ augmented one by one, in worker processes.
 from __future__ import annotations
 
 import math
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +22,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from abbnn.errors import UserError
-from abbnn.golden.images import CIFARS, PICTURE_SUFFIXES, CifarLayout
+from abbnn.golden.files import readable
+from abbnn.golden.images import PICTURE_SUFFIXES, Cifar, find_cifar
 from abbnn.golden.structure import CIFAR_SIDE, IMAGENET_SIDE
 from abbnn.train.ranks import Ranks
 
@@ -34,9 +34,8 @@ Seed = tuple[int, ...]
 
 SHIFT = 4  # pixels that a crop moves at most
 FLIPS = 1  # tells a seed of flips from one of crops
-CIFAR_PIXELS = 3 * CIFAR_SIDE * CIFAR_SIDE
-BATCH_IMAGES = 10_000  # in one of CIFAR's test files
-TRAIN_FILES = 5  # times as many images are for training
+CIFAR_TRAIN_IMAGES = 50_000
+CIFAR_TEST_IMAGES = 10_000
 
 CROP_AREA = (0.08, 1.0)  # part of the picture
 CROP_RATIO = (3 / 4, 4 / 3)  # width to height
@@ -227,11 +226,8 @@ class _Pictures(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.float32]]:
         path = self.files[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except Exception as error:  # a damaged picture can raise nearly anything
-            raise UserError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
+        with readable(path, "picture"), Image.open(path) as file:
+            picture = file.convert("RGB")
         if self.seed is None:
             return np.array(centre(picture, self.side)), np.zeros(3, np.float32)
         random = np.random.default_rng((*self.seed, index))
@@ -286,143 +282,38 @@ class DataSet(NamedTuple):
     classes: int
 
 
-@dataclass(frozen=True)
-class _Cifar:
-    """How the authors lay a CIFAR out: in records of bytes (`golden.images`), or pickled."""
-
-    name: str
-    layout: CifarLayout
-    python_folder: str
-    train_files: tuple[str, ...]
-    label_key: bytes
-
-    @property
-    def classes(self) -> int:
-        return self.layout.classes
-
-    @property
-    def test_file(self) -> str:
-        return self.layout.test_batch.removesuffix(".bin")
-
-    def find(self, folder: Path) -> tuple[Path, bool] | None:
-        """The folder that holds the files, and whether they are in the binary layout; None if there is none."""
-        for candidate in (folder, folder / self.layout.folder, folder / self.python_folder):
-            for name in (self.test_file, self.train_files[0]):
-                if (candidate / f"{name}.bin").is_file():
-                    return candidate, True
-                if (candidate / name).is_file():
-                    return candidate, False
-        return None
-
-    def read(self, folder: Path, binary: bool) -> DataSet:
-        train = [
-            self._read(folder, name, BATCH_IMAGES * TRAIN_FILES // len(self.train_files), binary)
-            for name in self.train_files
-        ]
-        images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
-        test = self._read(folder, self.test_file, BATCH_IMAGES, binary)
-        return DataSet(self.name, ArrayImages(images, labels), ArrayImages(*test), self.classes)
-
-    def _read(self, folder: Path, name: str, count: int, binary: bool) -> tuple[Pixels, Labels]:
-        path = folder / (f"{name}.bin" if binary else name)
-        if not path.is_file():
-            raise UserError(f"{path}: missing")
-        planes, labels = (self._read_binary if binary else self._read_pickle)(path, count)
-        if int(labels.max()) >= self.classes:
-            raise UserError(f"{path}: label {labels.max()}; {self.name} has {self.classes} classes")
-        images = planes.reshape(-1, 3, CIFAR_SIDE, CIFAR_SIDE).transpose(0, 2, 3, 1)
-        return np.ascontiguousarray(images), labels.astype(np.int64)
-
-    def _read_binary(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
-        """Records of labels and 3072 bytes: the red, green and blue planes."""
-        size, record = path.stat().st_size, self.layout.label_bytes + CIFAR_PIXELS
-        if size != count * record:
-            raise UserError(f"{path}: {size} bytes, expected {count * record}")
-        records = np.fromfile(path, np.uint8).reshape(count, record)
-        return records[:, self.layout.label_bytes :], records[:, self.layout.label_bytes - 1]
-
-    def _read_pickle(self, path: Path, count: int) -> tuple[Pixels, NDArray[Any]]:
-        """One pickled dict with b"data" uint8 (N, 3072) and a list of labels."""
-        try:
-            with path.open("rb") as file:
-                batch = _ArrayUnpickler(file, encoding="bytes").load()
-        except OSError:
-            raise
-        except Exception as error:  # a damaged pickle can raise nearly anything
-            raise UserError(f"{path}: not a {self.name} batch: {' '.join(str(error).split())}") from None
-        planes = batch.get(b"data") if isinstance(batch, dict) else None
-        labels = batch.get(self.label_key) if isinstance(batch, dict) else None
-        if not isinstance(planes, np.ndarray) or planes.dtype != np.uint8 or planes.shape != (count, CIFAR_PIXELS):
-            raise UserError(f'{path}: b"data" is not uint8 of shape ({count}, {CIFAR_PIXELS})')
-        if (
-            not isinstance(labels, list)
-            or len(labels) != count
-            or not all(isinstance(label, int) and 0 <= label < self.classes for label in labels)
-        ):
-            raise UserError(f"{path}: {self.label_key!r} is not a list of {count} classes")
-        return planes, np.array(labels)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds numpy arrays from containers, strings and numbers, and refuses every other global."""
-
-    ALLOWED = frozenset(
-        (module, name)
-        for core in ("numpy.core", "numpy._core")
-        for module, name in (
-            (f"{core}.multiarray", "_reconstruct"),
-            (f"{core}.multiarray", "scalar"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        )
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
-DATA_SETS = (
-    _Cifar(
-        name="CIFAR-10",
-        layout=CIFARS[0],
-        python_folder="cifar-10-batches-py",
-        train_files=tuple(f"data_batch_{number}" for number in range(1, TRAIN_FILES + 1)),
-        label_key=b"labels",
-    ),
-    _Cifar(
-        name="CIFAR-100",
-        layout=CIFARS[1],
-        python_folder="cifar-100-python",
-        train_files=("train",),
-        label_key=b"fine_labels",
-    ),
-)
-
-
 def read(folder: str | Path, *, side: int | None = None, workers: int = 0) -> DataSet:
-    """The data set in `folder`: a CIFAR in the binary or the Python version, or the folder that holds one of them;
-    or train/ and val/ with one folder of pictures a class, whose images become `side` pixels (224) wide and high.
+    """The data set in `folder`: a CIFAR in the binary version, or the folder that holds it; or train/ and val/ with one
+    folder of pictures a class, whose images become `side` pixels (224) wide and high.
 
     Raises ValueError with one line that names what is missing or wrong.
     """
     folder = Path(folder)
+    if found := find_cifar(folder):
+        where, cifar = found
+        if side not in (None, CIFAR_SIDE):
+            raise UserError(f"{folder}: images of {cifar.name} are {CIFAR_SIDE} pixels wide, not {side}")
+        learned = _read_cifar(where, cifar, cifar.train_batches, CIFAR_TRAIN_IMAGES)
+        tested = _read_cifar(where, cifar, [cifar.test_batch], CIFAR_TEST_IMAGES)
+        return DataSet(cifar.name, learned, tested, cifar.classes)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    for cifar in DATA_SETS:
-        found = cifar.find(folder)
-        if found:
-            if side not in (None, CIFAR_SIDE):
-                raise UserError(f"{folder}: images of {cifar.name} are {CIFAR_SIDE} pixels wide, not {side}")
-            return cifar.read(*found)
     if not (folder / "train").is_dir() or not (folder / "val").is_dir():
         raise UserError(f"{folder}: here is neither a CIFAR nor folders train and val")
     classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
     side = side or IMAGENET_SIDE
     train, test = (_read_pictures(folder / part, classes, side, workers) for part in ("train", "val"))
     return DataSet(folder.name, train, test, len(classes))
+
+
+def _read_cifar(folder: Path, cifar: Cifar, names: Sequence[str], count: int) -> ArrayImages:
+    batches = []
+    for name in names:
+        images, labels = cifar.read(folder / name)
+        if len(labels) != count // len(names):
+            raise UserError(f"{folder / name}: {len(labels)} images, expected {count // len(names)}")
+        batches.append((images, labels))
+    return ArrayImages(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
 
 
 def _read_pictures(folder: Path, classes: list[str], side: int, workers: int) -> PictureImages:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import resource
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,8 +21,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from abbnn.errors import Stopped, UserError
-from abbnn.golden.files import replacing
+from abbnn.errors import UserError
 from abbnn.golden.structure import Structure
 from abbnn.train import binary_conv, checkpoint
 from abbnn.train.data import Batch, DataSet, LabelledImages
@@ -33,6 +29,7 @@ from abbnn.train.layers import fast_bfloat16
 from abbnn.train.model import Network
 from abbnn.train.muon import Muon
 from abbnn.train.ranks import Ranks
+from abbnn.train.resume import RESUME_EVERY, Stop, read_state, restoring, same_options, write_log, write_state
 from abbnn.train.tensors import Tensors
 from abbnn.train.variant import ALPHA, STEPS, Form, Scales, Step, Variant
 
@@ -45,7 +42,6 @@ QA_FILE = "model_qa.pt"
 RESUME_FILE = "resume.pt"
 CONSTANT_FILE = "constant.pt"
 LOG_FILE = "log.jsonl"
-RESUME_EVERY = 300.0  # seconds
 
 Optimizer = Literal["adam", "muon"]
 Fall = Literal["linear", "cosine"]
@@ -318,7 +314,8 @@ def train(
     """
     run = Run(structure, data, (out, *copies), options, teacher, ranks or Ranks(device=options.device), report)
     run.start(init, resume)
-    with run.stoppable():
+    # Of several processes, all would not end behind the same batch.
+    with run.stop.listening() if run.ranks.world == 1 else nullcontext():
         return run.finish(stop_after)
 
 
@@ -340,54 +337,30 @@ class Run:
         images = data.train.augmented(options.shift, options.flips == "alternate")
         self.images, self.held_out = hold_out(images, options.validation, options.seed)
         self.folders = folders
+        self.written = folders if ranks.first else ()
         self.options = options
         self.teacher = teacher
         self.ranks = ranks
         self.report = report if ranks.first else lambda line: None
         self.position = Position(options.steps[0], 0)
         self.best_state: dict[str, Tensor] | None = None
-        self.signum: int | None = None
-
-    @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Within it SIGINT and SIGTERM end the run behind a batch. Several processes would not end behind the same."""
-        signals = (signal.SIGINT, signal.SIGTERM) if self.ranks.world == 1 and _is_main_thread() else ()
-        before = {number: signal.signal(number, self._note) for number in signals}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, signum: int, frame: object) -> None:
-        self.signum = signum
-
-    def _check(self) -> None:
-        if self.signum is not None:
-            name = signal.Signals(self.signum).name
-            raise Stopped(self.signum, f"stopped by {name}; --resume goes on from here")
+        self.stop = Stop()
 
     def start(self, init: Tensors | None, resume: bool) -> None:
         """The model and its optimizer as they are before the first epoch to come; then `out` and its log."""
-        path = self.folders[0] / RESUME_FILE
         saved = _read_resume(self.folders[0], self.structure, self.options) if resume else None
         if saved is not None:
             self.position = Position(**{name: saved[name] for name in POSITION})
         self.prepare(init)
         if saved is not None:
-            try:
+            with restoring(self.folders[0] / RESUME_FILE):
                 self.model.load_state_dict(saved["state"])
                 for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                     optimizer.load_state_dict(state)
                 if saved["best_state"] is not None:
                     self.best_state = {name: value.to(self.ranks.device) for name, value in saved["best_state"].items()}
                     copy.deepcopy(self.model).load_state_dict(self.best_state)
-            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f"{path}: not a file to resume from: {_first_line(error)}") from None
-        if self.ranks.first:
-            for folder in self.folders:
-                folder.mkdir(parents=True, exist_ok=True)
-            self._write_log()
+        write_log(self.written, LOG_FILE, self.position.log)
         steps = " and ".join(f"{self.options.epochs(step)} epochs of {step}" for step in self.options.steps)
         self.report(f"{self.structure.name}: {steps}, seed {self.options.seed}, {self.options}")
 
@@ -425,7 +398,7 @@ class Run:
                 self._write_resume()
                 if position.epoch == self.options.constant_epochs(position.step):
                     self._write_resume(CONSTANT_FILE)
-                self._write_log()
+                write_log(self.written, LOG_FILE, position.log)
                 self.report(_describe(record))
             metadata = self._close_step()
             if position.step == self.options.steps[-1]:
@@ -451,13 +424,12 @@ class Run:
             "test_top1": record["test_top1"],
             "options": asdict(options),
         }
-        if self.ranks.first:
-            # Gains and slopes settle in a copy: training goes on with those that it has.
-            result = copy.deepcopy(self.model)
-            result.settle()
-            name = MODEL_FILE if position.step == options.steps[-1] else QA_FILE
-            for folder in self.folders:
-                checkpoint.save(folder / name, result.tensors(), self.structure, metadata)
+        # Gains and slopes settle in a copy: training goes on with those that it has.
+        result = copy.deepcopy(self.model)
+        result.settle()
+        name = MODEL_FILE if position.step == options.steps[-1] else QA_FILE
+        for folder in self.written:
+            checkpoint.save(folder / name, result.tensors(), self.structure, metadata)
         return metadata
 
     def _run_epoch(self) -> dict[str, Any]:
@@ -468,9 +440,9 @@ class Run:
         record: dict[str, Any] = {"step": position.step, "epoch": position.epoch + 1, "rate": rate}
         record |= self._train_epoch(f"{position.step} {position.epoch + 1}/{epochs}")
         measured = position.epoch + 1 == epochs or (position.epoch + 1) % options.evaluate_every == 0
-        record["test_top1"] = top1(self.model, self.data.test, self.ranks, self._check) if measured else None
+        record["test_top1"] = top1(self.model, self.data.test, self.ranks, self.stop.check) if measured else None
         if self.held_out is not None:
-            held_out = top1(self.model, self.held_out, self.ranks, self._check) if measured else None
+            held_out = top1(self.model, self.held_out, self.ranks, self.stop.check) if measured else None
             record["validation_top1"] = held_out
             if held_out is not None and (position.best is None or held_out > position.best["validation_top1"]):
                 position.best = record
@@ -499,10 +471,10 @@ class Run:
                     text = {"loss": f"{float(sums[0]) / seen:.3f}", "top1": f"{100 * float(sums[1]) / seen:.1f}%"}
                     bar.set_postfix(text | self._forecast((now - start) / (index + 1 - first)), refresh=False)
                 bar.update(batch.total)
-                if now - written > RESUME_EVERY or self.signum is not None or position.batch == self._count:
+                if now - written > RESUME_EVERY or self.stop.signum is not None or position.batch == self._count:
                     position.sums, written = [*sums.tolist(), before + now - start], now
                     self._write_resume()
-                    self._check()
+                    self.stop.check()
         loss_sum, correct, seen = self.ranks.total(sums).tolist()
         if not np.isfinite(loss_sum):
             raise UserError(f"{description}: the loss is not finite")
@@ -581,18 +553,7 @@ class Run:
             "options": asdict(self.options),
             **asdict(self.position),
         }
-        for folder in self.folders if self.ranks.first else ():
-            checkpoint.write_atomically(folder / name, content)
-
-    def _write_log(self) -> None:
-        text = "".join(json.dumps(record) + "\n" for record in self.position.log)
-        for folder in self.folders if self.ranks.first else ():
-            with replacing(folder / LOG_FILE) as temporary:
-                temporary.write_text(text)
-
-
-def _is_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+        write_state(self.written, name, content)
 
 
 def _describe(record: dict[str, Any]) -> str:
@@ -607,13 +568,23 @@ def _describe(record: dict[str, Any]) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split("\n")[0].split()) or type(error).__name__
-
-
 FREE_TO_CHANGE = ("evaluate_every", "compile", "device")
 """Options that a resumed run may be given anew: they change its results by roundings at most."""
 POSITION = tuple(entry.name for entry in fields(Position))
+STATE = {
+    "state": dict,
+    "optimizers": list,
+    "best_state": dict | None,
+    "structure": dict,
+    "options": dict,
+    "step": str,
+    "epoch": int,
+    "batch": int,
+    "sums": list,
+    "log": list,
+    "best": dict | None,
+}
+"""What resume.pt holds."""
 
 
 def _read_resume(folder: Path, structure: Structure, options: TrainOptions) -> dict[str, Any]:
@@ -634,28 +605,13 @@ def _read_resume(folder: Path, structure: Structure, options: TrainOptions) -> d
             if not path.exists():
                 raise UserError(f"{path}: missing; a run whose rates fell from the start cannot go on to more epochs")
             content = _read_state(path, structure)
-    for name, value in asdict(options).items():
-        if asdict(longer)[name] != value and name not in FREE_TO_CHANGE:
-            raise UserError(f"{path}: it ran with {name} {asdict(longer)[name]}, not {value}")
+    same_options(path, asdict(longer), asdict(options), FREE_TO_CHANGE)
     return content
 
 
 def _read_state(path: Path, structure: Structure) -> dict[str, Any]:
-    content = checkpoint.load_file(path)
-    wanted = {"state", "optimizers", "best_state", "structure", "options", *POSITION}
-    if (
-        not isinstance(content, dict)
-        or set(content) != wanted
-        or content["step"] not in STEPS
-        or not isinstance(content["epoch"], int)
-        or not isinstance(content["batch"], int)
-        or not isinstance(content["sums"], list)
-        or not isinstance(content["optimizers"], list)
-        or not isinstance(content["log"], list)
-        or not isinstance(content["options"], dict)
-        or set(content["options"]) != {option.name for option in fields(TrainOptions)}
-        or not isinstance(content["best"], dict | None)
-    ):
+    content = read_state(path, STATE)
+    if content["step"] not in STEPS or set(content["options"]) != {option.name for option in fields(TrainOptions)}:
         raise UserError(f"{path}: not a file to resume from")
     if content["structure"] != structure.to_dict():
         raise UserError(f"{path}: it is of another network")

@@ -48,7 +48,7 @@ reg                  valid_reg;
 // The skid register is free.
 reg                  ready_reg;
 
-wire                load       = m_axis_tready || !valid_reg;
+wire                advance    = m_axis_tready || !valid_reg;
 wire [DATA_WIDTH:0] next       = cut ? END : ready_reg ? {s_axis_tlast, s_axis_tdata} : skid_reg;
 wire                next_valid = cut ? !last_reg : !ready_reg || s_axis_tvalid;
 
@@ -58,11 +58,11 @@ assign m_axis_tvalid = valid_reg;
 assign m_axis_tlast  = last_reg;
 
 always @(posedge clk) begin
-    if (load) begin
+    if (advance) begin
         data_reg  <= next[DATA_WIDTH-1:0];
         valid_reg <= next_valid;
     end
-    if (load && next_valid) begin
+    if (advance && next_valid) begin
         last_reg <= next[DATA_WIDTH];
     end
     if (cut) begin
@@ -70,7 +70,7 @@ always @(posedge clk) begin
     end else if (ready_reg) begin
         skid_reg <= {s_axis_tlast, s_axis_tdata};
     end
-    ready_reg <= load || (cut ? last_reg : ready_reg && !s_axis_tvalid);
+    ready_reg <= advance || (cut ? last_reg : ready_reg && !s_axis_tvalid);
     if (rst) begin
         last_reg  <= 1'b1;
         valid_reg <= 1'b0;
