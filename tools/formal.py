@@ -50,6 +50,9 @@ TO_AIGER = (
 )
 
 
+Macros = Mapping[str, str | int]
+
+
 @dataclass(frozen=True)
 class Proof:
     """`bad` of `harness` is never 1 with `module` under these macros, and is 1 some time with `fault` planted."""
@@ -57,7 +60,7 @@ class Proof:
     name: str
     module: str
     harness: str
-    macros: Mapping[str, str | int]
+    macros: Macros
     fault: tuple[str, str]
     """A text of the module that is there once, and what takes its place."""
     latency: int | None = None
@@ -81,7 +84,7 @@ class Result:
     faulty: bool
     holds: bool
     seconds: float
-    macros: Mapping[str, str | int] = field(default_factory=dict)
+    macros: Macros = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -95,13 +98,14 @@ def named(values: Mapping[str, int]) -> str:
 
 def _streams() -> list[Proof]:
     proofs = []
+    macros: Macros
 
     def stream(
         module: str, name: str, parameters: Mapping[str, int], fault: tuple[str, str], capacity: int, **more: int
     ) -> None:
         lanes = {"S_LANES": 1, "M_LANES": 1, "IDLE": 3} | {key: value for key, value in more.items() if key.isupper()}
-        macros = {"DUT": module, "PARAMETERS": named(parameters), "CAPACITY": capacity, **lanes}
-        proofs.append(Proof(name, module, "stream", macros, fault, seconds=more.get("seconds", 1)))
+        own: Macros = {"DUT": module, "PARAMETERS": named(parameters), "CAPACITY": capacity, **lanes}
+        proofs.append(Proof(name, module, "stream", own, fault, seconds=more.get("seconds", 1)))
 
     stream("abbnn_skid", "skid", {"DATA_WIDTH": 1}, ("ready_reg ? s_axis_tdata : skid_reg", "s_axis_tdata"), 2)
     for depth in (2, 3, 4):
