@@ -34,6 +34,10 @@ class Area(NamedTuple):
     ff: float
     bram: float
 
+    def rounded(self) -> dict[str, float]:
+        """As reports have it."""
+        return {"lut": round(self.lut), "ff": round(self.ff), "bram": round(self.bram, 1)}
+
 
 NOTHING = Area(0.0, 0.0, 0.0)
 

@@ -343,17 +343,13 @@ def solve(solver: Solver, device: Device, *, target: int | None, fill: float, cl
 
 def estimate(solution: Solution, device: Device, fill: float, clock_mhz: float) -> dict[str, Any]:
     """What stands beside the stages in a folding file: areas of every stage, of the rest and of all; the rate."""
-
-    def area(value: Area) -> dict[str, float]:
-        return {"lut": round(value.lut), "ff": round(value.ff), "bram": round(value.bram, 1)}
-
     return {
         "device": device.name,
         "fill": fill,
         "cycles": solution.interval,
         "clock_mhz": clock_mhz,
         "frames_per_second": round(rate(solution.interval, clock_mhz), 3),
-        "stages": {name: area(value) for name, value in solution.areas.items()},
-        "rest": area(solution.fixed),
-        "total": area(solution.area),
+        "stages": {name: area.rounded() for name, area in solution.areas.items()},
+        "rest": solution.fixed.rounded(),
+        "total": solution.area.rounded(),
     }

@@ -352,10 +352,6 @@ def _pack_options(options: Sequence[str], sysconfig: Mapping[str, str]) -> list[
 
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
-
-    def area(value: Area) -> dict[str, float]:
-        return {"lut": round(value.lut), "ff": round(value.ff), "bram": round(value.bram, 1)}
-
     return {
         "network": meta.network,
         "network_sha256": meta.network_sha256,
@@ -371,9 +367,9 @@ def to_json(result: Build) -> dict[str, Any]:
         "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
         "utilisation": {kind: {"used": used, "available": of} for kind, (used, of) in result.report.used.items()},
         "cells": dict(result.cells),
-        "estimated": {name: area(part) for name, part in result.estimated.parts.items()}
-        | {"all": area(result.estimated.area)},
-        "synthesized": area(cell_area(result.cells)),
+        "estimated": {name: part.rounded() for name, part in result.estimated.parts.items()}
+        | {"all": result.estimated.area.rounded()},
+        "synthesized": cell_area(result.cells).rounded(),
         "critical_paths": [
             {"routing_share": round(path.routing_share, 3), **asdict(path)} for path in result.report.paths
         ],
@@ -407,8 +403,8 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[
         "area",
         ("", "LUT", "flip-flops", "block RAM"),
         [
-            (name, *(f"{report[key][of]:,g}" for of in ("lut", "ff", "bram")))
-            for name, key in (("estimated", "all_estimated"), ("synthesized", "synthesized"))
+            (name, *(f"{area[of]:,g}" for of in Area._fields))
+            for name, area in (("estimated", report["estimated"]["all"]), ("synthesized", report["synthesized"]))
         ],
     )
     for path in report["critical_paths"]:
@@ -430,10 +426,6 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[
     yield "run time", ("step", "s"), [(name, f"{value:,.1f}") for name, value in report["seconds"].items()]
 
 
-def _tables(report: Mapping[str, Any]) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
-    return list(_rows({**report, "all_estimated": report["estimated"]["all"]}))
-
-
 def to_markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"# {report['network']} on {report['board']}",
@@ -443,7 +435,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         f"seed {report['seed']}; " + ", ".join(f"{name} {version}" for name, version in report["tools"].items()) + ".",
         "",
     ]
-    for title, columns, rows in _tables(report):
+    for title, columns, rows in _rows(report):
         lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
@@ -452,7 +444,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     result = []
-    for title, columns, rows in _tables(report):
+    for title, columns, rows in _rows(report):
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 or column == "module" else "right")

@@ -21,7 +21,7 @@ from abbnn.golden.network import IntegerNetwork, load_network
 from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, Structure, member
 from abbnn.syn.area import CACHE, Measurement, StageDesign, measure_each, stage_designs
 from abbnn.syn.cells import Resources, owner
-from abbnn.syn.yosys import version
+from abbnn.syn.yosys import Design, version
 
 MODELS = paths.MODELS
 SEED = 1
@@ -40,10 +40,12 @@ class Source:
     use: Use
     families: tuple[str, ...]
     stages: tuple[str, ...]
+    loadable: bool = False
+    """Tables that are written in place of those with the network's contents."""
 
     @property
     def design(self) -> str:
-        return f"{self.network}/{self.cycles}"
+        return f"{self.network}/{self.cycles}{' loadable' if self.loadable else ''}"
 
 
 BOTH = ("xc7", "ecp5")
@@ -67,8 +69,10 @@ SOURCES = (
     Source("xnor", 65536, "fit", BOTH, ("stem",)),
     Source("xnor", 16384, "fit", BOTH, ("block01",)),
     Source("paired", 2048, "fit", BOTH, ("block01", "block02")),
+    Source("tiny", 65536, "fit", ("ecp5",), ("block02",), loadable=True),
     Source("tiny", 16384, "validation", EVERY, ("block01",)),
     Source("tiny", 16384, "validation", BOTH, ("stem", "block02")),
+    Source("tiny", 16384, "validation", ("ecp5",), ("block01",), loadable=True),
     Source("small", 32768, "validation", BOTH, ("block04", "head")),
     Source("reactnet18", 131072, "validation", BOTH, ("block09",)),
     Source("paired", 8192, "validation", BOTH, ("block03",)),
@@ -91,6 +95,11 @@ def _network(name: str) -> IntegerNetwork:
     return load_network(path) if path.is_file() else random_network(MEMBERS[name], SEED)
 
 
+def _loadable(stage: StageDesign) -> StageDesign:
+    parameters = {**stage.parameters, "LOAD_MEMORY": 0}
+    return StageDesign(stage.stage, Design(stage.design.top, parameters, {}), parameters, {})
+
+
 def plan() -> list[Plan]:
     """What to synthesise, in the order of `SOURCES`. Of stages that differ in contents only, the first is taken.
 
@@ -100,6 +109,7 @@ def plan() -> list[Plan]:
     for source in SOURCES:
         network = _network(source.network)
         designs = stage_designs(network, balance(network, source.cycles))
+        designs = [_loadable(each) for each in designs] if source.loadable else designs
         for family, each in itertools.product(source.families, designs):
             if each.stage in source.stages:
                 result.setdefault((family, each.shape), Plan(source.design, source.use, family, each))
