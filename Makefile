@@ -27,7 +27,8 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof gates table3 test lint bench bench-compare clean \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal gates table3 test lint bench \
+    bench-compare clean \
     check-sim check-toplevel
 
 help: ## this list
@@ -65,6 +66,10 @@ bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and 
 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
 	@$(python) -m abbnn proof
+
+formal: setup ## proofs about stream modules and lane arithmetic, by Yosys and ABC (minutes), each seen to find a fault
+	@$(python) -m tools.formal --jobs "$(JOBS)"
+	@$(python) -m tools.formal --faults --jobs "$(JOBS)" --out build/reports/formal_faults.json
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped

@@ -37,20 +37,21 @@ positive = whole(1)
 natural = whole(0)
 
 
-def above_zero(most: float = math.inf) -> Callable[[str], float]:
-    """A parser of numbers above 0 and up to `most`; never infinite.
+def above_zero(most: float = math.inf, *, or_zero: bool = False) -> Callable[[str], float]:
+    """A parser of numbers above 0, or 0 itself, and up to `most`; never infinite.
 
     >>> above_zero(1)("0.5")
     0.5
     """
-    wanted = "a number above 0" + ("" if most == math.inf else f" and up to {most:g}")
+    wanted = "0 or a number above it" if or_zero else "a number above 0"
+    wanted += "" if most == math.inf else f" and up to {most:g}"
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 < value <= most or value == math.inf:
+        if not (0 < value <= most or (or_zero and value == 0)) or value == math.inf:
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
         return value
 

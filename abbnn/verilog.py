@@ -280,14 +280,14 @@ def multiplications(path: Path, includes: Sequence[Path] = (), defines: Sequence
     fault, a signal times a constant too.
     """
     faults: list[str] = []
-    for module in _nodes(parse(path, includes, defines), "ModuleDef"):
-        constants = {node.name for node in _nodes(module, "Parameter", "Localparam", "Genvar")}
+    for module in nodes(parse(path, includes, defines), "ModuleDef"):
+        constants = {node.name for node in nodes(module, "Parameter", "Localparam", "Genvar")}
         constants |= _loop_variables(module, constants)
-        functions = {node.name: node for node in _nodes(module, "Function")}
+        functions = {node.name: node for node in nodes(module, "Function")}
         elaborated = {
             name
             for name, function in functions.items()
-            if (calls := [call for call in _nodes(module, "FunctionCall") if call.name.name == name])
+            if (calls := [call for call in nodes(module, "FunctionCall") if call.name.name == name])
             and all(_constant(argument, constants) for call in calls for argument in call.args)
             and _reads_only_itself(function, constants)
         }
@@ -295,7 +295,7 @@ def multiplications(path: Path, includes: Sequence[Path] = (), defines: Sequence
         for part in (module, *computed):
             # A signal or an argument hides a parameter of its name where it is declared.
             skip = [each for each in functions.values() if each is not part]
-            hidden = {node.name for node in _nodes(part, *SIGNALS, skip=skip)}
+            hidden = {node.name for node in nodes(part, *SIGNALS, skip=skip)}
             for node in _walk(part, skip):
                 operator = OPERATORS.get(type(node).__name__)
                 if operator and not _constant(node, constants - hidden):
@@ -310,7 +310,8 @@ def _walk(node: Any, skip: Sequence[Any] = ()) -> Iterator[Any]:
             yield from _walk(child, skip)
 
 
-def _nodes(node: Any, *kinds: str, skip: Sequence[Any] = ()) -> list[Any]:
+def nodes(node: Any, *kinds: str, skip: Sequence[Any] = ()) -> list[Any]:
+    """Those of these kinds in the tree below `node`, which are not in one of `skip`."""
     return [each for each in _walk(node, skip) if type(each).__name__ in kinds]
 
 
@@ -327,8 +328,8 @@ def _constant(node: Any, constants: set[str]) -> bool:
 
 def _reads_only_itself(function: Any, constants: set[str]) -> bool:
     """Whether a function computes from constants and what it declares, from no signal of the module."""
-    own = {node.name for node in _nodes(function, "Input", "Reg", "Integer")} | {function.name} | constants
-    return all(node.name in own for statement in function.statement for node in _nodes(statement, "Identifier"))
+    own = {node.name for node in nodes(function, "Input", "Reg", "Integer")} | {function.name} | constants
+    return all(node.name in own for statement in function.statement for node in nodes(statement, "Identifier"))
 
 
 def _targets(node: Any) -> set[str]:
@@ -343,10 +344,10 @@ def _targets(node: Any) -> set[str]:
 
 def _loop_variables(module: Any, constants: set[str]) -> set[str]:
     """The integers that nothing but the heads of constant `for` loops assigns."""
-    loops = _nodes(module, "ForStatement")
+    loops = nodes(module, "ForStatement")
     heads = [statement for loop in loops for statement in (loop.pre, loop.post)]
-    found = {node.name for node in _nodes(module, "Integer")}
-    for node in _nodes(module, "BlockingSubstitution", "NonblockingSubstitution"):
+    found = {node.name for node in nodes(module, "Integer")}
+    for node in nodes(module, "BlockingSubstitution", "NonblockingSubstitution"):
         if not any(node is head for head in heads):
             found -= _targets(node.left.var)
     while True:
@@ -359,30 +360,3 @@ def _loop_variables(module: Any, constants: set[str]) -> set[str]:
         if not varying & found:
             return found
         found -= varying
-
-
-# ---- generate blocks ------------------------------------------------------------------------------------------------
-
-
-def unnamed_generate_blocks(path: Path, includes: Sequence[Path] = ()) -> list[str]:
-    """`file:line: ...` of every branch or loop body of a generate construct that has no name beginning with gen_."""
-    faults = []
-    for generate in _nodes(parse(path, includes), "GenerateStatement"):
-        todo = list(generate.items)
-        while todo:
-            node = todo.pop()
-            kind = type(node).__name__
-            if kind == "IfStatement":
-                branches = [node.true_statement, node.false_statement]
-            elif kind == "ForStatement":
-                branches = [node.statement]
-            else:
-                continue
-            for branch in branches:
-                if type(branch).__name__ == "IfStatement":  # else if
-                    todo.append(branch)
-                elif branch is not None:
-                    if not str(getattr(branch, "scope", None) or "").startswith("gen_"):
-                        faults.append(f"{path}:{branch.lineno}: generate block without a name gen_...")
-                    todo += getattr(branch, "statements", None) or ()
-    return faults

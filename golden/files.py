@@ -31,6 +31,19 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def readable(what: str | Path, kind: str) -> Iterator[None]:
+    """Whatever a damaged file makes a library raise is a UserError that begins with `what`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{what}: {error.strerror}") from None
+        raise UserError(f"{what}: not a readable {kind}: {' '.join(str(error).split()) or repr(error)}") from None
+
+
 def _beside(path: Path, folder: Path) -> Path:
     """A hidden name for what is to become `path`."""
     return folder / f".{path.name}-{secrets.token_hex(4)}{path.suffix}"

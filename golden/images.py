@@ -6,8 +6,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from abbnn import paths
 from abbnn.errors import UserError
+from abbnn.golden.files import readable
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -173,17 +173,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, kind
 
 
-@contextmanager
-def _readable(what: str | Path, kind: str) -> Iterator[None]:
-    """Whatever a damaged file makes a library raise is a UserError that begins with `what`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{what}: not a readable {kind}: {' '.join(str(error).split()) or repr(error)}") from None
-
-
 def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any], height: int, width: int) -> None:
     if kind != np.uint8:
         raise UserError(f"{name}: images of type {kind}, expected uint8")
@@ -194,7 +183,7 @@ def _check_images(name: str | Path, shape: tuple[int, ...], kind: np.dtype[Any],
 
 
 def _open_npy(path: Path, height: int, width: int) -> Images:
-    with _readable(path, "NumPy array"):
+    with readable(path, "NumPy array"):
         with path.open("rb") as file:
             _check_images(path, *_header(file), height, width)
         return np.asarray(np.load(path, mmap_mode="r"))
@@ -202,7 +191,7 @@ def _open_npy(path: Path, height: int, width: int) -> Images:
 
 def _read_npz(path: Path, height: int, width: int) -> tuple[Images, Labels | None]:
     """What does not fit is refused before it is unpacked."""
-    with _readable(path, ".npz file"), zipfile.ZipFile(path) as archive:
+    with readable(path, ".npz file"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if "images.npy" not in names:
             raise UserError(f"{path}: no array `images` in it")
@@ -269,7 +258,7 @@ class Pictures:
 
         self.files = files
         for path in files:
-            with _readable(path, "picture"), Image.open(path) as picture:
+            with readable(path, "picture"), Image.open(path) as picture:
                 fault = _picture_fault(picture, height, width)
                 if fault:
                     raise UserError(f"{path}: {fault}")
@@ -308,7 +297,7 @@ def _picture_files(folder: Path) -> list[Path]:
 def _read_picture(path: Path) -> Images:
     from PIL import Image
 
-    with _readable(path, "picture"), Image.open(path) as picture:
+    with readable(path, "picture"), Image.open(path) as picture:
         pixels = np.array(picture.convert("RGBA"), dtype=np.uint8)
         if pixels[..., 3].min() < 255:
             raise UserError(f"{path}: has transparent pixels")
@@ -363,7 +352,7 @@ def _read_labels(folder: Path, names: list[str]) -> Labels | None:
 def _label_rows(path: Path, text: str) -> dict[str, str]:
     """Name -> label of the lines of a labels.csv; a heading is one of them."""
     rows: dict[str, str] = {}
-    with _readable(path, "list of name,label"):
+    with readable(path, "list of name,label"):
         for row in filter(None, csv.reader(text.splitlines())):
             if len(row) != 2:
                 raise UserError(f"{path}: {','.join(row)[:60]!r} is not name,label")

@@ -213,8 +213,3 @@ def values_at_limit(values: Integers, width: int) -> int:
     """How many values sit at an end of the `width`-bit range: an upper bound on those that saturated."""
     low, high = ops.value_range(width)
     return int(np.count_nonzero(values == low)) + int(np.count_nonzero(values == high))
-
-
-def saturation_counts(network: IntegerNetwork, layers: Layers) -> dict[str, int]:
-    """`values_at_limit` of each of `saturating_layers`."""
-    return {name: values_at_limit(layers[name], network.value_width) for name in saturating_layers(network.structure)}

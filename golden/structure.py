@@ -26,6 +26,8 @@ pool-real-conv    pool-conv with real weights, like the stem's
 Activation = Literal["none", "qprelu", "prelu"]
 """Behind the adder: nothing; bias, QPReLU, bias; a PReLU with a free slope a channel."""
 
+CUSTOM = "custom"
+"""The family of a network that has any blocks together."""
 BLOCKS_MAX = 100
 NUMBER_MAX = 0xFFFF
 """Of channels, classes, sides: registers give them 16 bits."""
@@ -91,6 +93,11 @@ class Block:
         return self.width // self.stride
 
     @property
+    def output(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the block's output."""
+        return self.out_channels, self.out_height, self.out_width
+
+    @property
     def projects(self) -> bool:
         """Whether the shortcut has weights of its own."""
         return self.shortcut in ("pool-conv", "conv", "pool-real-conv")
@@ -137,7 +144,7 @@ class Structure:
             if (block.in_channels, block.height, block.width) != (channels, height, width):
                 raise UserError(f"{where} takes {block}, but gets {channels} channels of {height}x{width}")
             _check_block(where, block)
-            channels, height, width = block.out_channels, block.out_height, block.out_width
+            channels, height, width = block.output
         if min(height, width, self.classes) < 1:
             raise UserError(f"{self.name}: nothing is left of the image before the head")
 
@@ -145,8 +152,8 @@ class Structure:
         """UserError names the first field of a wrong type or value."""
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise UserError(f"{str(self.name)[:80]!r} is no name: up to 64 letters, digits and _ . + - make one")
-        if self.family not in FAMILIES:
-            raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join(FAMILIES)}")
+        if self.family not in (*FAMILIES, CUSTOM):
+            raise UserError(f"{self.name}: family is {self.family!r}; there are {', '.join((*FAMILIES, CUSTOM))}")
         parts = {"stem": self.stem} | {block_name(index): block for index, block in enumerate(self.blocks)}
         fields: dict[str, Any] = {key: getattr(self, key) for key in ("height", "width", "classes")}
         for part, values in parts.items():
@@ -205,8 +212,15 @@ class Structure:
         return Structure(stem=stem, blocks=blocks, **fields)._whole()
 
     def _whole(self) -> Structure:
+        """This network, if it has a block and only such blocks as its family has."""
         if not self.blocks:
             raise UserError(f"{self.name}: a network without a block; the core has one at least")
+        for index, block in enumerate(self.blocks if self.family != CUSTOM else ()):
+            for key, legal in FAMILIES[self.family].blocks.items():
+                value = getattr(block, key)
+                if value not in legal:
+                    where = f"{self.name}: {block_name(index)}.{key}"
+                    raise UserError(f"{where} is {value}; family {self.family} has {' and '.join(map(str, legal))}")
         return self
 
 
@@ -273,6 +287,19 @@ class Family:
     paired: bool
     imagenet_stem: StemForm
 
+    @property
+    def blocks(self) -> dict[str, tuple[Any, ...]]:
+        """Field of a block -> what it may be in this family."""
+        shortcuts = ["identity", self.downsampling, *(["repeat"] if self.paired else [])]
+        if self.downsampling == "pool-real-conv":
+            shortcuts.append("pool-conv")  # what freezing once made of it
+        return {
+            "kernel": (3, 1) if self.paired else (3,),
+            "shortcut": tuple(shortcuts),
+            "activation": ("qprelu",) if self.biased else ("none", "prelu"),
+            "biased": (self.biased,),
+        }
+
 
 FAMILIES: dict[str, Family] = {
     "reactnet": Family(biased=True, downsampling="pool-conv", paired=False, imagenet_stem=RESNET_STEM),
@@ -308,32 +335,35 @@ def member(
     return Structure(name, family, height, width, stem_layer, blocks, classes)._whole()
 
 
+def _block(
+    kind: Family,
+    entering: tuple[int, int, int],
+    out_channels: int,
+    kernel: int,
+    shortcut: Shortcut,
+    activation: Activation,
+    steps: int,
+) -> Block:
+    """A block for maps `entering` (channels, height, width)."""
+    channels, height, width = entering
+    stride = _SHORTCUTS[shortcut][0]
+    return Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, kind.biased, steps)
+
+
 def _single_blocks(
     kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], size, 0
+    entering, steps = (widths[0], *size), 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             down = stage > 0 and index == 0
             last = stage == len(widths) - 1 and index == depth - 1
-            blocks.append(
-                Block(
-                    channels,
-                    out,
-                    kernel=3,
-                    stride=2 if down else 1,
-                    height=height,
-                    width=width,
-                    shortcut=kind.downsampling if down else "identity",
-                    activation="qprelu" if kind.biased else "prelu" if last else "none",
-                    biased=kind.biased,
-                    variance_steps=steps,
-                )
-            )
+            activation: Activation = "qprelu" if kind.biased else "prelu" if last else "none"
+            blocks.append(_block(kind, entering, out, 3, kind.downsampling if down else "identity", activation, steps))
+            entering = blocks[-1].output
             # The official code counts the variance as 1 behind a stage's first block and lets the later ones add.
             steps = 0 if down else steps + (index > 0)
-            channels, height, width = out, blocks[-1].out_height, blocks[-1].out_width
     return tuple(blocks)
 
 
@@ -341,42 +371,16 @@ def _paired_blocks(
     kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
 ) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    channels, (height, width), steps = widths[0], size, 0
+    entering, steps = (widths[0], *size), 0
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
             doubles = stage > 0 and index == 0
             down = doubles and stage > 1
-            blocks.append(
-                Block(
-                    channels,
-                    channels,
-                    kernel=3,
-                    stride=2 if down else 1,
-                    height=height,
-                    width=width,
-                    shortcut=kind.downsampling if down else "identity",
-                    activation="qprelu",
-                    biased=True,
-                    variance_steps=steps,
-                )
-            )
-            height, width = blocks[-1].out_height, blocks[-1].out_width
-            blocks.append(
-                Block(
-                    channels,
-                    out,
-                    kernel=1,
-                    stride=1,
-                    height=height,
-                    width=width,
-                    shortcut="repeat" if doubles else "identity",
-                    activation="qprelu",
-                    biased=True,
-                    variance_steps=steps + 1,
-                )
-            )
+            first = _block(kind, entering, entering[0], 3, kind.downsampling if down else "identity", "qprelu", steps)
+            second = _block(kind, first.output, out, 1, "repeat" if doubles else "identity", "qprelu", steps + 1)
+            blocks += [first, second]
+            entering = second.output
             steps = 0 if down else steps + 2
-            channels = out
     return tuple(blocks)
 
 

@@ -60,7 +60,7 @@ class CoreBench(Bench):
         network the core was built for."""
         await super().reset(cycles)
         if "load" in self.case:
-            words = self.case["load"]
+            words = self.case["load"].tolist()
             self.send(words, "s_load_axis")
             for _ in words:
                 await ClockCycles(self.dut.clk, LOAD_CYCLES)

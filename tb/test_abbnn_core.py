@@ -1,6 +1,5 @@
 """abbnn_core: real images through the whole pipeline, every layer compared with the golden model value by value."""
 
-import os
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -38,8 +37,8 @@ def run_folder(name):
 
 
 def test_abbnn_core_every_layer():
-    """IMAGES (default 10) real images, every value of every layer."""
-    images, labels = shipped(int(os.environ.get("IMAGES", "10")))
+    """Every value of every layer of real images: two on Icarus, where one takes a minute, ten on Verilator."""
+    images, labels = shipped(2 if default_simulator() == "icarus" else 10)
     report = run_core(load_network(MODEL), images, labels, run_folder("layers"))
     assert len(report.images) == len(images)
     assert {row["layer"] for row in report.layers} >= {"stem", "block00.conv", "block02.shortcut", "pool", "scores"}
@@ -55,6 +54,9 @@ def test_abbnn_core_all_shipped_images():
     assert [row["values"] for row in report.layers] == [1000, 100]
 
 
+@pytest.mark.skipif(
+    default_simulator() != "verilator", reason="members under pressure cover it on Icarus, in less time"
+)
 def test_abbnn_core_stalled():
     """Random idle cycles and back-pressure change nothing but the time."""
     images, labels = shipped(2)
@@ -62,8 +64,9 @@ def test_abbnn_core_stalled():
 
 
 def test_abbnn_core_bad_frames():
-    images, labels = shipped(3)
-    simulate_core(load_network(MODEL), images, labels, run_folder("bad"), "bad_frames", monitor=False)
+    network, folding = member_case("reactnet")
+    images = random_images(network.structure, 9, 3)
+    simulate_core(network, images, None, run_folder("bad"), "bad_frames", folding=folding, monitor=False)
 
 
 def test_abbnn_core_names_the_first_mismatch():

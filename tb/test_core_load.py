@@ -6,17 +6,18 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from random_network import random_images
-from test_abbnn_core import member_case
+from random_network import random_images, random_network
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
+from abbnn.export.folding import balance
 from abbnn.export.load_image import load_image, to_bytes
 from abbnn.export.mem import layout_id, write
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
+from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.tb.bench import BUILD, assert_equal, default_simulator, simulate
 from abbnn.tb.core_tests import CoreBench, pixel_beats
 from abbnn.tb.pipeline import MEM_FOLDER
@@ -234,8 +235,10 @@ def second(network):
     return replace(network, blocks=tuple(blocks))
 
 
-def run(name, testcase):
-    network, folding = member_case(name)
+def run(family, testcase):
+    structure = member("small", (2, 4), (1, 1), family=family, classes=3, image=(8, 12), stem=STRIDED_STEM)
+    network = random_network(structure, 3, stem_planes=2)
+    folding = balance(network, 96)
     other = second(network)
     images = random_images(network.structure, 5, FRAMES)
     expected = timing(network, folding)
@@ -253,7 +256,7 @@ def run(name, testcase):
     case["layer.scores"] = case["scores.a"]
     assert len(layouts) == 1
     assert not np.array_equal(case["scores.a"], case["scores.b"])
-    folder = run_folder(BUILD / f"load-{name}-{default_simulator()}")
+    folder = run_folder(BUILD / f"load-{family}-{default_simulator()}")
     write(network, folding, folder / MEM_FOLDER)
     simulate(
         "abbnn_core",
@@ -267,7 +270,7 @@ def run(name, testcase):
 
 
 @pytest.mark.parametrize("testcase", ["loads", "under_traffic", "refused", "broken", "soft_reset"])
-@pytest.mark.parametrize("name", ["reactnet", "birealnet"])
-def test_core_load(name, testcase):
+@pytest.mark.parametrize("family", ["reactnet", "birealnet"])
+def test_core_load(family, testcase):
     """QPReLU and shortcuts with weights; PReLU in stem and blocks: every table that there is."""
-    run(name, testcase)
+    run(family, testcase)

@@ -62,9 +62,9 @@ def compare(network, folding, netlist, name, count, instances=False, **options):
 
 
 def test_gate_level_every_layer():
-    """Every layer of ten images, and the cycles of the source."""
+    """Every layer of three images, and the cycles of the source."""
     network, folding, netlist = small()
-    report = compare(network, folding, netlist, "layers", 10)
+    report = compare(network, folding, netlist, "layers", 3)
     expected = timing(network, folding)
     left = [row["left"] for row in report.images]
     assert left[0] - report.images[0]["entered"] == expected.latency
@@ -86,20 +86,20 @@ def test_gate_level_weights_in_block_ram():
     ]
     assert weights
     assert all("OUTREG" in modes for modes in weights)
-    report = compare(network, blocks, netlist, "blocks", 4)
+    report = compare(network, blocks, netlist, "blocks", 2)
     assert report.images[0]["left"] - report.images[0]["entered"] == timing(network, blocks).latency
 
 
 def test_gate_level_stalled():
     network, folding, netlist = small()
-    compare(network, folding, netlist, "stalled", 4, idle=0.4, back_pressure=0.6)
+    compare(network, folding, netlist, "stalled", 2, idle=0.4, back_pressure=0.6)
 
 
 @pytest.mark.skipif(default_simulator() != "icarus", reason="Verilator has nothing to gain from an instance a cell")
 def test_gate_level_yosys_models():
     """Every cell an instance of Yosys' model of it."""
     network, folding, netlist = small()
-    compare(network, folding, netlist, "models", 2, instances=True)
+    compare(network, folding, netlist, "models", 1, instances=True)
 
 
 def lut_before(netlist, stream):

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 import abbnn.export.random_network
 from abbnn.export.folding import Fold, check, divisors, regroups, stages
 from abbnn.export.freeze import FreezeOptions
+from abbnn.golden.model import Layers, saturating_layers, values_at_limit
 from abbnn.golden.network import IntegerNetwork
-from abbnn.golden.structure import Activation, Block, Shortcut, Stem, Structure
+from abbnn.golden.structure import CUSTOM, Activation, Block, Shortcut, Stem, Structure
 from abbnn.train.variant import Scales
 
 
@@ -52,7 +53,7 @@ def random_structure(seed: int) -> Structure:
         kernel = 3 if stride == 2 else kernel  # what abbnn_block has
         blocks.append(Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, flip(), steps))
         channels, height, width = out_channels, blocks[-1].out_height, blocks[-1].out_width
-    return Structure(f"random{seed}", "reactnet", *image, stem, tuple(blocks), classes)
+    return Structure(f"random{seed}", CUSTOM, *image, stem, tuple(blocks), classes)
 
 
 def random_folding(network: IntegerNetwork, seed: int) -> dict[str, Fold]:
@@ -106,3 +107,8 @@ def random_images(structure: Structure, seed: int, count: int) -> NDArray[np.uin
             contrast = rng.integers(1, 128)
             images[index] = np.clip(rng.normal(rng.integers(40, 216), contrast, shape), 0, 255)
     return images
+
+
+def saturation_counts(network: IntegerNetwork, layers: Layers) -> dict[str, int]:
+    """`values_at_limit` of each of `saturating_layers`."""
+    return {name: values_at_limit(layers[name], network.value_width) for name in saturating_layers(network.structure)}

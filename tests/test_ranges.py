@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import random_images, random_network, random_structure
+from random_network import random_images, random_network, random_structure, saturation_counts
 
 from abbnn.golden import ranges as ranges_module
-from abbnn.golden.model import forward, saturation_counts
+from abbnn.golden.model import forward
 from abbnn.golden.network import Activation, IntegerNetwork, Scale, SumLayer
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import BlockRange, Interval, SumRange, analyse, signed_bits

@@ -173,8 +173,12 @@ def test_a_teacher_from_scratch_and_its_soft_labels(
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setattr(TeacherOptions, "__init__", partialmethod(TeacherOptions.__init__, widths=(8, 8, 8)))
-    assert main(["teacher", "--data", str(folder), "--out", str(folder / "teacher"), "--epochs", "1"]) == 0
+    words = ["teacher", "--data", str(folder), "--out", str(folder / "teacher"), "--epochs", "1"]
+    assert main(words) == 0
     assert "test top-1" in capsys.readouterr().out
+    refused(capsys, main(words), "teacher_resume.pt: exists; add --resume")
+    assert main([*words, "--resume", "--copy", str(folder / "copy")]) == 0
+    assert (folder / "copy" / "labels.npz").read_bytes() == (folder / "teacher" / "labels.npz").read_bytes()
     labels = ["--soft-labels", str(folder / "teacher" / "labels.npz")]
     assert command(folder, *labels, "--epochs", "1", "--steps", "Qaw") == 0
     options = checkpoint.load(folder / "out" / "model.pt", "small").metadata["options"]
@@ -207,7 +211,7 @@ def test_bad_training_input(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--epochs", "2", "--epochs-qa", "2"], "leaves nothing"),
         (["--epochs", "1"], "--epochs 1 leaves nothing to step Qa: add --steps Qaw, or more epochs"),
         (["--sides", "16"], "'16' is no SIDExEPOCHS"),
-        (["--soft-labels", str(TINY)], "tiny.pt: not a file of soft labels"),
+        (["--soft-labels", str(TINY)], "tiny.pt: not a readable file of soft labels"),
         (["--soft-labels", "x", "--teacher", "y"], "--soft-labels and --teacher contradict"),
         (["--epochs", "2", "--epochs-qaw", "1"], "contradict"),
         (["--epochs", "2", "--epochs-qa", "1", "--steps", "Qaw"], "contradict"),

@@ -69,7 +69,13 @@ def test_the_presets_are_the_papers_and_ours() -> None:
     assert PRESETS["paper-imagenet"] == replace(cifar, epochs_qa=128, epochs_qaw=128, agc=2e-2)
     for name in ("two-step", "paper-cifar", "paper-imagenet"):
         assert (PRESETS[name].optimizer, PRESETS[name].cooldown, PRESETS[name].fall) == ("adam", 1.0, "linear")
-    assert PRESETS["quick"].steps == PRESETS["flagship"].steps == ("Qaw",)
+    quick, flagship = PRESETS["quick"], PRESETS["flagship"]
+    assert quick.steps == flagship.steps == ("Qaw",)
+    assert (quick.optimizer, quick.muon_rate, quick.rate, quick.batch_size) == ("muon", 0.05, 8e-3, 128)
+    assert (quick.fall, quick.cooldown, quick.shift, quick.flips, quick.sides) == ("cosine", 1.0, 2, "alternate", "")
+    assert flagship == replace(
+        quick, epochs_qaw=30, batch_size=256, muon_rate=0.07, cooldown=0.5, fall="linear", sides="16x4,24x2"
+    )
 
 
 def test_clipping_by_hand() -> None:

@@ -120,7 +120,7 @@ def test_labels_of_other_images_and_other_files_are_refused(taught: Path, tmp_pa
     with pytest.raises(ValueError, match="of other training images"):
         read_labels(taught / "labels.npz", DATA.test)
     (tmp_path / "x.npz").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"x\.npz: not a file of soft labels"):
+    with pytest.raises(ValueError, match=r"x\.npz: not a readable file of soft labels"):
         read_labels(tmp_path / "x.npz", DATA.train)
     with pytest.raises(ValueError, match=r"y\.npz: No such file"):
         read_labels(tmp_path / "y.npz", DATA.train)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from abbnn.golden.files import replacing
 from abbnn.golden.images import image_size, read_images
 from abbnn.golden.network import EXPONENT_RANGE
 from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, Structure, declared_network
+from abbnn.options import above_zero, natural, positive, whole
 from abbnn.train import checkpoint, teachers
 from abbnn.train.data import ArrayImages, DataSet, read
 from abbnn.train.model import Network
@@ -48,24 +48,6 @@ from abbnn.train.variant import Form, Scales
 DEFAULT_PRESET = "quick"
 
 
-def _number(kind: Callable[[str], Any], legal: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not (math.isfinite(value) and legal(value)):
-            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
-        return value
-
-    return parse
-
-
-_positive = _number(int, lambda value: value > 0, "a positive number")
-_natural = _number(int, lambda value: value >= 0, "0 or more")
-_rate = _number(float, lambda value: value > 0.0, "a positive number")
-_share = _number(float, lambda value: 0.0 < value <= 1.0, "a share above 0 and up to 1")
-_decay = _number(float, lambda value: value >= 0.0, "0 or more")
-_slope = _number(int, lambda value: EXPONENT_RANGE[0] <= value <= EXPONENT_RANGE[1], f"in {EXPONENT_RANGE}")
-
-
 def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="abbnn train",
@@ -78,16 +60,20 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, help="folder for model.pt, resume.pt and log.jsonl")
     add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="%(default)s; what follows overrides it")
     add("--steps", choices=("Qa", "Qaw", "both"), default="both", help="default %(default)s")
-    add("--epochs", type=_positive, help="of both steps together, shared out as in the preset")
-    add("--epochs-qa", type=_natural, help="of step Qa; 0 leaves it out")
-    add("--epochs-qaw", type=_natural, help="of step Qaw; 0 leaves it out")
-    add("--batch-size", type=_positive, help="images, over all processes")
-    add("--rate", type=_rate, help="Adam's first learning rate")
+    add("--epochs", type=positive, help="of both steps together, shared out as in the preset")
+    add("--epochs-qa", type=natural, help="of step Qa; 0 leaves it out")
+    add("--epochs-qaw", type=natural, help="of step Qaw; 0 leaves it out")
+    add("--batch-size", type=positive, help="images, over all processes")
+    add("--rate", type=above_zero(), help="Adam's first learning rate")
     add("--optimizer", choices=get_args(Optimizer), help="of binary weights; the rest always learns by Adam")
-    add("--muon-rate", type=_rate, help="Muon's first learning rate")
-    add("--cooldown", type=_share, help="share of a step's epochs over which the rates fall to 0; before, they stay")
+    add("--muon-rate", type=above_zero(), help="Muon's first learning rate")
+    add(
+        "--cooldown",
+        type=above_zero(1),
+        help="share of a step's epochs over which the rates fall to 0; before, they stay",
+    )
     add("--fall", choices=get_args(Fall), help="how they fall")
-    add("--shift", type=_natural, help="pixels that a random crop of CIFAR moves an image by at most")
+    add("--shift", type=natural, help="pixels that a random crop of CIFAR moves an image by at most")
     add("--flips", choices=get_args(Flips), help="of CIFAR: random, or alternating from epoch to epoch")
     add("--sides", metavar="SIDExEPOCHS,...", help="shrink the images of the first epochs, as in 16x4,24x2")
     add(
@@ -95,15 +81,15 @@ def _train_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="train through torch.compile where there is a C++ compiler (or a GPU)",
     )
-    add("--weight-decay", type=_decay, help="of convolutions' weights in step Qa")
-    add("--agc", type=_rate, help="limit of the adaptive gradient clipping")
-    add("--alpha", type=_rate, help="factor of the binary convolutions")
+    add("--weight-decay", type=above_zero(or_zero=True), help="of convolutions' weights in step Qa")
+    add("--agc", type=above_zero(), help="limit of the adaptive gradient clipping")
+    add("--alpha", type=above_zero(), help="factor of the binary convolutions")
     add("--scales", choices=get_args(Scales), help="one power of two a channel, or any number")
     add("--form", choices=get_args(Form), help="of the activation: the official code's, or the paper's Eq. 8")
-    add("--slope", type=_slope, help="fixed slopes of 2^SLOPE instead of learned ones")
-    add("--validation", type=_natural, help="training images to hold out and choose each step's epoch with")
-    add("--seed", type=_natural, help="of weights, order and augmentation")
-    add("--evaluate-every", type=_positive, help="epochs")
+    add("--slope", type=whole(*EXPONENT_RANGE), help="fixed slopes of 2^SLOPE instead of learned ones")
+    add("--validation", type=natural, help="training images to hold out and choose each step's epoch with")
+    add("--seed", type=natural, help="of weights, order and augmentation")
+    add("--evaluate-every", type=positive, help="epochs")
     add(
         "--bfloat16",
         action=argparse.BooleanOptionalAction,
@@ -115,8 +101,8 @@ def _train_parser() -> argparse.ArgumentParser:
         help="8-bit gradients of binary convolutions, three times as fast, where a CPU has AVX2 and no bfloat16",
     )
     add("--device", help="torch device: cpu, cuda; with torchrun each process takes one GPU")
-    add("--classes", type=_positive, help="classes of the network, at least those of the data, which is the default")
-    add("--image", type=_positive, help="side of the images, for folders of pictures (224)")
+    add("--classes", type=positive, help="classes of the network, at least those of the data, which is the default")
+    add("--image", type=positive, help="side of the images, for folders of pictures (224)")
     add(
         "--init", type=Path, metavar="FILE", help="checkpoint of the same network to start from; step Qaw alone with it"
     )
@@ -130,8 +116,8 @@ def _train_parser() -> argparse.ArgumentParser:
     add("--no-distillation", action="store_true", help="for presets that distil: learn the labels all the same")
     add("--resume", action="store_true", help="continue from the resume.pt in --out; more --epochs than before go on")
     add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
-    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
-    add("--workers", type=_natural, default=4, help="processes that load pictures (%(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (%(default)s)")
+    add("--workers", type=natural, default=4, help="processes that load pictures (%(default)s)")
     return parser
 
 
@@ -143,12 +129,12 @@ def _teacher_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", required=True, type=Path, help="folder of CIFAR-10 or CIFAR-100")
     add("--out", required=True, type=Path, help=f"folder for {TEACHER_FILE}, {LABELS_FILE} and its log")
-    add("--epochs", type=_positive, default=TeacherOptions.epochs, help="default %(default)s")
-    add("--seed", type=_natural, default=TeacherOptions.seed, help="of weights, order and augmentation (%(default)s)")
+    add("--epochs", type=positive, default=TeacherOptions.epochs, help="default %(default)s")
+    add("--seed", type=natural, default=TeacherOptions.seed, help="of weights, order and augmentation (%(default)s)")
     add("--device", default="cpu", help="torch device (%(default)s)")
     add("--resume", action="store_true", help=f"continue from the {TEACHER_RESUME_FILE} in --out")
     add("--copy", type=Path, action="append", default=[], metavar="DIR", help="second folder for all that --out gets")
-    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
+    add("--threads", type=positive, default=1, help="CPU threads (%(default)s)")
     return parser
 
 
@@ -160,8 +146,8 @@ def _speed_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--network", required=True, choices=sorted(DECLARATIONS), help="what to train")
     add("--preset", choices=sorted(PRESETS), default=DEFAULT_PRESET, help="default %(default)s")
-    add("--batch-size", type=_positive, help="images; the preset's by default")
-    add("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
+    add("--batch-size", type=positive, help="images; the preset's by default")
+    add("--threads", type=positive, default=1, help="CPU threads (%(default)s)")
     return parser
 
 
@@ -179,10 +165,10 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     add("--out", required=True, type=Path, metavar="LOGITS.npy", help="float32 (N, classes)")
     add(
         "--image",
-        type=_positive,
+        type=positive,
         help="side of the images; default: the checkpoint's, else that of a .npy's or .npz's images, else 32 or 224",
     )
-    add("--threads", type=_positive, default=os.cpu_count() or 1, help="CPU threads (%(default)s)")
+    add("--threads", type=positive, default=os.cpu_count() or 1, help="CPU threads (%(default)s)")
     add("--device", default="cpu", help="torch device (%(default)s)")
     return parser
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from abbnn.errors import UserError
+from abbnn.golden.files import readable
 from abbnn.golden.images import PICTURE_SUFFIXES, Cifar, find_cifar
 from abbnn.golden.structure import CIFAR_SIDE, IMAGENET_SIDE
 from abbnn.train.ranks import Ranks
@@ -102,41 +103,33 @@ class LabelledImages(ABC):
             yield Batch(images, torch.from_numpy(self.labels[share]).to(ranks.device), len(whole), light, soft)
 
 
+@dataclass(eq=False)
 class ArrayImages(LabelledImages):
     """Images uint8 (N, side, side, 3) in memory: reflect-pad `shift`, random crop, flip.
 
     A flip is random or, where `alternate`, random in epochs of even number and the other way in the next.
     """
 
-    def __init__(
-        self,
-        images: Pixels,
-        labels: Labels,
-        *,
-        shift: int = SHIFT,
-        alternate: bool = False,
-        soft: Tensor | None = None,
-    ) -> None:
-        self.images = images
-        self.labels = labels
-        self.side = images.shape[1]
-        self.shift = shift
-        self.alternate = alternate
-        self.soft = soft
+    images: Pixels
+    labels: Labels
+    shift: int = SHIFT
+    alternate: bool = False
+    soft: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.side = self.images.shape[1]
         self._on_device: dict[str, Tensor] = {}
 
     def subset(self, indices: Indices) -> ArrayImages:
         soft = None if self.soft is None else self.soft[torch.from_numpy(indices)]
-        return ArrayImages(
-            self.images[indices], self.labels[indices], shift=self.shift, alternate=self.alternate, soft=soft
-        )
+        return replace(self, images=self.images[indices], labels=self.labels[indices], soft=soft)
 
     def augmented(self, shift: int, alternate: bool) -> ArrayImages:
-        return type(self)(self.images, self.labels, shift=shift, alternate=alternate, soft=self.soft)
+        return replace(self, shift=shift, alternate=alternate)
 
     def taught(self, soft: Tensor) -> ArrayImages:
         """These images with soft labels (N, classes)."""
-        return type(self)(self.images, self.labels, shift=self.shift, alternate=self.alternate, soft=soft)
+        return replace(self, soft=soft)
 
     def _load(
         self, shares: Sequence[Indices], seed: Seed | None, random: np.random.Generator | None, device: str
@@ -185,8 +178,7 @@ class PictureImages(LabelledImages):
     workers: int
 
     def subset(self, indices: Indices) -> PictureImages:
-        files = tuple(self.files[index] for index in indices)
-        return PictureImages(files, self.labels[indices], self.side, self.workers)
+        return replace(self, files=tuple(self.files[index] for index in indices), labels=self.labels[indices])
 
     def augmented(self, shift: int, alternate: bool) -> PictureImages:
         if alternate:
@@ -225,11 +217,8 @@ class _Pictures(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Pixels, NDArray[np.float32]]:
         path = self.files[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except Exception as error:  # a damaged picture can raise nearly anything
-            raise UserError(f"{path}: not a readable picture: {' '.join(str(error).split())}") from None
+        with readable(path, "picture"), Image.open(path) as file:
+            picture = file.convert("RGB")
         if self.seed is None:
             return np.array(centre(picture, self.side)), np.zeros(3, np.float32)
         random = np.random.default_rng((*self.seed, index))
@@ -311,11 +300,12 @@ def read(folder: str | Path, *, side: int | None = None, workers: int = 0) -> Da
 def _read_cifar(folder: Path, cifar: Cifar, names: Sequence[str], count: int) -> ArrayImages:
     batches = []
     for name in names:
-        images, labels = cifar.read(folder / name)
-        if len(labels) != count // len(names):
-            raise UserError(f"{folder / name}: {len(labels)} images, expected {count // len(names)}")
-        batches.append((images, labels))
-    return ArrayImages(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+        batches.append(cifar.read(folder / name))
+        found, wanted = len(batches[-1][1]), count // len(names)
+        if found != wanted:
+            raise UserError(f"{folder / name}: {found} images, expected {wanted}")
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return ArrayImages(images, labels)
 
 
 def _read_pictures(folder: Path, classes: list[str], side: int, workers: int) -> PictureImages:

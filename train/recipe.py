@@ -135,25 +135,17 @@ _QUICK = TrainOptions(
     byte_gradients=True,
     compile=True,
 )
+_PAPER = TrainOptions(
+    epochs_qa=256, epochs_qaw=256, batch_size=256, rate=1e-3, scales="free", evaluate_every=1, bfloat16=False
+)
 PRESETS: dict[str, TrainOptions] = {
     "quick": _QUICK,
     "flagship": replace(
         _QUICK, epochs_qaw=30, batch_size=256, muon_rate=0.07, cooldown=0.5, fall="linear", sides="16x4,24x2"
     ),
     "two-step": TrainOptions(),
-    "paper-cifar": TrainOptions(
-        epochs_qa=256, epochs_qaw=256, batch_size=256, rate=1e-3, scales="free", evaluate_every=1, bfloat16=False
-    ),
-    "paper-imagenet": TrainOptions(
-        epochs_qa=128,
-        epochs_qaw=128,
-        batch_size=256,
-        rate=1e-3,
-        agc=2e-2,
-        scales="free",
-        evaluate_every=1,
-        bfloat16=False,
-    ),
+    "paper-cifar": _PAPER,
+    "paper-imagenet": replace(_PAPER, epochs_qa=128, epochs_qaw=128, agc=2e-2),
 }
 DISTILLING_PRESETS = ("paper-imagenet",)
 

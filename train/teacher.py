@@ -22,7 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from abbnn.errors import UserError
-from abbnn.golden.files import replacing
+from abbnn.golden.files import readable, replacing
 from abbnn.train import binary_conv
 from abbnn.train.data import ArrayImages, Batch, DataSet
 from abbnn.train.layers import fast_bfloat16
@@ -326,13 +326,8 @@ def read_labels(path: Path, images: ArrayImages) -> tuple[Tensor, str]:
 
     ValueError, with one line that names the file, if it is something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            soft, teacher, of = (file[key] for key in ("probabilities", "teacher", "images"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # damaged archives raise nearly anything
-        raise UserError(f"{path}: not a file of soft labels: {' '.join(str(error).split())}") from None
+    with readable(path, "file of soft labels"), np.load(path, allow_pickle=False) as file:
+        soft, teacher, of = (file[key] for key in ("probabilities", "teacher", "images"))
     if soft.ndim != 2 or len(soft) != len(images.labels) or str(of) != _digest(images):
         raise UserError(f"{path}: it is of other training images, or of the same in another order")
     return torch.from_numpy(soft.astype(np.float32)), str(teacher)
