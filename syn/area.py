@@ -14,13 +14,12 @@ from rich.table import Table
 from abbnn import paths
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
-from abbnn.export.config import pipeline_config
+from abbnn.export.config import stage_kind
 from abbnn.export.folding import Folding
-from abbnn.export.mem import headers
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, network_hash
-from abbnn.golden.ranges import analyse
 from abbnn.syn.cells import CARRY_ONLY, FAMILIES, OVERHEAD, Resources, Role, role_of
 from abbnn.syn.memory import MemoryReport, memories
 from abbnn.syn.yosys import CORE, Design, carry_only, core_files, own_cells, source_name, synthesise, version
@@ -51,17 +50,16 @@ class StageDesign:
 
 def stage_designs(network: IntegerNetwork, folding: Folding) -> list[StageDesign]:
     """Stem, blocks, head and what is around them."""
-    configs = pipeline_config(network, analyse(network), folding)
+    pipeline = Pipeline(network, folding)
     result = []
-    for config in configs:
-        top = "abbnn_block" if config.name.startswith("block") else f"abbnn_{config.name}"
+    for config in pipeline.configs:
         files = {name: memory.text for name, memory in config.memories.items()}
         contents = {name: (memory.words, memory.width) for name, memory in config.memories.items()}
-        design = Design(top, {**config.parameters, "PREFIX": config.name}, files)
+        design = Design(f"abbnn_{stage_kind(config.name)}", {**config.parameters, "PREFIX": config.name}, files)
         result.append(StageDesign(config.name, design, config.parameters, contents))
     structure = network.structure
     size = {"IMAGE_HEIGHT": structure.height, "IMAGE_WIDTH": structure.width, "BLOCKS": len(structure.blocks)}
-    core = Design(CORE, {}, core_files(headers(network, configs)))
+    core = Design(CORE, {}, core_files(pipeline.headers))
     return [*result, StageDesign(CORE_STAGE, core, size, {})]
 
 

@@ -27,13 +27,12 @@ from rich.table import Table
 from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
-from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Folding, balance, read_folding
 from abbnn.export.layout import mem_text
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.random_network import random_network
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network
-from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import declared_network
 from abbnn.options import add_workers, positive
 from abbnn.syn import trellis, yosys
@@ -140,7 +139,7 @@ def layer_units(
     Widths, lanes, channels and the tables of the shifts are those of the exported network; the tables of the
     multipliers are random, since the frozen network has no real-valued factors.
     """
-    config = next(each for each in pipeline_config(network, analyse(network), folding) if each.name == stage)
+    config = next(each for each in Pipeline(network, folding).configs if each.name == stage)
     value = config.parameters
     lanes, channels, bits = value["PE"], value["OUT_CHANNELS"], value["VALUE_WIDTH"]
     if value["SHORTCUT"] > 2 or value["ACTIVATION"] != 1:
