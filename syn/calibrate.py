@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,14 +18,14 @@ from abbnn.export.folding import balance
 from abbnn.export.random_network import random_network
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network
-from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, Structure, member
+from abbnn.golden.structure import RESNET_STEM, member
 from abbnn.syn.area import CACHE, Measurement, StageDesign, measure_each, stage_designs
 from abbnn.syn.cells import Resources, owner
 from abbnn.syn.yosys import Design, version
 
 MODELS = paths.MODELS
 SEED = 1
-"""Of the random weights of networks that are not shipped."""
+"""Of the random weights of XNOR."""
 
 Use = Literal["fit", "validation"]
 
@@ -35,7 +35,7 @@ class Source:
     """Stages of one network at one folding."""
 
     network: str
-    """A shipped one of models/, else one of MEMBERS with random weights."""
+    """A shipped one of models/, or XNOR with random weights."""
     cycles: int
     use: Use
     families: tuple[str, ...]
@@ -51,31 +51,21 @@ class Source:
 BOTH = ("xc7", "ecp5")
 EVERY = ("xc7", "ecp5", "ice40", "gowin")
 
-MEMBERS: Mapping[str, Structure] = {
-    each.name: each
-    for each in (
-        member("xnor", (16, 32), (1, 1), family="xnornet", image=48, stem=RESNET_STEM),
-        member("bireal", (32, 64), (1, 1), family="birealnet", image=16),
-        member("paired", (32, 64, 128), (0, 1, 1), family="reactneta", image=16, stem=STRIDED_STEM),
-    )
-}
-"""Small networks with the modules that no shipped one has."""
+XNOR = member("xnor", (16, 32), (1, 1), family="xnornet", image=48, stem=RESNET_STEM)
+"""A small network with modules that no shipped one has."""
 
 SOURCES = (
     Source("tiny", 65536, "fit", EVERY, ("block02",)),
-    Source("tiny", 65536, "fit", BOTH, ("stem", "block00", "head", "core")),
-    Source("tiny", 8192, "fit", BOTH, ("stem", "block01")),
+    Source("tiny", 65536, "fit", BOTH, ("head", "core")),
+    Source("tiny", 65536, "fit", ("xc7",), ("stem", "block00")),
+    Source("tiny", 8192, "fit", BOTH, ("stem",)),
     Source("tiny", 4096, "fit", BOTH, ("block04",)),
-    Source("xnor", 65536, "fit", BOTH, ("stem",)),
     Source("xnor", 16384, "fit", BOTH, ("block01",)),
-    Source("paired", 2048, "fit", BOTH, ("block01", "block02")),
     Source("tiny", 65536, "fit", ("ecp5",), ("block02",), loadable=True),
     Source("tiny", 16384, "validation", EVERY, ("block01",)),
-    Source("tiny", 16384, "validation", BOTH, ("stem", "block02")),
+    Source("tiny", 16384, "validation", BOTH, ("stem",)),
     Source("tiny", 16384, "validation", ("ecp5",), ("block01",), loadable=True),
     Source("small", 32768, "validation", BOTH, ("block04", "head")),
-    Source("reactnet18", 131072, "validation", BOTH, ("block09",)),
-    Source("paired", 8192, "validation", BOTH, ("block03",)),
 )
 
 
@@ -91,8 +81,7 @@ class Plan:
 
 @cache
 def _network(name: str) -> IntegerNetwork:
-    path = MODELS / f"{name}.safetensors"
-    return load_network(path) if path.is_file() else random_network(MEMBERS[name], SEED)
+    return random_network(XNOR, SEED) if name == XNOR.name else load_network(MODELS / f"{name}.safetensors")
 
 
 def _loadable(stage: StageDesign) -> StageDesign:

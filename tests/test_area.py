@@ -38,7 +38,7 @@ MEMBERS = [
     member("paired", (4, 8, 16), (0, 1, 1), family="reactneta", image=16, stem=STRIDED_STEM, classes=3),
 ]
 
-LIMIT = 0.12
+LIMIT = 0.06
 """Greatest relative error of LUTs and flip-flops on a stage that nothing was fitted to."""
 BLOCKS = 2.0
 """Greatest error of block RAMs: a stage has few, and one table's contents (constant columns, which the model does not
