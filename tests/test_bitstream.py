@@ -410,10 +410,10 @@ def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
         run(monkeypatch, where, net, "--fold", str(tmp_path / "fold.json"))
     with pytest.raises(ValueError, match=r"net\.safetensors: 1 cycles a frame: "):
         run(monkeypatch, where, net, "--cycles", "1")
-    with pytest.raises(ValueError, match=r"net\.safetensors: small does not fit small at any rate: .*takes most, 1$"):
-        run(monkeypatch, replace(where, reserve=Area(0, 0, 56)), net)
+    with pytest.raises(ValueError, match=r"net\.safetensors: small does not fit small at .*LUT.*takes most, [\d,]+$"):
+        run(monkeypatch, replace(where, reserve=Area(24_200, 0, 0)), net)
     with pytest.raises(ValueError, match=r"block RAM too many .*; with --no-boot it fits$"):
-        run(monkeypatch, replace(where, boot=True, reserve=Area(0, 0, 53)), net)
+        run(monkeypatch, replace(where, boot=True, reserve=Area(0, 0, 54)), net)
     with pytest.raises(ValueError, match=r"gone\.v is missing"):
         run(monkeypatch, replace(where, sources=(tmp_path / "gone.v",)), net)
     assert not list(tmp_path.glob("**/*.bit"))
