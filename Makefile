@@ -23,7 +23,7 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ BOOT HEADROOM LIMIT SCHEDULER OUT
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ SEEDS BOOT HEADROOM LIMIT SCHEDULER OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -37,7 +37,7 @@ help: ## this list
 	@echo "Variables of sim, with their defaults:"
 	@echo "  TOPLEVEL=$(TOPLEVEL) (any module of rtl/ or soc/) SIM=$(SIM) (or verilator) SEED=$(SEED) (or random) WAVES=$(WAVES) (1 writes waveforms)"
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
-	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
+	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), SEEDS= (tried from SEED on, JOBS at a time; the best is kept), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
 	@echo "Variables of demo: NETWORK FOLD as above, OUT= (folder, by default build/demo)"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
@@ -61,7 +61,7 @@ demo-test: setup ## that page in a headless Chromium, against the golden model a
 
 bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and ecppack, with a report
 	@$(python) -m abbnn bitstream "$(NETWORK)" --board "$(BOARD)" $(if $(FOLD),--fold "$(FOLD)") \
-	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") --seed "$(SEED)" \
+	    $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(FREQ),--freq "$(FREQ)") --seed "$(SEED)" $(if $(SEEDS),--seeds "$(SEEDS)" --jobs "$(JOBS)") \
 	    $(if $(filter 0,$(BOOT)),--no-boot) $(if $(HEADROOM),--headroom "$(HEADROOM)") $(if $(OUT),--out "$(OUT)")
 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import math
+import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
+from abbnn.executor import Task, Workers
 from abbnn.export.area import NetworkArea, area_model
 from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding
 from abbnn.export.parts import Area, total
@@ -33,7 +35,7 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Budget, Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.options import add_folding, add_network, natural
+from abbnn.options import add_folding, add_network, add_workers, natural, positive
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
@@ -183,11 +185,18 @@ class Build:
     seconds: dict[str, float]
     words_read_back: int
     interval: int
+    seeds: Mapping[int, float | None]
+    """Of each seed of nextpnr that was tried, `reached`; None where nextpnr failed."""
     logs: dict[str, str] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
         return all(clock.met for clock in self.report.clocks)
+
+
+def reached(report: pnr.Report, clock_mhz: float) -> float:
+    """MHz of the core's clock, if all clocks of the design were scaled until the most critical one is just met."""
+    return clock_mhz * min(clock.achieved / clock.wanted for clock in report.clocks)
 
 
 def script(where: Board, files: Sequence[str], words: int, clock_mhz: int) -> list[str]:
@@ -226,14 +235,15 @@ def build(
     folding: Folding,
     where: Board,
     *,
-    seed: int = 1,
+    seeds: Sequence[int] = (1,),
+    workers: Workers | None = None,
     clock_mhz: int | None = None,
     boot: bool = True,
     headroom: int = 0,
     say: Callable[[str], object] = lambda text: None,
     logs: dict[str, str] | None = None,
 ) -> Build:
-    """The bitstream of a network on a board.
+    """The bitstream of a network on a board: that of the seed of nextpnr which reaches the highest clock.
 
     `clock_mhz` is the core's clock, one that the top's PLL can make; default: the board's. Without `boot` there is no
     boot ROM: the core waits for a load of the host, and there is nothing to patch. `headroom` bits more than this
@@ -279,15 +289,22 @@ def build(
             cells = _output_registers(folder, where.top)
         if excess := _excess(cell_area(cells), device):
             raise UserError(f"{network.structure.name}, synthesized, does not fit {where.name}: {excess}")
+        top = sources[where.sources[0].name].decode("utf-8")
         with step("nextpnr"):
-            try:
-                result = pnr.place_and_route(
-                    where.nextpnr, folder, seed=seed, freq=clock, phase=lambda name: say(f"  {name}")
-                )
-            finally:
-                _keep(folder / "nextpnr.log", logs)
+            files = {name: (folder / name).read_bytes() for name in ("design.json", "design.lpf")}
+            if len(seeds) == 1:
+                tried = [pnr.routing(where.nextpnr, files, seeds[0], clock, lambda name: say(f"  {name}"))]
+            else:
+                tasks = [Task(f"seed {seed}", pnr.routing, (where.nextpnr, files, seed, clock)) for seed in seeds]
+                tried = (workers or Workers()).all(tasks, unit="seed")
+            reports = {each.seed: pnr.read_report(each.report, top) for each in tried if each.report}
+            rates = {each.seed: reached(reports[each.seed], clock) if each.report else None for each in tried}
+            best = max(tried, key=lambda each: rates[each.seed] or 0.0)
+            logs["nextpnr.log"] = best.log
+            if best.fault:
+                raise trellis.ToolError(best.fault)
         with step("ecppack"):
-            config = (folder / "design.config").read_text(encoding="ascii")
+            config = best.config
             metadata = patch.Metadata(
                 network=network.structure.name,
                 network_sha256=network_hash(network),
@@ -299,7 +316,7 @@ def build(
                 folding={name: [fold.pe, fold.simd, fold.weights] for name, fold in folding.items()},
                 sources=sources_hash(sources),
                 tools=tools,
-                seed=seed,
+                seed=best.seed,
                 pack=_pack_options(where.pack, trellis.sysconfig(config)),
                 boot_words=len(image),
                 boot_blocks=trellis.find_chunks(config, random),
@@ -312,10 +329,8 @@ def build(
                 raise UserError(f"{wrong} words of the boot ROM read back otherwise from the bitstream")
             if patch.read_metadata(bitstream) != metadata:
                 raise UserError("the metadata read back otherwise from the bitstream")
-    top = sources[where.sources[0].name].decode("utf-8")
-    report = pnr.read_report(result, top)
-    interval = pipeline.timing.interval
-    return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, logs)
+    report, interval = reports[best.seed], pipeline.timing.interval
+    return Build(bitstream, config, metadata, report, cells, estimated, seconds, len(image), interval, rates, logs)
 
 
 def _write_sources(
@@ -350,6 +365,18 @@ def _pack_options(options: Sequence[str], sysconfig: Mapping[str, str]) -> list[
 # ---- report ---------------------------------------------------------------------------------------------------------
 
 
+def _seeds(result: Build) -> dict[str, Any]:
+    """The distribution over all seeds that nextpnr routed, MHz of the core's clock; a seed that failed has null."""
+    routed = [mhz for mhz in result.seeds.values() if mhz is not None]
+    median = statistics.median(routed)
+    return {
+        "mhz": {str(seed): None if mhz is None else round(mhz, 2) for seed, mhz in result.seeds.items()},
+        "mhz_median": round(median, 2),
+        "mhz_max": round(max(routed), 2),
+        "frames_per_second_median": round(median * 1e6 / result.interval, 1),
+    }
+
+
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
     return {
@@ -377,6 +404,7 @@ def to_json(result: Build) -> dict[str, Any]:
         "bitstream": {"bytes": len(result.bitstream), "sha256": hashlib.sha256(result.bitstream).hexdigest()},
         "pack": list(meta.pack),
         "seed": meta.seed,
+        "seeds": _seeds(result),
         "tools": dict(meta.tools),
         "sources": meta.sources,
         "seconds": result.seconds,
@@ -390,6 +418,13 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[
         ("clock", "reached", "asked for", "met"),
         [(c["name"], f"{c['achieved']:.2f}", f"{c['wanted']:.2f}", str(c["met"]).lower()) for c in report["clocks"]],
     )
+    seeds = report["seeds"]
+    if len(seeds["mhz"]) > 1:
+        yield (
+            f"seeds: median {seeds['mhz_median']:.2f} MHz, {seeds['frames_per_second_median']:,.1f} frames a second",
+            ("seed", "MHz"),
+            [(seed, "not routed" if mhz is None else f"{mhz:.2f}") for seed, mhz in seeds["mhz"].items()],
+        )
     yield (
         "resources",
         ("what", "used", "of", "share"),
@@ -471,6 +506,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default build/bitstream/NAME-BOARD")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of nextpnr; default %(default)s")
     parser.add_argument(
+        "--seeds",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="so many seeds from --seed on, spread over the workers: the best is kept, the report has all of them",
+    )
+    add_workers(parser)
+    parser.add_argument(
         "--no-boot",
         dest="boot",
         action="store_false",
@@ -530,7 +573,8 @@ def run(options: argparse.Namespace) -> int:
             network,
             folding,
             where,
-            seed=options.seed,
+            seeds=range(options.seed, options.seed + options.seeds),
+            workers=Workers.of(options),
             clock_mhz=options.freq,
             boot=boot,
             headroom=options.headroom,

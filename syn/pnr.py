@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from abbnn import verilog
 from abbnn.export.config import stage_kind
-from abbnn.syn.trellis import run, tool
+from abbnn.syn.trellis import ToolError, run, tool
 
 PHASES = {
     "Info: Packing IOs": "packing",
@@ -122,6 +123,46 @@ def place_and_route(
     run("nextpnr-ecp5", command, folder, folder / "nextpnr.log", line)
     report: dict[str, Any] = json.loads((folder / "pnr.json").read_text(encoding="utf-8"))
     return report
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What one seed of nextpnr gave."""
+
+    seed: int
+    config: str
+    """The text configuration; "" where nextpnr failed, which `fault` then says in a line."""
+    log: str
+    report: Mapping[str, Any]
+    fault: str = ""
+
+
+def routing(
+    options: Sequence[str],
+    files: Mapping[str, bytes],
+    seed: int,
+    freq: float,
+    phase: Callable[[str], object] = lambda name: None,
+) -> Routing:
+    """design.json and design.lpf of `files`, placed and routed in a folder of its own. A task of the executor."""
+    with tempfile.TemporaryDirectory(prefix="abbnn-route-") as temporary:
+        folder = Path(temporary)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        report: dict[str, Any] = {}
+        fault = ""
+        try:
+            report = place_and_route(options, folder, seed=seed, freq=freq, phase=phase)
+        except ToolError as error:
+            fault = str(error)
+        config, log = folder / "design.config", folder / "nextpnr.log"
+        return Routing(
+            seed,
+            config.read_text(encoding="ascii") if report else "",
+            log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "",
+            report,
+            fault,
+        )
 
 
 # ---- instances ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ import pytest
 from random_network import random_network
 
 from abbnn import paths, verilog
+from abbnn.errors import UserError
+from abbnn.executor import Workers
 from abbnn.export.folding import Fold, balance, cycles, stages, to_json
 from abbnn.export.load_image import load_image
 from abbnn.export.parts import LUT_WORDS, Area
@@ -395,6 +397,38 @@ def test_a_missed_clock_is_status_1_with_the_figure(tmp_path, monkeypatch, capsy
     names = {"net-small.bit", "net-small.config", "report.json", "report.md", "nextpnr.log", "yosys.log"}
     assert {path.name for path in out.iterdir()} == names
     assert patch.read_metadata((out / "net-small.bit").read_bytes()).clock_mhz == 400
+
+
+@needs_tools
+def test_the_best_of_several_seeds_is_kept() -> None:
+    """The bitstream is the one that its seed alone gives, and every seed is in the report."""
+    where = small_board(paths.BUILD / "tests" / "small_board")
+    result = bitstream.build(NETWORK, FOLDING, where, seeds=range(1, 4), workers=Workers(2))
+    report = bitstream.to_json(result)
+    rates = report["seeds"]["mhz"]
+    assert list(rates) == ["1", "2", "3"]
+    assert rates["1"] == round(bitstream.reached(built().report, 25), 2)
+    assert report["seeds"]["mhz_max"] == max(rates.values()) == rates[str(report["seed"])]
+    assert report["seeds"]["mhz_median"] == sorted(rates.values())[1]
+    alone = bitstream.build(NETWORK, FOLDING, where, seeds=[report["seed"]])
+    assert alone.bitstream == result.bitstream
+    assert "## seeds: median" in bitstream.to_markdown(report)
+
+
+@needs_tools
+def test_a_seed_that_fails_is_said_and_the_others_count(monkeypatch) -> None:
+    route = pnr.routing
+
+    def failing(options, files, seed, freq):
+        return pnr.Routing(seed, "", "", {}, "nextpnr-ecp5: no") if seed < 3 else route(options, files, seed, freq)
+
+    monkeypatch.setattr(pnr, "routing", failing)
+    where = small_board(paths.BUILD / "tests" / "small_board")
+    report = bitstream.to_json(bitstream.build(NETWORK, FOLDING, where, seeds=range(1, 4)))
+    assert [report["seeds"]["mhz"][seed] for seed in ("1", "2")] == [None, None]
+    assert report["seed"] == 3
+    with pytest.raises(UserError, match="nextpnr-ecp5: no"):
+        bitstream.build(NETWORK, FOLDING, where, seeds=range(1, 3))
 
 
 def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
