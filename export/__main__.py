@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "inspect",
         help="what a checkpoint's tensors are taken for, or the widths of a frozen network (a checkpoint needs torch)",
-        description="A table of a checkpoint's tensors: what each is recognised as and folded into, or why it is refused, "
+        description="A table of a checkpoint's tensors: what each is recognised as and folded into, why it is refused, "
         "what to rename, what is missing. Of a frozen network, a table of its sums with the widths that range analysis "
         "proves. Exit 0 if freezing with default options takes the file, 1 if not, 2 if it cannot be read.",
     )

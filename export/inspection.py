@@ -1,12 +1,11 @@
 """What a file holds, for those who bring their own: tensors as freezing sees them, or a frozen network's layers.
 
-A checkpoint is compared with the structure that its shapes suggest, tensor by tensor. Nothing is decided here: the names
-are those of `train.tensors`, and a checkpoint is accepted if `export.freeze.freeze` takes it as it is.
+A checkpoint is compared with the structure that its shapes suggest, tensor by tensor. Nothing is decided here: the
+names are those of `train.tensors`, and a checkpoint is accepted if `export.freeze.freeze` takes it as it is.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,27 +38,27 @@ NO_BATCH_NORM = (
     "its place. Statistics cannot be folded in afterwards; train the network without it (docs/training.md)."
 )
 
-_ODD = "odd integers, and a power of two a filter"
+_ODD = "odd integers"
 FOLDED: dict[str, tuple[tuple[str, ...], str]] = {
     "stem.weight": (("stem.weights", "stem.bias", "stem.scale"), _ODD),
-    "stem.gain": (("stem.weights", "stem.bias", "stem.scale"), "a factor of the stem's weights"),
+    "stem.gain": (("stem.weights", "stem.bias", "stem.scale"), "a factor of the weights"),
     "stem.prelu": (("stem.prelu",), "slopes as sums of powers of two"),
-    "bias0": (("threshold",), "what a value is compared with for its sign"),
-    "weight": (("bits", "scale"), "signs, and mean |w| in the scale"),
-    "gain": (("scale",), "alpha * gain * mean |w| as sums of powers of two"),
-    "shortcut.weight": (("shortcut.bits", "shortcut.bias", "shortcut.scale"), "signs, and mean |w| in the scale"),
-    "shortcut.gain": (("shortcut.bias", "shortcut.scale"), "gain * mean |w| as sums of powers of two"),
+    "bias0": (("threshold",), "where the sign changes"),
+    "weight": (("bits", "scale"), "signs; mean |w| as a factor"),
+    "gain": (("scale",), "a factor: sums of powers of two"),
+    "shortcut.weight": (("shortcut.bits", "shortcut.bias", "shortcut.scale"), "signs; mean |w| as a factor"),
+    "shortcut.gain": (("shortcut.bias", "shortcut.scale"), "a factor: sums of powers of two"),
     "bias1": (("activation.threshold", "activation.add_positive", "activation.add_before"), "fixed point"),
-    "l_alpha": (("activation.exponent", "activation.add_before"), "slopes 2**round(l_alpha), as shifts"),
+    "l_alpha": (("activation.exponent", "activation.add_before"), "slopes as shifts"),
     "bias2": (("activation.add_positive", "activation.add_after"), "fixed point"),
     "prelu": (("prelu",), "slopes as sums of powers of two"),
-    "head.weight": (("head.weights", "head.bias"), "odd integers, with the pool's divisor"),
+    "head.weight": (("head.weights", "head.bias"), "odd integers"),
     "head.bias": (("head.bias",), "fixed point"),
 }
 """A tensor's canonical name, without its block -> the frozen tensors that depend on it, and as what."""
 FOLDED_REAL: dict[str, tuple[tuple[str, ...], str]] = {
     "shortcut.weight": (("shortcut.weights", "shortcut.bias", "shortcut.scale"), _ODD),
-    "shortcut.gain": (("shortcut.weights", "shortcut.bias", "shortcut.scale"), "a factor of the shortcut's weights"),
+    "shortcut.gain": (("shortcut.weights", "shortcut.bias", "shortcut.scale"), "a factor of the weights"),
 }
 """The same of shortcuts with real weights."""
 
@@ -83,7 +82,9 @@ class TensorRow:
 @dataclass(frozen=True)
 class LayerRow:
     """A sum of a frozen network, for any image: (low, high) and width of the raw sum and of the result behind scale or
-    activation. `saturates` says whether a result might leave the values' width; None where nothing saturates.
+    activation, and the width between the two, of shifted terms or of the numbers within the activation.
+
+    `saturates` says whether a result might leave the values' width; None where nothing saturates.
     """
 
     layer: str
@@ -92,14 +93,15 @@ class LayerRow:
     planes: int | None
     sum: tuple[int, int] | None
     sum_bits: int
+    inner_bits: int | None
     result: tuple[int, int]
     result_bits: int
     saturates: bool | None
 
 
 def folded(canonical: str, structure: Structure) -> tuple[tuple[str, ...], str]:
-    """Names of the frozen tensors that canonical tensor `canonical` goes into (of scales and activations the part before
-    the last dot), and as what.
+    """Names of the frozen tensors that canonical tensor `canonical` goes into (a scale's without `.sign` and `.shift`),
+    and as what.
     """
     if canonical in FOLDED:
         return FOLDED[canonical]
@@ -110,9 +112,9 @@ def folded(canonical: str, structure: Structure) -> tuple[tuple[str, ...], str]:
 
 
 def structure_of(shapes: Mapping[str, Shape], network: str, geometry: Mapping[str, int]) -> Structure:
-    """The member of the family of `network` that tensors of these official names and shapes fit best; `geometry` has the
-    `image` and the `stem_stride` where they are known.
+    """The member of the family of `network` that tensors of these official names and shapes fit best.
 
+    `geometry` has the `image` and the `stem_stride` where they are known.
     Where `infer_structure` fails, it is tried with what all names begin with left out, and with each foreign tensor in
     the place of each missing one; the declared network is what remains.
     """
@@ -154,9 +156,8 @@ def _declared(shapes: Mapping[str, Shape], network: str) -> Structure:
 
 
 def _renamed(shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> Iterator[dict[str, Shape]]:
-    begin = os.path.commonprefix(list(shapes)).rfind(".") + 1
-    if begin:
-        yield {name[begin:]: shape for name, shape in shapes.items()}
+    if len({name.partition(".")[0] for name in shapes}) == 1:
+        yield {name.partition(".")[2]: shape for name, shape in shapes.items()}
     foreign = [name for name in shapes if name not in wanted]
     for missing in (name for name, shape in wanted.items() if name not in shapes and len(shape) > 1):
         for name in foreign:
@@ -259,6 +260,7 @@ def layer_rows(network: IntegerNetwork) -> list[LayerRow]:
             None if layer is None else layer.planes,
             _ends(found.sum),
             found.sum.bits,
+            found.products_bits,
             _ends(found.scaled),
             found.scaled.bits,
             saturates,
@@ -267,24 +269,28 @@ def layer_rows(network: IntegerNetwork) -> list[LayerRow]:
     stem = (structure.stem.out_channels, *structure.stem_conv_output)
     rows = [summed("stem", stem, ranges.stem, network.stem_scale, network.stem, "stem" in saturating)]
     if ranges.stem_prelu is not None:
-        prelu = "stem.prelu"
-        rows.append(summed(prelu, stem, ranges.stem_prelu, network.stem_prelu, saturates=prelu in saturating))
+        possible = "stem.prelu" in saturating
+        rows.append(summed("stem.prelu", stem, ranges.stem_prelu, network.stem_prelu, saturates=possible))
     for index, (block, numbers, found) in enumerate(zip(structure.blocks, network.blocks, ranges.blocks, strict=True)):
         name = block_name(index)
         rows.append(summed(f"{name}.conv", block.output, found.conv, numbers.scale))
         if found.shortcut is not None:
             scale, layer = numbers.shortcut_scale, numbers.shortcut
             rows.append(summed(f"{name}.shortcut", block.output, found.shortcut, scale, layer))
-        terms = None if numbers.prelu is None else numbers.prelu.terms
-        added = None if found.prelu is None else _ends(found.prelu.sum)
+        prelu, terms = found.prelu, None if numbers.prelu is None else numbers.prelu.terms
+        added = None if prelu is None else _ends(prelu.sum)
+        inner = found.activation_bits if prelu is None else prelu.products_bits
         result = _ends(found.output), found.output.bits
-        rows.append(LayerRow(name, block.output, terms, None, added, found.added_bits, *result, name in saturating))
-    height, width, channels = structure.head_input
+        saturates = name in saturating
+        rows.append(LayerRow(name, block.output, terms, None, added, found.added_bits, inner, *result, saturates))
+    channels = structure.head_input[2]
     pool, scores = _ends(ranges.pool), _ends(ranges.scores)
     summed_bits = ranges.pool_bits + network.pool_shift
-    rows.append(LayerRow("pool", (channels,), None, None, None, summed_bits, pool, ranges.pool_bits, None))
+    rows.append(LayerRow("pool", (channels,), None, None, None, summed_bits, None, pool, ranges.pool_bits, None))
     bits = ranges.scores.bits
-    rows.append(LayerRow("head", (structure.classes,), None, network.head.planes, scores, bits, scores, bits, None))
+    rows.append(
+        LayerRow("head", (structure.classes,), None, network.head.planes, scores, bits, None, scores, bits, None)
+    )
     return rows
 
 
@@ -331,21 +337,22 @@ class InspectedNetwork:
         if self.refused:
             print(f"refused: {self.refused}")
             return
-        columns = ("layer", "output", "T", "planes", "sum", "bits", "result", "bits", "saturates")
+        columns = ("layer", "output", "T", "planes", "sum", "bits", "inside", "result", "bits", "saturates")
         table = new_table(None, columns, texts=2)
         for row in self.layers:
             saturates = "" if row.saturates is None else "possible" if row.saturates else "none"
             sums = "" if row.sum is None else _range(row.sum)
-            counts = ["" if count is None else str(count) for count in (row.terms, row.planes)]
-            bits = str(row.sum_bits), str(row.result_bits)
-            table.add_row(row.layer, _sides(row.output), *counts, sums, bits[0], _range(row.result), bits[1], saturates)
+            numbers = (row.terms, row.planes, row.sum_bits, row.inner_bits, row.result_bits)
+            terms, planes, bits, inner, last = ("" if number is None else str(number) for number in numbers)
+            result = _range(row.result), last, saturates
+            table.add_row(row.layer, _sides(row.output), terms, planes, sums, bits, inner, *result)
         console().print(table)
         print(self.summary())
 
 
 @dataclass(frozen=True)
 class InspectedCheckpoint:
-    """A checkpoint's tensors, why `network` was taken for what it holds, and what freezing says: `frozen`, or `refused`.
+    """A checkpoint's tensors, why `network` is taken for what it holds, and what freezing says: `frozen` or `refused`.
 
     Freezing is tried where every tensor is recognised.
     """
@@ -366,17 +373,16 @@ class InspectedCheckpoint:
 
     def print(self) -> None:
         print(f"{self.file}: a checkpoint, taken for {self.network} ({self.because})")
-        table = new_table(
-            None, ("tensor", "shape", "type", "status", "taken for", "goes into, or what is wrong"), texts=6
-        )
+        table = new_table(None, ("tensor", "type", "shape", "taken for", "goes into, or what is wrong"), texts=5)
         for column in (table.columns[0], table.columns[-1]):
             column.no_wrap, column.overflow = False, "fold"
         for row in self.tensors:
-            layer = row.layer.rpartition(".")[0].removesuffix(".shortcut")
+            layer = row.layer.rpartition(".")[0]
             into = ", ".join(name.removeprefix(f"{layer}.") for name in row.folded_into)
+            into = into.replace(", activation.", ", .")
             note = f"{into}: {row.note}" if into else row.note
             # Texts, for a file's names may look like markup.
-            table.add_row(*map(Text, (row.tensor, _sides(row.shape), row.dtype, row.status, row.layer, note)))
+            table.add_row(*map(Text, (row.tensor, row.dtype, _sides(row.shape), row.layer, note)))
         console().print(table)
         counts = Counter(row.status for row in self.tensors)
         print(", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status]))

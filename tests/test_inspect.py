@@ -14,7 +14,7 @@ from abbnn.export.freeze import FreezeOptions, freeze  # noqa: E402
 from abbnn.export.inspection import folded  # noqa: E402
 from abbnn.golden.network import load_network, to_tensors  # noqa: E402
 from abbnn.golden.ranges import analyse  # noqa: E402
-from abbnn.golden.structure import STRIDED_STEM, StemForm, member  # noqa: E402
+from abbnn.golden.structure import FAMILIES, NETWORKS, STRIDED_STEM, member  # noqa: E402
 from abbnn.train.random_checkpoint import random_checkpoint  # noqa: E402
 from abbnn.train.tensors import canonical_shapes, official_names, official_shapes, to_official  # noqa: E402
 from abbnn.train.variant import Variant  # noqa: E402
@@ -97,14 +97,13 @@ def test_all_tensors_below_a_module(tmp_path):
 
 
 def test_canonical_names(tmp_path):
-    """Every tensor is told its official name by its canonical one, whatever the order."""
-    structure = NARROW["tiny"]
-    names = {canonical: names[0] for canonical, names in official_names(structure).items()}
-    declared = member("tiny", (32, 64, 128), (2, 2, 2), stem=STRIDED_STEM)
+    """Every matrix is told its official name by its canonical one, whatever the order."""
+    declared = NETWORKS["tiny"]
+    names = {canonical: names[0] for canonical, names in official_names(declared).items()}
     tensors = random_checkpoint(declared, np.random.default_rng(1))
     state = {name: torch.from_numpy(tensors[name]) for name in sorted(tensors) if tensors[name].ndim != 1}
     found = wrong(inspected(tmp_path, state, 1, "--network", "tiny"))
-    for name in state.keys() & names.keys():
+    for name in state:
         assert found["rename", name] == f"rename to {names[name]}"
 
 
@@ -112,7 +111,9 @@ def test_another_shape_of_the_same_numbers(tmp_path):
     state = official()
     state["layer1.0.bias_before"] = state.pop("layer1.0.move0.bias").flatten()
     found = inspected(tmp_path, state, 1)
-    assert wrong(found) == {("rename", "layer1.0.bias_before"): "rename to layer1.0.move0.bias, with shape (1, 4, 1, 1)"}
+    assert wrong(found) == {
+        ("rename", "layer1.0.bias_before"): "rename to layer1.0.move0.bias, with shape (1, 4, 1, 1)"
+    }
 
 
 @EVERY_NETWORK
@@ -246,29 +247,36 @@ def test_what_a_tensor_goes_into(network):
     tensors = random_checkpoint(structure, rng)
     before = frozen_tensors(tensors, structure)
     for name, tensor in tensors.items():
-        changed = np.round(tensor) - 2 if name.endswith("l_alpha") else tensor * rng.uniform(0.3, 3, tensor.shape)
-        if name.endswith("weight"):
-            changed = rng.permutation(tensor.reshape(-1)).reshape(tensor.shape) * 1.7
-        after = frozen_tensors(tensors | {name: changed.astype(np.float32)}, structure)
-        assert set(folded(name, structure)[0]) == {key for key in before if before[key] != after[key]}, name
+        seen = set()
+        for factor in (0.1, 1.7, 7.3):
+            changed = rng.permutation(tensor.reshape(-1)).reshape(tensor.shape) * factor
+            if name.endswith("l_alpha"):
+                changed = np.round(tensor) - np.ceil(factor)
+            after = frozen_tensors(tensors | {name: changed.astype(np.float32)}, structure)
+            seen |= {key for key in before if before[key] != after[key]}
+        assert set(folded(name, structure)[0]) == seen, name
 
 
 def wanted_names():
-    """The rows of the table in docs/formats.md: kind, official spellings, shape, by a member of each family."""
-    sizes = {5: "Cin", 7: "Cout", 9: "k", 11: "classes"}
+    """The rows of the table of names in docs/formats.md, from a member of each family."""
     rows = {}
-    for network, family in {
-        "`reactnet`": "reactnet", "`birealnet`": "birealnet", "`xnornet`": "xnornet", "`reactneta`": "reactneta"
-    }.items():
-        widths, depths = ((5, 10, 20), (0, 2, 1)) if family == "reactneta" else ((5, 7), (2, 2))
-        structure = member(
-            "doc", widths, depths, family=family, classes=11, image=32, stem=StemForm(9, 1)
-        )
+    for family in FAMILIES:
+        widths, depths = ((5, 10, 20), (0, 2, 1)) if FAMILIES[family].paired else ((5, 7), (2, 2))
+        structure = member("doc", widths, depths, family=family)
         shapes = official_shapes(structure)
         for canonical, names in official_names(structure).items():
+            kind = re.sub(r"^block\d+", "blockNN", canonical)
             for name in names:
-                kind = re.sub(r"^block\d+", "blockNN", canonical)
-                spelling = re.sub(r"feature\.[1-9]\d*\.", "feature.U.", re.sub(r"^layer\d+\.\d+", "layerS.B", name))
+                spelling = re.sub(r"^feature\.[1-9]\d*", "feature.U", re.sub(r"^layer\d+\.\d+", "layerS.B", name))
                 rank = len(shapes[name])
-                rows.setdefault((kind, spelling, rank), []).append(network)
-    return rows, sizes
+                shape = {1: "(C)", 2: "(classes, C)", 4: "(Cout, Cin, k, k)"}[rank]
+                if rank == 4 and not name.endswith("weight"):
+                    shape = "(C, 1, 1, 1)" if name.endswith("gain") else "(1, C, 1, 1)"
+                rows.setdefault((kind, spelling, shape), {})[f"`{family}`"] = None
+    return [f"| `{kind}` | `{name}` | {shape} | {', '.join(who)} |" for (kind, name, shape), who in rows.items()]
+
+
+def test_the_documented_names():
+    page = (paths.CHECKOUT / "docs" / "formats.md").read_text()
+    table = page.partition("### Names in a checkpoint")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `.*$", table, re.MULTILINE)) == sorted(wanted_names())
