@@ -7,9 +7,10 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -30,6 +31,7 @@ from abbnn.export.freeze import (
     scale_terms,
     threshold_overflows,
 )
+from abbnn.export.inspection import InspectedCheckpoint, InspectedNetwork, inspect_checkpoint
 from abbnn.export.mem import write
 from abbnn.export.parts import Area
 from abbnn.export.pipeline import Pipeline
@@ -149,6 +151,21 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = commands.add_parser(
+        "inspect",
+        help="what a checkpoint's tensors are taken for, or the widths of a frozen network (a checkpoint needs torch)",
+        description="A table of a checkpoint's tensors: what each is recognised as and folded into, why it is refused, "
+        "what to rename, what is missing. Of a frozen network, a table of its sums with the widths that range analysis "
+        "proves. Exit 0 if freezing with default options takes the file, 1 if not, 2 if it cannot be read.",
+    )
+    command.add_argument("file", type=Path, metavar="FILE", help="a checkpoint as for freeze, or FILE.safetensors")
+    command.add_argument(
+        "--network",
+        choices=sorted(DECLARATIONS),
+        help="what a checkpoint holds; default: what it states, else what it fits best",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the same there, too")
+
+    command = commands.add_parser(
         "random",
         help="a network's frozen form with random weights, to measure size and speed with",
         description="Write a declared network at full size with random weights of trained-looking statistics.",
@@ -199,19 +216,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(arguments: argparse.Namespace) -> Checkpoint:
-    """The checkpoint, used as the options say where it says nothing itself."""
+def _checkpoints(path: Path) -> ModuleType:
+    """The module that reads the checkpoint at `path`."""
     try:
-        from abbnn.train.checkpoint import load
+        from abbnn.train import checkpoint
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UserError("freezing a checkpoint needs torch: make setup-train") from None
-    kind = what_is(arguments.checkpoint)
+        raise UserError("reading a checkpoint needs torch: make setup-train") from None
+    kind = what_is(path)
     if kind in ("a safetensors file", "an array of NumPy", "an archive of NumPy arrays"):
-        raise UserError(f"{arguments.checkpoint}: {kind}, not a checkpoint of abbnn train, nor an official one")
-    stride = arguments.stem_stride
-    found = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
+        raise UserError(f"{path}: {kind}, not a checkpoint of abbnn train, nor an official one")
+    return checkpoint
+
+
+def _load(arguments: argparse.Namespace) -> Checkpoint:
+    """The checkpoint, used as the options say where it says nothing itself."""
+    load, stride = _checkpoints(arguments.checkpoint).load, arguments.stem_stride
+    found: Checkpoint = load(arguments.checkpoint, arguments.network, arguments.image, stem_stride=stride)
     given = {"stem_stride": stride, "alpha": arguments.alpha, "form": arguments.form}
     for key, value in given.items():
         stated = found.metadata.get(key)
@@ -277,6 +299,23 @@ def _description(network: IntegerNetwork, images: NDArray[np.uint8]) -> Iterator
     clipped = threshold_overflows(network)
     if clipped:
         yield f"{clipped} sign thresholds lie beyond the value range and were clipped to it"
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    frozen = what_is(arguments.file) == "a safetensors file"
+    if frozen and arguments.network:
+        raise UserError(f"--network: {arguments.file} says itself what it holds")
+    if frozen:
+        found: InspectedNetwork | InspectedCheckpoint = InspectedNetwork.of(
+            str(arguments.file), load_network(arguments.file)
+        )
+    else:
+        found = inspect_checkpoint(arguments.file, arguments.network, _checkpoints(arguments.file))
+    if arguments.json:
+        with replacing(arguments.json) as temporary:
+            temporary.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+    found.print()
+    return 0 if found.accepted else 1
 
 
 def _random(arguments: argparse.Namespace) -> None:
@@ -364,7 +403,13 @@ def _mem(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    commands = {"freeze": _freeze, "random": _random, "fold": _fold, "mem": _mem}
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
+        "freeze": _freeze,
+        "inspect": _inspect,
+        "random": _random,
+        "fold": _fold,
+        "mem": _mem,
+    }
     return run(f"abbnn {arguments.command}", lambda: commands[arguments.command](arguments))
 
 

@@ -165,7 +165,7 @@ def test_freezing_without_torch_says_what_to_do(tmp_path) -> None:
         [sys.executable, "-c", code, *words], cwd=paths.CHECKOUT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "abbnn freeze: freezing a checkpoint needs torch: make setup-train\n"
+    assert done.stderr == "abbnn freeze: reading a checkpoint needs torch: make setup-train\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -136,12 +136,23 @@ def _fault(path: Path, error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """The parameters of a checkpoint by official key, without `PREFIXES`, and its metadata (empty if it has none).
+class Entry(NamedTuple):
+    """What a state dict holds under one key: `key` as the file spells it, `name` without `PREFIXES`; `array` or, if it
+    cannot be taken, `fault` in words that name the key. What is no tensor has no shape, and its type as `dtype`.
+    """
 
-    A state dict may lie under one of `WRAPPINGS`.
+    key: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    array: NDArray[np.float32] | None
+    fault: str = ""
 
-    Raises ValueError with one line that names the file and what is wrong.
+
+def entries(path: str | Path) -> tuple[list[Entry], dict[str, Any]]:
+    """All that the state dict of a checkpoint holds, in its order, and its metadata (empty if it has none).
+
+    A state dict may lie under one of `WRAPPINGS`. Raises ValueError with one line that names the file if there is none.
     """
     content = load_file(path)
     if not isinstance(content, dict):
@@ -155,25 +166,47 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
         state = _unwrapped(content)
     if not state:
         raise UserError(f"{path}: holds no tensors")
-    arrays: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, Entry] = {}
+    repeated = []
     for key, value in state.items():
         if key == COUNTER:
             continue
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path}: {key!r} is a {type(value).__name__}, not a tensor under a name")
-        if value.layout is not torch.strided or value.device.type != "cpu":
-            raise UserError(f"{path}: {key} is no plain tensor")
-        if not value.is_floating_point():
-            raise UserError(f"{path}: {key} is {value.dtype}, not floating point")
-        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise UserError(f"{path}: {key} repeats its values: {value.numel()} of them are stored as fewer")
-        array = value.detach().to(torch.float32).contiguous()
-        if not bool(torch.isfinite(array).all()):
-            raise UserError(f"{path}: {key} holds NaN or infinity")
-        name = _bare(key)
-        if name in arrays:
-            raise UserError(f"{path}: {name} is there twice, once as {key}")
-        arrays[name] = array.numpy()
+        entry = _entry(key, value)
+        if entry.name in found:
+            repeated.append(entry._replace(array=None, fault=f"{entry.name} is there twice, once as {entry.key}"))
+        else:
+            found[entry.name] = entry
+    return [*found.values(), *repeated], metadata
+
+
+def _entry(key: Any, value: Any) -> Entry:
+    if not isinstance(key, str) or not isinstance(value, Tensor):
+        kind = type(value).__name__
+        return Entry(str(key), _bare(str(key)), (), kind, None, f"{key!r} is a {kind}, not a tensor under a name")
+    entry = Entry(key, _bare(key), tuple(value.shape), str(value.dtype).removeprefix("torch."), None)
+    if value.layout is not torch.strided or value.device.type != "cpu":
+        return entry._replace(fault=f"{key} is no plain tensor")
+    if not value.is_floating_point():
+        return entry._replace(fault=f"{key} is {value.dtype}, not floating point")
+    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        return entry._replace(fault=f"{key} repeats its values: {value.numel()} of them are stored as fewer")
+    array = value.detach().to(torch.float32).contiguous()
+    if not bool(torch.isfinite(array).all()):
+        return entry._replace(fault=f"{key} holds NaN or infinity")
+    return entry._replace(array=array.numpy())
+
+
+def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
+    """The parameters of a checkpoint by official key, without `PREFIXES`, and its metadata.
+
+    Raises ValueError with one line that names the file and what is wrong.
+    """
+    found, metadata = entries(path)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for entry in found:
+        if entry.array is None:
+            raise UserError(f"{path}: {entry.fault}")
+        arrays[entry.name] = entry.array
     return arrays, metadata
 
 

@@ -159,24 +159,31 @@ def to_official(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> Te
     return result
 
 
+def check_tensor(name: str, tensor: NDArray[Any], shape: Shape, structure: Structure) -> None:
+    """ValueError if the official tensor `name` has another shape than `shape`, is not finite, or has a slope beyond the
+    format's.
+    """
+    if tuple(tensor.shape) != shape:
+        raise UserError(f"tensor {name} has shape {tuple(tensor.shape)}, {structure.name} has {shape}")
+    if not np.isfinite(tensor).all():
+        raise UserError(f"tensor {name} holds NaN or infinity")
+    if name.endswith("L_alpha"):
+        slope_exponents(name, tensor)
+
+
 def to_canonical(tensors: Mapping[str, NDArray[Any]], structure: Structure) -> Tensors:
     """Official tensors by their canonical names.
 
     ValueError names the first that is missing, foreign, misshapen, not finite, or a slope beyond the format's.
     """
     shapes = official_shapes(structure)
-    for name, shape in shapes.items():
+    for name in shapes:
         if name not in tensors:
             raise UserError(f"tensor {name} of {structure.name} is missing")
-        if tuple(tensors[name].shape) != shape:
-            raise UserError(f"tensor {name} has shape {tuple(tensors[name].shape)}, {structure.name} has {shape}")
-    for name, tensor in tensors.items():
+        check_tensor(name, tensors[name], shapes[name], structure)
+    for name in tensors:
         if name not in shapes:
             raise UserError(f"tensor {name} does not belong to {structure.name}")
-        if not np.isfinite(tensor).all():
-            raise UserError(f"tensor {name} holds NaN or infinity")
-        if name.endswith("L_alpha"):
-            slope_exponents(name, tensor)
     canonical = canonical_shapes(structure)
     return {
         name: np.concatenate([tensors[official].reshape(-1, *canonical[name][1:]) for official in officials])
