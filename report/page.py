@@ -374,23 +374,23 @@ class Page:
         )
         yield table(
             "Widths, proven and seen ranges",
-            ("sum or value", "bits", "proven", "seen", "bits of the field", "can saturate"),
+            ("sum or value", "bits", "of the field", "proven", "seen", "can saturate"),
             [
                 (
                     row.name,
                     row.bits,
-                    _span(row.proven),
-                    DASH if row.seen is None else _span(row.seen),
                     bar(
                         ("proven", *_reach(row.proven, row.bits)),
                         *([] if row.seen is None else [("seen", *_reach(row.seen, row.bits))]),
                         zero=True,
                     ),
+                    _span(row.proven),
+                    DASH if row.seen is None else _span(row.seen),
                     "yes" if row.saturates else "no",
                 )
                 for row in rows
             ],
-            texts=[4, 5],
+            texts=[2, 5],
         )
 
     def _shifts(self) -> Iterator[Markup]:
@@ -456,7 +456,7 @@ class Page:
         matrix = confusion(self.labels, classes, count)
         most = int(matrix.max())
         yield table(
-            "Confusion matrix: a row a label, a column a class that the network gave",
+            "Confusion matrix: label by class given",
             ["label", *range(count)],
             [[label, *(shaded(int(number), most) for number in row)] for label, row in enumerate(matrix)],
             kind="shades",

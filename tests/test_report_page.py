@@ -132,9 +132,9 @@ def test_its_figures_are_those_of_the_modules(tiny, pipeline) -> None:
     times = stage_times(network, pipeline.folding)
     for name, row in rows.items():
         fold = pipeline.folding[name]
-        assert row[2] == f"{fold.pe}×{fold.simd}"
+        assert row[2] == f"{fold.pe}{page.TIMES}{fold.simd}"
         assert row[5] == f"{timing.ideal[name]:,}"
-        assert row[8:10] == ([f"{times[name][0]:,}", f"{times[name][-1]:,}"] if name in times else ["–", "–"])
+        assert row[8:10] == ([f"{times[name][0]:,}", f"{times[name][-1]:,}"] if name in times else [page.DASH] * 2)
     matrix = np.array([row[1:] for row in table_of(reader, "Confusion")], int)
     assert (matrix.sum(), matrix.trace()) == (100, 89)
     assert (matrix.sum(axis=1) == 10).all()
