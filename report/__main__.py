@@ -237,7 +237,7 @@ def _page(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     with replacing(arguments.out) as temporary:
         with tqdm(total=count, unit="img", disable=None) as progress:
             measured = page.measure(pipeline, images, count, progress.update)
-        simulation = None
+        sim, simulation = "", None
         if arguments.simulate:
             some = np.ascontiguousarray(images[: arguments.simulate])
             sim = default_simulator()
@@ -258,6 +258,7 @@ def _page(arguments: argparse.Namespace, words: Sequence[str]) -> int:
                 if given
                 for word in (option, str(given))
             ],
+            simulator=sim,
             simulation=simulation,
             bitstreams=page.read_bitstreams(arguments.network.stem, network_hash(pipeline.network)),
             date=arguments.date,

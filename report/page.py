@@ -194,7 +194,7 @@ def read_bitstreams(stem: str, sha256: str, folder: Path | None = None) -> list[
 @dataclass(frozen=True, eq=False)
 class Page:
     """All that is on a page. `command` is what it was made with, `folding_options` those of its words that chose the
-    folding; `simulation` is what a run of the RTL has shown, and what was wrong with it.
+    folding; `simulation` is what a run of the RTL on `simulator` has shown, and what was wrong with it.
     """
 
     path: Path
@@ -204,6 +204,7 @@ class Page:
     images_name: str
     command: Sequence[str]
     folding_options: Sequence[str] = ()
+    simulator: str = ""
     simulation: tuple[Report, str | None] | None = None
     bitstreams: Sequence[dict[str, Any]] = ()
     date: str = ""
@@ -530,11 +531,10 @@ class Page:
             ("NumPy", np.__version__),
             ("Pillow", PIL.__version__),
         ]
-        if self.simulation:
-            simulator = self.simulation[0].simulator
+        if self.simulator:
             # Each says where it is in front of what it is; the place is of no interest elsewhere.
-            said = [text.partition(" ")[2] for text in simulator_version(simulator) if " " in text]
-            pairs.append((simulator, "; ".join(said)))
+            said = [text.partition(" ")[2] for text in simulator_version(self.simulator)]
+            pairs.append(("simulator's tools", "; ".join(said)))
         if self.date:
             pairs.append(("date", self.date))
         pairs += [

@@ -190,6 +190,7 @@ def test_the_rtl_is_compared(tmp_path, monkeypatch, capsys) -> None:
     save_network(network, path)
     np.save(tmp_path / "images.npy", random_images(SMALL, 2, 8))
     monkeypatch.setattr(bitstream, "OUT", tmp_path / "none")
+    monkeypatch.setenv("SIM", "icarus")
     words = ["page", str(path), str(tmp_path / "images.npy"), "--simulate", "2", "--out", str(tmp_path / "page.html")]
     assert main(words) == 0
     text = (tmp_path / "page.html").read_text()
@@ -197,6 +198,7 @@ def test_the_rtl_is_compared(tmp_path, monkeypatch, capsys) -> None:
     assert "no labels, so no accuracy" in text
     assert "top-1" not in reader.terms
     assert reader.terms["latency of the first image"] == reader.terms["latency by formula"]
+    assert reader.terms["simulator's tools"].startswith("Icarus Verilog version")
     rows = {row[0]: row[1:] for row in table_of(reader, "Values compared")}
     assert set(rows) >= {"stem", block_name(0), "scores"}
     assert {row[1] for row in rows.values()} == {"0"}
