@@ -533,7 +533,7 @@ class Page:
         ]
         if self.simulator:
             # Each says where it is in front of what it is; the place is of no interest elsewhere.
-            said = [text.partition(" ")[2] for text in simulator_version(self.simulator)]
+            said = [text.partition(" ")[2] or text for text in simulator_version(self.simulator)]
             pairs.append(("simulator's tools", "; ".join(said)))
         if self.date:
             pairs.append(("date", self.date))
