@@ -67,7 +67,7 @@ bitstream: setup-fpga ## a bitstream of NETWORK for BOARD by Yosys, nextpnr and 
 proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in independent ways
 	@$(python) -m abbnn proof
 
-formal: setup ## proofs about stream modules and lane arithmetic, by Yosys and ABC (minutes), each seen to find a fault
+formal: setup-fpga ## proofs about stream modules and lane arithmetic, by Yosys and ABC (minutes), each seen to find a fault
 	@$(python) -m tools.formal --jobs "$(JOBS)"
 	@$(python) -m tools.formal --faults --jobs "$(JOBS)" --out build/reports/formal_faults.json
 

@@ -297,20 +297,26 @@ class Timing:
     """Cycles a frame that each stage needs by itself."""
 
 
-def timing(network: IntegerNetwork, folding: Folding) -> Timing:
-    """Latency and interval of abbnn_core."""
+def stage_times(network: IntegerNetwork, folding: Folding) -> dict[str, Times]:
+    """Transfers on the outputs of stem, blocks and head, for a frame whose pixels come one a cycle from cycle 0 on."""
     structure = network.structure
-    pixels = structure.height * structure.width
-    times = np.arange(pixels) + LATENCY["guard"]
-    times = stem(times, structure, network.stem.planes, folding["stem"])
-    lanes = folding["stem"].pe
+    times = np.arange(structure.height * structure.width) + LATENCY["guard"]
+    result = {"stem": stem(times, structure, network.stem.planes, folding["stem"])}
+    last = "stem"
     for index, (geometry, numbers) in enumerate(zip(structure.blocks, network.blocks, strict=True)):
         name = block_name(index)
         planes = numbers.shortcut.planes if numbers.shortcut else 1
-        times = block(times, geometry, lanes, folding[name], folding.get(f"{name}.shortcut"), planes)
-        lanes = folding[name].pe
-    times = head(times, structure, network.head.planes, lanes, folding["head"])
-    latency = int(times[-1]) + LATENCY["drop"] + LATENCY["skid"]
+        shortcut = folding.get(f"{name}.shortcut")
+        result[name] = block(result[last], geometry, folding[last].pe, folding[name], shortcut, planes)
+        last = name
+    scores = head(result[last], structure, network.head.planes, folding[last].pe, folding["head"])
+    return result | {"head": scores}
+
+
+def timing(network: IntegerNetwork, folding: Folding) -> Timing:
+    """Latency and interval of abbnn_core."""
+    structure = network.structure
+    latency = int(stage_times(network, folding)["head"][-1]) + LATENCY["drop"] + LATENCY["skid"]
     ideal = {stage.name: cycles(stage, folding[stage.name]) for stage in stages(network)}
     busy = {stage.name: stage_interval(network, stage, folding[stage.name]) for stage in stages(network)}
     busy["scores"] = 2 * structure.classes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from abbnn import paths
+from abbnn.building import run_folder
 from abbnn.errors import UserError, run
 from abbnn.export.freeze import calibration_images
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.golden.images import read_images
-from abbnn.golden.network import load_network
+from abbnn.golden.images import SHIPPED_IMAGES, ImageSource, open_images, read_images
+from abbnn.golden.network import load_network, network_hash
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
-from abbnn.options import add_folding, add_network, natural, positive
-from abbnn.report import networks, operations, peers, picture, scale
+from abbnn.options import add_folding, add_images, add_network, natural, positive
+from abbnn.report import networks, operations, page, peers, picture, scale
 from abbnn.tables import console
+from abbnn.tb.bench import default_simulator
+from abbnn.tb.sim import shipped_images, simulated
 from abbnn.train.random_checkpoint import random_checkpoint
 from abbnn.train.variant import Variant
 
@@ -91,6 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     add_network(command)
     add_folding(command)
     command.add_argument("--out", required=True, type=Path, metavar="FILE.svg")
+    command = commands.add_parser(
+        "page",
+        help="all that is known of a network and its hardware, as one HTML file",
+        description="Stages, proven and seen value ranges, shifts, operations, accuracy, the RTL against the golden "
+        "model, area and clock of the bitstreams that were built, and where it all comes from: one file that needs no "
+        "other.",
+    )
+    add_network(command)
+    add_images(command, default="the shipped ones, resized")
+    add_folding(command)
+    command.add_argument("--count", type=positive, metavar="N", help="the first N images only")
+    command.add_argument("--simulate", type=positive, metavar="N", help="the first N images through the Verilog, too")
+    command.add_argument("--date", default="", metavar="TEXT", help="to stand on the page, which has none by itself")
+    command.add_argument("--out", required=True, type=Path, metavar="FILE.html")
     command = commands.add_parser(
         "peers",
         help="published accelerators beside what make bench measured",
@@ -203,20 +221,72 @@ def _picture(arguments: argparse.Namespace) -> None:
         temporary.write_text(drawing, encoding="utf-8")
 
 
+def _page(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Status 1 if the Verilog differs from the golden model; the page says where."""
+    pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
+    structure = pipeline.network.structure
+    images: ImageSource
+    if arguments.images is None:
+        images, labels = shipped_images(structure)
+    else:
+        images, labels = open_images(arguments.images, structure.height, structure.width, structure.classes)
+    source, count = arguments.images or SHIPPED_IMAGES, arguments.count or len(images)
+    for wanted in (count, arguments.simulate or 0):
+        if wanted > len(images):
+            raise UserError(f"{source}: {len(images)} images, not {wanted}")
+    with replacing(arguments.out) as temporary:
+        with tqdm(total=count, unit="img", disable=None) as progress:
+            measured = page.measure(pipeline, images, count, progress.update)
+        sim, simulation = "", None
+        if arguments.simulate:
+            some = np.ascontiguousarray(images[: arguments.simulate])
+            sim = default_simulator()
+            folder = run_folder(paths.BUILD / f"run-page-{structure.name}-{sim}")
+            simulation = simulated(
+                pipeline, some, None if labels is None else labels[: arguments.simulate], folder, sim
+            )
+        made = page.Page(
+            path=arguments.network,
+            pipeline=pipeline,
+            measured=measured,
+            labels=None if labels is None else labels[:count],
+            images_name=source.resolve().name,
+            command=words,
+            folding_options=[
+                word
+                for option, given in (("--fold", arguments.fold), ("--cycles", arguments.cycles))
+                if given
+                for word in (option, str(given))
+            ],
+            simulator=sim,
+            simulation=simulation,
+            bitstreams=page.read_bitstreams(arguments.network.stem, network_hash(pipeline.network)),
+            date=arguments.date,
+        )
+        temporary.write_text(made.render(), encoding="utf-8")
+    if simulation and simulation[1]:
+        print(f"{arguments.out}: {simulation[1]}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _peers(arguments: argparse.Namespace) -> None:
     rows = [*peers.bench_rows(arguments.bench), *peers.read_peers()]
     console(PEERS_WIDTH).print(peers.table(rows))
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
-    command = {
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "operations": _operations,
         "scale": _scale,
         "networks": _networks,
         "picture": _picture,
+        "page": lambda given: _page(given, words),
         "peers": _peers,
-    }[arguments.command]
+    }
+    command = commands[arguments.command]
     return run(f"abbnn report {arguments.command}", lambda: command(arguments))
 
 

@@ -411,7 +411,7 @@ def to_json(result: Build) -> dict[str, Any]:
     }
 
 
-def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[Sequence[str]]]]:
+def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], list[Sequence[str]]]]:
     """Title, columns and rows of every table of a report."""
     yield (
         "clocks, MHz",
@@ -470,7 +470,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         f"seed {report['seed']}; " + ", ".join(f"{name} {version}" for name, version in report["tools"].items()) + ".",
         "",
     ]
-    for title, columns, rows in _rows(report):
+    for title, columns, rows in sections(report):
         lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
@@ -479,7 +479,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     result = []
-    for title, columns, rows in _rows(report):
+    for title, columns, rows in sections(report):
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(columns):
             table.add_column(column, justify="left" if index == 0 or column == "module" else "right")

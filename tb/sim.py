@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,21 @@ def shipped_images(structure: Structure) -> tuple[NDArray[np.uint8], NDArray[np.
     return images, labels if structure.classes == CIFAR_CLASSES else None
 
 
+def simulated(
+    pipeline: Pipeline, images: NDArray[np.uint8], labels: NDArray[np.int64] | None, folder: Path, sim: str
+) -> tuple[Report, str | None]:
+    """What a run of the core in `folder` has shown and, if a value differs, which. UserError if it stopped early."""
+    try:
+        with counted(folder, len(images), sim):
+            return run_core(pipeline.network, images, labels, folder, folding=pipeline.folding, sim=sim), None
+    except SystemExit as error:
+        try:
+            report = Report.load(folder)
+        except FileNotFoundError:
+            raise UserError(f"the simulation stopped early, see above and {folder / SIM_LOG}: {error}") from None
+        return report, report.first_mismatch or str(error)
+
+
 def tables(report: Report) -> list[Table]:
     """The two tables of the closing report."""
     images = Table(title=f"{report.network} on {report.simulator}", caption="cycles: first pixel in to class out")
@@ -51,8 +67,7 @@ def tables(report: Report) -> list[Table]:
 
 def _run(arguments: argparse.Namespace) -> int:
     pipeline = Pipeline.read(arguments.network, arguments.fold, arguments.cycles)
-    network, folding = pipeline.network, pipeline.folding
-    structure = network.structure
+    structure = pipeline.network.structure
     if arguments.images is None:
         images, labels = shipped_images(structure)
     else:
@@ -66,16 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = run_folder(BUILD / f"run-sim-{structure.name}-{sim}")
     console = Console()
     print(f"building and running abbnn_core for {arguments.network}, log in {folder / SIM_LOG}")
-    failure = None
-    try:
-        with counted(folder, len(images), sim):
-            report = run_core(network, images, labels, folder, folding=folding)
-    except SystemExit as error:
-        failure = str(error)
-        try:
-            report = Report.load(folder)
-        except FileNotFoundError:
-            raise UserError(f"the simulation stopped early, see above and {folder / SIM_LOG}: {failure}") from None
+    report, failure = simulated(pipeline, images, labels, folder, sim)
     for table in tables(report):
         console.print(table)
     if labels is not None:
@@ -85,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for file in waves_written:
         print(f"waves: {file}")
     if failure is not None:
-        console.print(f"MISMATCH: {report.first_mismatch or failure}", style="bold red")
+        console.print(f"MISMATCH: {failure}", style="bold red")
         return 1
     console.print("every value of every layer equals the golden model")
     return 0

@@ -54,7 +54,7 @@ def wrapped(text: str) -> str:
     name, ports = header[1], _PORT.findall(header[2])
     own = [stream for stream in _STREAM.findall(header[2]) if re.search(rf"assign {stream}_tvalid\b", text)]
     for stream in _STREAM.findall(header[2]):
-        if stream not in own and not re.search(rf"\.\w+\({stream}_tvalid\)", text):
+        if stream not in own and not re.search(rf"\.\w+_tvalid\({stream}_tvalid\)", text):
             raise UserError(f"{name}: what makes the stream {stream}?")
     if not own:
         return text

@@ -50,6 +50,7 @@ def run_streams(
     resets: Sequence[int] | None = None,
     modules: Sequence[str] = (),
     settle: int = 0,
+    reset_cycles: int = 1,
     extra: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> None:
@@ -65,8 +66,9 @@ def run_streams(
 
     `interval` is the number of cycles from frame to frame (default: that of one beat a cycle), `stalls` are patterns on
     top of STALLS, and `resets` the cycles after the first frame's start at which a reset comes (default: early, in the
-    middle and in the second frame). The first beat follows a reset `settle` cycles later than it could. `modules` are
-    further files of cocotb tests for the same build, `extra` is theirs.
+    middle and in the second frame). The first beat follows a reset `settle` cycles later than it could; a reset in
+    mid-frame lasts `reset_cycles`, more than one where a leaf of the reset tree is inside. `modules` are further files
+    of cocotb tests for the same build, `extra` is theirs.
     """
     sides = {
         "inputs": {"s_axis": inputs} if isinstance(inputs, Stream) else dict(inputs),
@@ -81,6 +83,7 @@ def run_streams(
             case[f"{prefix}.width"] = stream.width
             beats[prefix] = stream.beats().shape[1]
     case["settle"] = settle
+    case["reset_cycles"] = reset_cycles
     case["interval"] = interval or max(beats.values())
     case["stalls"] = [*STALLS, *stalls]
     case["resets"] = resets or (3, case["interval"] // 2 + 2, case["interval"] + 7)
@@ -168,7 +171,7 @@ async def reset_in_mid_frame(dut: Any) -> None:
             bench.stall(*stalls)
             bench.send_all()
             await ClockCycles(dut.clk, int(cycles))
-            await bench.reset(cycles=1)
+            await bench.reset(int(bench.case["reset_cycles"]))
             await bench.silent()
             bench.send_frame(1)
             await bench.check_frame(1)

@@ -65,4 +65,5 @@ def test_abbnn_shortcut(shortcut, s_lanes, fold, options):
         m_lanes=fold.pe,
         m_width=own["SCALED_WIDTH"],
         interval=max(cycles(stage, fold), layers["stem"][0].size // s_lanes),
+        reset_cycles=2,  # abbnn_reset is a register
     )

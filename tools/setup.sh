@@ -97,7 +97,13 @@ for program in iverilog g++ make; do
     command -v $program >/dev/null || missing="$missing $program"
 done
 case " $* " in
-    *" fpga "*) command -v yosys >/dev/null || missing="$missing yosys" ;;
+    *" fpga "*)
+        command -v yosys >/dev/null || missing="$missing yosys"
+        # Debian's Yosys comes without the ABC that proves things.
+        if command -v apt-get >/dev/null && ! command -v berkeley-abc >/dev/null && ! command -v yosys-abc >/dev/null; then
+            missing="$missing berkeley-abc"
+        fi
+        ;;
 esac
 # Verilator's driver is a perl script that needs more than the smallest perl of a distribution.
 perl -MPod::Usage -e 1 2>/dev/null || missing="$missing perl"
