@@ -147,10 +147,11 @@ def test_its_figures_are_those_of_the_modules(tiny, pipeline) -> None:
 
 def test_exponents_are_those_of_the_factors(pipeline) -> None:
     """`tiny` has one term a factor."""
-    blocks = pipeline.network.blocks
-    factors = np.concatenate([np.abs(block.scale.multiplier) / 2.0**block.scale.guard for block in blocks])
+    network = pipeline.network
+    scales = [network.stem_scale, *(block.shortcut_scale for block in network.blocks if block.shortcut_scale)]
+    factors = np.concatenate([np.abs(scale.multiplier) / 2.0**scale.guard for scale in scales])
     expected = Counter(np.log2(factors).astype(int).tolist())
-    assert page.exponents(pipeline)["scales behind binary convolutions"] == expected
+    assert page.exponents(pipeline)["scales behind stem and shortcuts"] == expected
 
 
 def test_it_is_the_same_again_and_names_what_measures_the_rest(tiny, tmp_path, monkeypatch) -> None:
