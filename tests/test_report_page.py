@@ -145,6 +145,15 @@ def test_its_figures_are_those_of_the_modules(tiny, pipeline) -> None:
         assert rows[form, "blocks"][2] == f"{count.binary:,}"
 
 
+def test_exponents_are_those_of_the_factors(pipeline) -> None:
+    """`tiny` has one term a factor."""
+    network = pipeline.network
+    scales = [network.stem_scale, *(block.shortcut_scale for block in network.blocks if block.shortcut_scale)]
+    factors = np.concatenate([np.abs(scale.multiplier) / 2.0**scale.guard for scale in scales])
+    expected = Counter(np.log2(factors).astype(int).tolist())
+    assert page.exponents(pipeline)["scales behind stem and shortcuts"] == expected
+
+
 def test_it_is_the_same_again_and_names_what_measures_the_rest(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(bitstream, "OUT", tmp_path / "none")
     again = made(tmp_path, TINY, "--count", 3, "--cycles", 16384, "--date", "<today>")
@@ -276,7 +285,9 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, culprit) ->
 
 
 def test_pieces() -> None:
-    assert "&lt;b&gt;" in table("<b>", ["a"], [["<i>"]])
+    escaped = table("<b>", ["a"], [["<i>"]])
+    assert "<b>" not in escaped
+    assert "<i>" not in escaped
     assert "<i>" in table("t", ["a"], [[Markup("<i>")]])
     drawn = histogram("slopes", {-3: 2, -1: 5})
     assert "2 to the -3: 2, 2 to the -2: 0, 2 to the -1: 5" in drawn
