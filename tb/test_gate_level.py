@@ -43,8 +43,7 @@ def files(netlist, name, instances=False):
     """What `simulate` builds, written into a folder of this process."""
     folder = run_folder(BUILD / f"gates-{name}-{default_simulator()}")
     (folder / "netlist.v").write_text(gates.verilog_text(netlist, instances=instances))
-    (folder / "netlist.vlt").write_text(gates.watched(netlist))
-    written = [folder / "netlist.v", folder / "netlist.vlt", *gates.cell_files()]
+    written = [folder / "netlist.v", *gates.cell_files()]
     if instances:
         (folder / "models.v").write_text(gates.models())
         written.append(folder / "models.v")
