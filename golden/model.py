@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def saturating_layers(structure: Structure) -> list[str]:
     return [name for name in layer_names(structure) if name.startswith("stem") or "." not in name][:-3]
 
 
-def _scaled(sums: Integers, factors: Scale, width: int, bits: int) -> Integers:
+def _scaled(sums: Integers, factors: Scale, width: int | None, bits: int) -> Integers:
     return ops.scale(sums, factors.sign, factors.shift, factors.guard, width, bits)
 
 
@@ -63,17 +64,6 @@ class _SumConv:
         return ops.sum_conv(values, self.weights, self.bias, stride, self.bound)
 
 
-class _XnorConv:
-    """A binary convolution with its weights as +-1 in the float type that `ops.dot` multiplies them in."""
-
-    def __init__(self, weights: NDArray[np.uint8], bound: int) -> None:
-        self.weights = ops.signs(weights).astype(ops.float_type(bound))
-        self.bound = bound
-
-    def __call__(self, bits: NDArray[np.uint8], stride: int) -> Integers:
-        return ops.convolve(ops.signs(bits), self.weights, stride, self.bound)
-
-
 class Model:
     """A network prepared for any number of batches, in any number of threads.
 
@@ -85,10 +75,7 @@ class Model:
         self.ranges = ranges = ranges or analyse(network)
         self._stem = _SumConv(network.stem, ranges.stem.sum_bound)
         self._head = _SumConv(network.head, ranges.head_bound)
-        self._convs = [
-            _XnorConv(numbers.weights, bounds.conv.sum_bound)
-            for numbers, bounds in zip(network.blocks, ranges.blocks, strict=True)
-        ]
+        self._convs = [ops.signs(numbers.weights).astype(np.float32) for numbers in network.blocks]
         self._shortcuts = [
             _SumConv(numbers.shortcut, bounds.shortcut.sum_bound) if numbers.shortcut and bounds.shortcut else None
             for numbers, bounds in zip(network.blocks, ranges.blocks, strict=True)
@@ -122,13 +109,11 @@ class Model:
         ):
             name = block_name(index)
             bits = ops.compare(values, numbers.threshold.astype(values.dtype))
-            conv = self._convs[index](bits, geometry.stride)
+            conv = ops.sign_conv(bits, self._convs[index], geometry.stride)
             yield f"{name}.conv", conv
             residual = _residual(geometry, numbers, bounds, values, self._shortcuts[index])
             yield f"{name}.shortcut", residual
-            bits_needed = max(bounds.conv.products_bits, bounds.added_bits)
-            sums = _scaled(conv, numbers.scale, bounds.conv.scaled.bits, bits_needed) + residual
-            values = _values(_activated(numbers, bounds, sums, width))
+            values = ops.in_chunks(partial(_added, numbers, bounds, width), conv, residual)
             yield name, values
         pooled = ops.gap(values, network.pool_shift)
         yield "pool", pooled
@@ -141,7 +126,8 @@ class Model:
         network, ranges, width = self.network, self.ranges, self.network.value_width
         stem = network.structure.stem
         sums = self._stem(images.astype(np.int16) - network.center.astype(np.int16), stem.stride)
-        values = _values(_scaled(sums, network.stem_scale, width, ranges.stem.products_bits))
+        bits = ranges.stem.products_bits
+        values = ops.in_chunks(lambda part: _values(_scaled(part, network.stem_scale, width, bits)), sums)
         yield "stem.conv", values
         if network.stem_prelu is not None:
             values = _values(_prelu(values, network.stem_prelu, width, ranges.stem_prelu))
@@ -173,6 +159,14 @@ def _residual(
     assert bounds.shortcut is not None
     scaled = bounds.shortcut.scaled
     return _scaled(conv(values), numbers.shortcut_scale, scaled.bits, bounds.shortcut.products_bits)
+
+
+def _added(numbers: BlockNumbers, bounds: BlockRange, width: int, conv: Integers, residual: Integers) -> Integers:
+    """A block's values from the sums of its convolution and what the shortcut brings."""
+    # The width of a scaled sum is that of its range, so it needs no saturation.
+    sums = _scaled(conv, numbers.scale, None, max(bounds.conv.products_bits, bounds.added_bits))
+    sums += residual
+    return _values(_activated(numbers, bounds, sums, width))
 
 
 def _activated(numbers: BlockNumbers, bounds: BlockRange, sums: Integers, width: int) -> Integers:

@@ -10,6 +10,8 @@ without one everything is computed in int64.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -23,7 +25,11 @@ Integers = NDArray[np.integer[Any]]
 EXACT_FLOAT32 = 1 << 24
 EXACT_FLOAT64 = 1 << 53
 WINDOWS_BYTES = 4 << 20
-"""Of the windows that `convolve` lays out at a time, beyond one image's: about what a core's cache holds."""
+"""Of the windows that a convolution lays out at a time, beyond one image's: about what a core's cache holds."""
+PAIRED_SUM = 2895
+"""The greatest n with n * (2 * n + 2) < EXACT_FLOAT32: two sums of n signs fit one float32, see `sign_conv`."""
+CHUNK_VALUES = 1 << 15
+"""Values that `in_chunks` works on at a time: a few arrays of them stay in a core's second cache."""
 
 
 def integer_type(bits: int) -> type[np.signedinteger[Any]]:
@@ -40,8 +46,23 @@ def float_type(bound: int) -> type[np.floating[Any]]:
 
 def _select(condition: NDArray[np.bool_], yes: Integers, no: Integers) -> Integers:
     """np.where for integers of one type, without its branch, which costs most where signs are random."""
-    chosen: Integers = no ^ ((yes ^ no) & -condition.astype(no.dtype))
+    chosen: Integers = yes - no  # may wrap around, and then does so again
+    chosen *= condition
+    chosen += no
     return chosen
+
+
+def in_chunks(function: Callable[..., Integers], *maps: Integers) -> Integers:
+    """`function` of maps of one shape, a few of their pixels at a time; it keeps pixels apart, and so the shape."""
+    shape = maps[0].shape
+    flat = [each.reshape(-1, shape[-1]) for each in maps]
+    step = max(1, CHUNK_VALUES // shape[-1])
+    chunks = (function(*(each[start : start + step] for each in flat)) for start in range(0, len(flat[0]), step))
+    first = next(chunks)
+    result = np.empty(flat[0].shape, first.dtype)
+    for index, chunk in enumerate(itertools.chain([first], chunks)):
+        result[index * step : (index + 1) * step] = chunk
+    return result.reshape(shape)
 
 
 def value_range(width: int) -> tuple[int, int]:
@@ -50,8 +71,12 @@ def value_range(width: int) -> tuple[int, int]:
 
 
 def saturate(values: Integers, width: int) -> Integers:
-    """Clamp to signed `width` bits."""
-    return np.clip(values, *value_range(width))
+    """Clamp to signed `width` bits; values of a type without more of them come back as they are."""
+    if width >= 8 * values.itemsize:
+        return values
+    low, high = value_range(width)
+    clamped: Integers = np.maximum(values, low)  # np.clip looks twice at its limits, which takes longer than a chunk
+    return np.minimum(clamped, high, out=clamped)
 
 
 def compare(values: Integers, thresholds: Integers) -> NDArray[np.uint8]:
@@ -84,21 +109,27 @@ def dot(vectors: NDArray[Any], weights: NDArray[Any], bound: int) -> Integers:
     return sums.reshape(*vectors.shape[:-1], len(weights))
 
 
+def _rows(windows: NDArray[Any]) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Which images of `window`'s result, as many at a time as `WINDOWS_BYTES` holds, and their windows, one a row.
+
+    So memory does not grow with the batch.
+    """
+    step = max(1, WINDOWS_BYTES // max(1, windows[:1].size * windows.itemsize))
+    for start in range(0, len(windows), step):
+        part = windows[start : start + step]
+        yield slice(start, start + len(part)), part.reshape(-1, int(np.prod(part.shape[3:])))
+
+
 def convolve(maps: NDArray[Any], weights: NDArray[Any], stride: int, bound: int) -> Integers:
     """Convolution padded by kernel // 2; a padded tap adds 0.
 
-    maps (N, H, W, Cin), weights (Cout, k, k, Cin), `bound` as in `dot`. Windows are laid out for as many images at a
-    time as `WINDOWS_BYTES` holds, so that memory does not grow with the batch.
+    maps (N, H, W, Cin), weights (Cout, k, k, Cin), `bound` as in `dot`.
     """
-    kernel, fan_in = weights.shape[1], int(np.prod(weights.shape[1:]))
-    windows = window(maps.astype(float_type(bound), copy=False), kernel, stride)
-    flat = weights.reshape(len(weights), fan_in)
-    step = max(1, WINDOWS_BYTES // max(1, windows[:1].size * windows.itemsize))
-    parts = [
-        dot(part.reshape(*part.shape[:3], fan_in), flat, bound)
-        for part in (windows[start : start + step] for start in range(0, len(windows), step))
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    windows = window(maps.astype(float_type(bound), copy=False), weights.shape[1], stride)
+    flat = weights.reshape(len(weights), -1)
+    parts = [dot(rows, flat, bound) for _, rows in _rows(windows)]
+    sums = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return sums.reshape(*windows.shape[:3], len(weights))
 
 
 def signs(bits: NDArray[np.uint8]) -> NDArray[np.int8]:
@@ -111,7 +142,36 @@ def xnor_conv(bits: NDArray[np.uint8], weights: NDArray[np.uint8], stride: int) 
 
     bits (N, H, W, Cin) and weights (Cout, k, k, Cin) hold 1 for +1 and 0 for -1; a padded tap adds 0.
     """
-    return convolve(signs(bits), signs(weights), stride, int(np.prod(weights.shape[1:])))
+    return sign_conv(bits, signs(weights).astype(np.float32), stride)
+
+
+def sign_conv(bits: NDArray[np.uint8], weights: NDArray[np.float32], stride: int) -> Integers:
+    """`xnor_conv` with the weights as +-1, of two images at a time by one product of float32.
+
+    A value is the first image's sign plus `base` times the second's. Both sums of at most `size` signs come back from
+    their common one, since base is 2 * size + 1 and the first is in -size..size; it is exact by the choice of size.
+    """
+    count, fan_in = len(bits), int(np.prod(weights.shape[1:]))
+    half = -(-count // 2)
+    size = -(-fan_in // -(-fan_in // PAIRED_SUM))
+    base = 2 * size + 1
+    paired = bits[:half] * np.float32(2) - np.float32(1)
+    if count > 1:
+        paired[: count - half] += bits[half:] * np.float32(2 * base) - np.float32(base)
+    windows = window(paired, weights.shape[1], stride)
+    flat = weights.reshape(len(weights), fan_in)
+    result = np.zeros((count, *windows.shape[1:3], len(weights)), np.int32)
+    for where, rows in _rows(windows):
+        ahead, behind = result[where], result[half + where.start : half + where.stop]
+        for begin in range(0, fan_in, size):
+            both = (rows[:, begin : begin + size] @ flat[:, begin : begin + size].T).astype(np.int32)
+            both = both.reshape(ahead.shape)
+            second = (both + np.int32(size)) // np.int32(base)
+            behind += second[: len(behind)]
+            second *= base
+            both -= second
+            ahead += both
+    return result
 
 
 def sum_conv(values: Integers, weights: NDArray[Any], bias: Integers, stride: int, bound: int) -> Integers:
@@ -123,16 +183,19 @@ def sum_conv(values: Integers, weights: NDArray[Any], bias: Integers, stride: in
     return convolve(values, weights, stride, bound) + bias
 
 
-def scale(sums: Integers, sign: Integers, shift: Integers, guard: int, width: int, bits: int = 64) -> Integers:
+def scale(
+    sums: Integers, sign: Integers, shift: Integers, guard: int, width: int | None, bits: int = 64
+) -> Integers:
     """Per-channel factor as T signed powers of two: saturate((sum over t of sign_t * (sums << shift_t)) >> guard).
 
     sums (..., C); sign (C, T) in {-1, 0, 1}, shift (C, T) >= 0: the factor is sum(sign_t * 2**(shift_t - guard)).
-    Shifts to the left are exact, so the T terms are one product here.
+    Shifts to the left are exact, so the T terms are one product here. Without a `width` nothing saturates.
     """
     kind = integer_type(bits)
     multiplier = (sign.astype(kind) << shift.astype(kind)).sum(axis=1, dtype=kind)
     total = sums.astype(kind, copy=False) * multiplier
-    return saturate(total >> guard, width)
+    total >>= guard
+    return total if width is None else saturate(total, width)
 
 
 def qprelu(
@@ -155,8 +218,13 @@ def qprelu(
     sums, threshold, add_positive, add_before, exponent, add_after = (
         array.astype(kind, copy=False) for array in (sums, threshold, add_positive, add_before, exponent, add_after)
     )
-    shifted = ((sums + add_before) << np.maximum(exponent, 0)) >> np.maximum(-exponent, 0)
-    return saturate(_select(sums >= threshold, sums + add_positive, shifted + add_after), width)
+    shifted = sums + add_before
+    if (exponent > 0).any():
+        shifted <<= np.maximum(exponent, 0)
+    if (exponent < 0).any():
+        shifted >>= np.maximum(-exponent, 0)
+    shifted += add_after
+    return saturate(_select(sums >= threshold, sums + add_positive, shifted), width)
 
 
 def prelu(values: Integers, sign: Integers, shift: Integers, guard: int, width: int, bits: int = 64) -> Integers:

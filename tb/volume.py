@@ -43,6 +43,7 @@ from abbnn.golden.model import Model
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_images, add_network, add_workers, positive
 from abbnn.syn.gates import cell_files, synthesise, verilog_text
+from abbnn.tb import bench
 from abbnn.tb.bench import simulation_defines, simulator_version, verilator_environment, verilator_root
 from abbnn.tb.pipeline import MEM_FOLDER, PATIENCE
 from abbnn.tb.sim import shipped_images
@@ -61,8 +62,7 @@ PART = 250
 CLUSTER = 16
 """In how many parts a cluster gets a few images."""
 
-VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert"]
-"""Lint is `make lint`'s business."""
+VERILATE = [*bench.VERILATE, "--x-initial", "fast", "--no-assert"]
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O3", "OPT_SLOW=-O1"]
 """Make's precompiled header rule fails in the wheel's layout without the first variable."""
 MAKE_NETLIST = [MAKE[0], "OPT_FAST=-O1", "OPT_SLOW=-O0"]

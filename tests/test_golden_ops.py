@@ -156,6 +156,37 @@ def test_xnor_conv(seed, kernel, stride) -> None:
     assert_same(fast, plain.xnor_conv(bits.tolist(), weights.tolist(), stride))
 
 
+@pytest.mark.parametrize("fan_in", [1, ops.PAIRED_SUM, ops.PAIRED_SUM + 1, 4608, 2 * ops.PAIRED_SUM + 1])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_sign_conv_at_its_limits(fan_in, count) -> None:
+    """The greatest sums of the most signs that share a float32, and of one more, in images of all pairs of extremes."""
+    rng = np.random.default_rng(fan_in)
+    bits = rng.integers(0, 2, (count, 1, 6, fan_in), dtype=np.uint8)
+    bits[0, 0, :4], bits[-1, 0, 2:5] = [[0], [1], [0], [1]], [[0], [1], [1]]
+    weights = rng.integers(0, 2, (4, 1, 1, fan_in), dtype=np.uint8)
+    weights[0], weights[1] = 0, 1
+    expected = ops.signs(bits).astype(np.int64) @ ops.signs(weights).reshape(4, fan_in).T
+    np.testing.assert_array_equal(ops.xnor_conv(bits, weights, 1), expected)
+
+
+def test_sign_conv_in_parts(monkeypatch) -> None:
+    """However many pairs are laid out at a time, and however many signs share a float32."""
+    rng = np.random.default_rng(1)
+    bits, weights = (rng.integers(0, 2, shape, dtype=np.uint8) for shape in ((5, 6, 4, 3), (2, 3, 3, 3)))
+    expected = ops.xnor_conv(bits, weights, 1)
+    for held, signs in ((0, 5), (1, 27), (2, 13), (100, 26)):
+        monkeypatch.setattr(ops, "WINDOWS_BYTES", held * 6 * 4 * 27 * 4)
+        monkeypatch.setattr(ops, "PAIRED_SUM", signs)
+        np.testing.assert_array_equal(ops.xnor_conv(bits, weights, 1), expected, strict=True)
+
+
+@pytest.mark.parametrize("values", [1, 2, 7, 1 << 10])
+def test_in_chunks(values, monkeypatch) -> None:
+    monkeypatch.setattr(ops, "CHUNK_VALUES", values)
+    maps = np.arange(2 * 3 * 5 * 2).reshape(2, 3, 5, 2)
+    np.testing.assert_array_equal(ops.in_chunks(lambda a, b: 2 * a + b, maps, maps[..., ::-1]), 2 * maps + maps[..., ::-1])
+
+
 def test_signs() -> None:
     assert ops.signs(np.array([0, 1, 1], np.uint8)).tolist() == [-1, 1, 1]
 
@@ -170,7 +201,7 @@ def test_convolve_in_parts(held, monkeypatch) -> None:
     exact = ops.dot
 
     def dot(vectors, *arguments):
-        calls.append(len(vectors))
+        calls.append(len(vectors) // (6 * 4))
         return exact(vectors, *arguments)
 
     monkeypatch.setattr(ops, "WINDOWS_BYTES", 5 * windows)
