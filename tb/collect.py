@@ -1,7 +1,7 @@
-"""Records streams of a design to files while it is simulated, by a few lines of Verilog in its toplevel; nothing in rtl/.
+"""Records streams of a design in files while it is simulated, by a few lines of Verilog in its toplevel.
 
 Python that runs at every clock edge costs more than the design does. So the simulator writes a line a beat, and
-`recorded` reads the file when it is wanted.
+`recorded` reads the file when it is wanted. Nothing of it is in rtl/.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def file_name(layer: str) -> str:
 def collected(text: str, module: str, streams: Mapping[str, str]) -> str:
     """A file's source in which `module` records `streams`, layer -> prefix of the stream's nets (`block00.conv`).
 
-    Each goes to the file `file_name(layer)`: the bits of a beat, then a line for every beat that moves outside reset, in
-    hexadecimal digits, x where a bit or the handshake is unknown. Unchanged if the file has no such module.
+    Each goes to the file `file_name(layer)`: the bits of a beat, then a line for every beat that moves outside reset,
+    in hexadecimal digits, x where a bit or the handshake is unknown. Unchanged if the file has no such module.
     """
     found = re.search(rf"^module {module}\b.*?(?=^endmodule)", text, re.MULTILINE | re.DOTALL)
     if found is None or not streams:
@@ -44,14 +44,14 @@ def collected(text: str, module: str, streams: Mapping[str, str]) -> str:
             f'initial begin {file} = $fopen("{file_name(layer)}", "w");',
             f'$fwrite({file}, "%0d\\n", $bits({stream}_tdata)); end',
             f"always @(posedge clk) begin if (rst === 1'b0 && {moves} !== 1'b0) begin",
-            f"if ({moves} === 1'b1) $fwrite({file}, \"%h\\n\", {stream}_tdata); else $fwrite({file}, \"x\\n\"); end",
+            f'if ({moves} === 1\'b1) $fwrite({file}, "%h\\n", {stream}_tdata); else $fwrite({file}, "x\\n"); end',
             f"if ({FLUSH}) $fflush({file}); end",
         ]
     return text[: found.end()] + "\n".join(lines) + "\n" + text[found.end() :]
 
 
 def visible(text: str, module: str) -> list[str]:
-    """What a testbench that does not look inside `module` needs of it: the ports, each on a line of its own, and FLUSH."""
+    """What a testbench that does not look inside `module` needs of it: its ports, each on its own line, and FLUSH."""
     header = re.search(rf"^module {module}\b.*?\);", text, re.MULTILINE | re.DOTALL)
     return _PORT.findall(header[0]) + [FLUSH] * (f"reg {FLUSH} " in text) if header else []
 

@@ -1,4 +1,4 @@
-"""Records of streams (tb/collect.py): what a file holds, and the files that are none. The core's testbench makes real ones."""
+"""Records of streams (tb/collect.py): what a file holds, and what is none. The core's testbench makes real ones."""
 
 import numpy as np
 import pytest

@@ -184,7 +184,9 @@ def test_sign_conv_in_parts(monkeypatch) -> None:
 def test_in_chunks(values, monkeypatch) -> None:
     monkeypatch.setattr(ops, "CHUNK_VALUES", values)
     maps = np.arange(2 * 3 * 5 * 2).reshape(2, 3, 5, 2)
-    np.testing.assert_array_equal(ops.in_chunks(lambda a, b: 2 * a + b, maps, maps[..., ::-1]), 2 * maps + maps[..., ::-1])
+    np.testing.assert_array_equal(
+        ops.in_chunks(lambda a, b: 2 * a + b, maps, maps[..., ::-1]), 2 * maps + maps[..., ::-1]
+    )
 
 
 def test_signs() -> None:
