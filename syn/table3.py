@@ -59,8 +59,6 @@ FACTOR_BITS = 16
 """Of a real-valued factor or slope in the designs with multipliers, sign included."""
 SLOPE_FRACTION = 12
 
-STREAM_PORTS = ("s_axis", "r_axis", "m_axis")
-
 
 @dataclass(frozen=True)
 class Paper:
