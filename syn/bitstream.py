@@ -491,7 +491,6 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "the bitstream of a network on a board, with clock, utilisation and critical path"
 DESCRIPTION = (
     "Export, synthesize, place, route and pack. With neither --fold nor --cycles: folded for the board's usual cycles "
     "a frame if that fits, else the fastest that does. Status 1 if a clock is not reached; the bitstream is there all "

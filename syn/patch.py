@@ -241,7 +241,6 @@ def _skeleton(config: str) -> str:
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "new weights in a finished bitstream, without synthesis"
 DESCRIPTION = (
     "Replace the network in a bitstream of abbnn bitstream by another one of the same structure, none of whose "
     "widths exceeds what it was built for. Takes seconds. Everything but the boot ROM stays as it is; that is checked."
