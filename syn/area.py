@@ -156,18 +156,17 @@ class StageArea:
 
 
 def measure_all(
-    designs: Sequence[StageDesign], family: str, workers: Workers, *, reuse: bool = True, cache: Path = CACHE
+    designs: Sequence[StageDesign], family: str, workers: Workers, *, cache: Path = CACHE
 ) -> list[StageArea]:
-    """Every design. With `reuse`, of stages that differ in memory contents only the first is run."""
-    shapes = [each.shape if reuse else (each.stage,) for each in designs]
+    """Every design. Of stages that differ in memory contents only the first is run."""
     first: dict[tuple[Any, ...], StageDesign] = {}
-    for each, shape in zip(designs, shapes, strict=True):
-        first.setdefault(shape, each)
+    for each in designs:
+        first.setdefault(each.shape, each)
     results = measure_each([(each, family) for each in first.values()], workers, cache=cache)
     measured = dict(zip(first, results, strict=True))
     return [
-        StageArea(each, measured[shape], None if first[shape] is each else first[shape].stage)
-        for each, shape in zip(designs, shapes, strict=True)
+        StageArea(each, measured[each.shape], None if first[each.shape] is each else first[each.shape].stage)
+        for each in designs
     ]
 
 
@@ -295,20 +294,20 @@ def to_json(
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
+FIGURES = {
+    "LUT": "lut",
+    "of it memory": "lut_memory",
+    "carry sites": "carry_only",
+    "FF": "ff",
+    "BRAM": "bram",
+    "carry": "carry",
+    "DSP": "dsp",
+}
+
+
 def _figures(resources: Resources) -> list[str]:
-    numbers = (
-        resources.lut,
-        resources.lut_memory,
-        resources.carry_only,
-        resources.ff,
-        resources.bram,
-        resources.carry,
-        resources.dsp,
-    )
+    numbers = (getattr(resources, name) for name in FIGURES.values())
     return [f"{number:,g}" if isinstance(number, float) else f"{number:,}" for number in numbers]
-
-
-FIGURES = ("LUT", "of it memory", "carry sites", "FF", "BRAM", "carry", "DSP")
 
 
 def area_tables(name: str, family: str, areas: Sequence[StageArea]) -> list[Table]:

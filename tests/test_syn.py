@@ -310,9 +310,6 @@ def test_stages_of_equal_parameters_are_measured_once(monkeypatch) -> None:
         ("other", None),
     ]
     assert sorted(asked) == ["block00", "other", "stem"]
-    asked.clear()
-    assert not any(area.reused_from for area in measure_all(designs, "xc7", Workers(), reuse=False))
-    assert sorted(asked) == ["block00", "other", "stem", "twin"]
 
 
 def test_memory_bits() -> None:
