@@ -13,7 +13,7 @@ from typing import Any
 
 from abbnn import verilog
 from abbnn.export.config import stage_kind
-from abbnn.syn.trellis import ToolError, run, tool
+from abbnn.syn.trellis import ToolError, run
 
 PHASES = {
     "Info: Packing IOs": "packing",
@@ -109,7 +109,7 @@ def place_and_route(
     ToolError if nextpnr fails.
     """
     command = [
-        *(tool("nextpnr-ecp5"), *options, "--json", "design.json", "--lpf", "design.lpf"),
+        *(verilog.tool("nextpnr-ecp5"), *options, "--json", "design.json", "--lpf", "design.lpf"),
         *("--textcfg", "design.config", "--report", "pnr.json", "--seed", str(seed), "--freq", f"{freq:g}"),
         *PLACER,
         "--timing-allow-fail",
