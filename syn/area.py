@@ -222,23 +222,18 @@ def faults(areas: Iterable[StageArea]) -> list[str]:
     return result
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """Of a whole network at an assumed clock."""
-
-    interval: int
-    clock_mhz: float
-    frames_per_second: float
-    gops: float
-    """2 * binary MACs a second."""
-    gops_per_klut: float
-
-
-def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> Efficiency:
+def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> dict[str, float]:
+    """Of a whole network at an assumed clock; GOPS are twice the binary MACs a second."""
     interval = timing(network, folding).interval
     frames = clock_mhz * 1e6 / interval
     gops = 2 * network.structure.binary_macs * frames / 1e9
-    return Efficiency(interval, clock_mhz, frames, gops, gops / (total.lut / 1000))
+    return {
+        "interval": interval,
+        "clock_mhz": clock_mhz,
+        "frames_per_second": frames,
+        "gops": gops,
+        "gops_per_klut": gops / (total.lut / 1000),
+    }
 
 
 def total_of(areas: Iterable[StageArea]) -> Resources:
@@ -285,7 +280,7 @@ def to_json(
         "modules": {name: {"count": count, **asdict(resources)} for name, (count, resources) in modules.items()},
         "roles": {role: asdict(resources) for role, resources in shares.items()},
         "overhead_share": sum(shares[role].lut for role in OVERHEAD) / max(1, total.lut),
-        "efficiency": None if clock_mhz is None else asdict(efficiency(network, folding, total, clock_mhz)),
+        "efficiency": None if clock_mhz is None else efficiency(network, folding, total, clock_mhz),
         "faults": faults(areas),
         "stages": stages,
     }

@@ -380,15 +380,9 @@ def _seeds(result: Build) -> dict[str, Any]:
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
     return {
-        "network": meta.network,
-        "network_sha256": meta.network_sha256,
-        "board": meta.board,
-        "device": meta.device,
-        "layout": meta.layout,
-        "headroom": meta.headroom,
+        **{key: value for key, value in asdict(meta).items() if not key.startswith("boot_") and key != "parameters"},
         "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
-        "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
         "timing_met": result.met,
         "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
@@ -402,11 +396,7 @@ def to_json(result: Build) -> dict[str, Any]:
         ],
         "boot_rom": {"words": meta.boot_words, "blocks": list(meta.boot_blocks), "read_back": result.words_read_back},
         "bitstream": {"bytes": len(result.bitstream), "sha256": hashlib.sha256(result.bitstream).hexdigest()},
-        "pack": list(meta.pack),
-        "seed": meta.seed,
         "seeds": _seeds(result),
-        "tools": dict(meta.tools),
-        "sources": meta.sources,
         "seconds": result.seconds,
     }
 

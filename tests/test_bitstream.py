@@ -358,7 +358,7 @@ def test_headroom_counts_in_what_fits(tmp_path) -> None:
 
 @needs_tools
 def test_too_big_is_said_after_synthesis(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(pnr, "place_and_route", never)
+    monkeypatch.setattr(pnr, "routing", never)
     monkeypatch.setattr(bitstream, "cell_area", lambda cells: Area(24_289, 1, 1))
     with pytest.raises(
         ValueError, match=r"^small, synthesized, does not fit small: 1 LUT too many \(24,289 of 24,288\)$"
