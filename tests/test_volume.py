@@ -174,7 +174,11 @@ def test_unusable_results(tmp_path, text, fault, capsys):
 def test_summary_of_shards(tmp_path, capsys):
     stored(tmp_path / "b", [line_of(2), line_of(3, right=False)], shard="2/2")
     stored(tmp_path / "a", [line_of(1), line_of(0, first=True, cycles=700)], shard="1/2")
-    assert volume.main(["--summary", str(tmp_path / "b"), str(tmp_path / "a")]) == 0
+    file = tmp_path / "summary.json"
+    assert volume.main(["--summary", str(tmp_path / "b"), str(tmp_path / "a"), "--json", str(file)]) == 0
+    measured = json.loads(file.read_text())
+    assert [measured[key] for key in ("compared", "mismatches", "right", "cycles")] == [4, 0, 3, 1000]
+    assert (measured["measured_interval"], measured["measured_latencies"]) == (100, [700])
     said = capsys.readouterr().out
     for fact in ("4 of 4", "16", "0 in 0 images", "3 of 4: 75.00%", "1,000", "100, formula", "700, formula"):
         assert f" {fact}" in said
