@@ -18,6 +18,8 @@ python := .venv/bin/python
 pytest := $(python) -m pytest
 # A test file runs in one process, so two never build the same design at once.
 parallel := -n $(JOBS) --dist loadfile
+# What make verify reads: results under the name of the tree that they are of.
+junit = --junitxml build/reports/junit-$(1).xml -o junit_suite_name=$$($(python) -m tools.verify --tree)
 
 modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
@@ -27,7 +29,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal gates table3 test lint bench \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify gates table3 test lint bench \
     bench-compare clean \
     check-sim check-toplevel
 
@@ -69,7 +71,10 @@ proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in 
 
 formal: setup-fpga ## proofs about stream modules and lane arithmetic, by Yosys and ABC (minutes), each seen to find a fault
 	@$(python) -m tools.formal --jobs "$(JOBS)"
-	@$(python) -m tools.formal --faults --jobs "$(JOBS)" --out build/reports/formal_faults.json
+	@$(python) -m tools.formal --faults --jobs "$(JOBS)"
+
+verify: setup ## the status of the verification plan, from the results of test, formal and proof; red where one is missing or old
+	@$(python) -m tools.verify
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped
@@ -79,9 +84,9 @@ table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters
 
 test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
 	@$(python) -m abbnn proof models/tiny.safetensors models/small.safetensors --quick --jobs "$(JOBS)"
-	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
-	@SIM=icarus $(pytest) $(parallel) tb
-	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
+	@$(pytest) $(call junit,units) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
+	@SIM=icarus $(pytest) $(call junit,icarus) $(parallel) tb
+	@SIM=verilator $(pytest) $(call junit,verilator) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
 lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no warning is let pass
 	@$(python) -m tools.lint
