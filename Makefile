@@ -4,6 +4,7 @@ TOPLEVEL ?= abbnn_core
 SIM      ?= icarus
 IMAGES   ?= 10
 FIRST    ?= 0
+COUNT    ?= 20
 DATA     ?=
 NETWORK  ?= models/tiny.safetensors
 FOLD     ?=
@@ -25,11 +26,11 @@ modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ SEEDS BOOT HEADROOM LIMIT SCHEDULER OUT
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST COUNT SHARD BOARD CYCLES FREQ SEEDS BOOT HEADROOM LIMIT SCHEDULER OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify gates table3 test lint bench \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify torture gates table3 test lint bench \
     bench-compare clean \
     check-sim check-toplevel
 
@@ -41,6 +42,7 @@ help: ## this list
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
 	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), SEEDS= (tried from SEED on, JOBS at a time; the best is kept), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
 	@echo "Variables of demo: NETWORK FOLD as above, OUT= (folder, by default build/demo)"
+	@echo "Variables of torture: COUNT=$(COUNT) FIRST=$(FIRST) SIM JOBS SCHEDULER"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -75,6 +77,10 @@ formal: setup-fpga ## proofs about stream modules and lane arithmetic, by Yosys 
 
 verify: setup ## the status of the verification plan, from the results of test, formal and proof; red where one is missing or old
 	@$(python) -m tools.verify
+
+torture: setup ## COUNT random networks from seed FIRST on, every layer of their cores against the golden model
+	@$(python) -m abbnn.tb.torture --count "$(COUNT)" --first "$(FIRST)" --sim "$(SIM)" --jobs "$(JOBS)" \
+	    $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped

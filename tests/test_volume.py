@@ -8,10 +8,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.folding import balance, read_folding, to_json
 from abbnn.export.mem import render
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
