@@ -12,7 +12,7 @@ from abbnn.golden.network import load_network
 from abbnn.tb import torture
 from abbnn.tb.bench import default_simulator
 
-SEEDS = [int(seed) for seed in ["0", "1", "3", "16", "21"]]
+SEEDS = (1, 8, 15, 29, 34, 38)
 """Few cycles each; in 1, no slope is below 1: the shifter was once too narrow for the positive side."""
 
 
