@@ -30,7 +30,7 @@ unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST COUNT 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify torture gates table3 test lint bench \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify torture nightly gates table3 test lint bench \
     bench-compare clean \
     check-sim check-toplevel
 
@@ -42,7 +42,7 @@ help: ## this list
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
 	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), SEEDS= (tried from SEED on, JOBS at a time; the best is kept), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
 	@echo "Variables of demo: NETWORK FOLD as above, OUT= (folder, by default build/demo)"
-	@echo "Variables of torture: COUNT=$(COUNT) FIRST=$(FIRST) SIM JOBS SCHEDULER"
+	@echo "Variables of torture and nightly: COUNT=$(COUNT), DATA as above; of torture: FIRST=$(FIRST) SIM JOBS SCHEDULER"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -81,6 +81,9 @@ verify: setup ## the status of the verification plan, from the results of test, 
 torture: setup ## COUNT random networks from seed FIRST on, every layer of their cores against the golden model
 	@$(python) -m abbnn.tb.torture --count "$(COUNT)" --first "$(FIRST)" --sim "$(SIM)" --jobs "$(JOBS)" \
 	    $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+
+nightly: setup-train setup-fpga setup-dask ## what takes too long for test, with COUNT random networks and DATA; a dated line of how each step ended
+	@$(python) -m tools.nightly --count "$(COUNT)" $(if $(DATA),--data "$(DATA)")
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped
