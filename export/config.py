@@ -154,7 +154,8 @@ def _activation(activation: Activation | None, bounds: BlockRange) -> dict[str, 
     if activation is None:
         return {}
     left_max = max(0, int(activation.exponent.max()))
-    shift_width = _bits(left_max - int(activation.exponent.min()))
+    # Values above the threshold are shifted by left_max, whether or not a channel has the exponent 0.
+    shift_width = _bits(left_max - min(0, int(activation.exponent.min())))
     return {"FIELD_WIDTH": bounds.field_bits, "LEFT_MAX": left_max, "ACTIVATION_SHIFT_WIDTH": shift_width}
 
 

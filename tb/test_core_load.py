@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
@@ -14,6 +14,7 @@ from abbnn.export.folding import balance
 from abbnn.export.load_image import to_bytes
 from abbnn.export.mem import layout_id, write
 from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash
