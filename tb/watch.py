@@ -22,6 +22,14 @@ def _has_port(module: str, name: str) -> bool:
     return re.search(rf"^\s*(?:input|output)\b[^;,\n]*\b{name}\b", module, re.MULTILINE) is not None
 
 
+def clocks(module: str) -> tuple[str, str] | None:
+    """Of a module's source: the clock, and the reset as an expression that is active high. None if it has none."""
+    for clk, rst, active in _CLOCKS:
+        if _has_port(module, clk) and _has_port(module, rst):
+            return clk, active
+    return None
+
+
 def watched(text: str, module: str) -> str:
     """A file's source with a watcher on each stream that `module` gives out; lines keep their numbers.
 
@@ -31,11 +39,12 @@ def watched(text: str, module: str) -> str:
     if found is None or re.search(rf"\w{INSTANCE} \(", found[0]):
         return text
     body = found[0]
-    clocks = [(clk, active) for clk, rst, active in _CLOCKS if _has_port(body, clk) and _has_port(body, rst)]
     watchers = []
     for stream in _TVALID.findall(body):
         payload = [f"{stream}_{name}" for name in ("tlast", "tdata") if _has_port(body, f"{stream}_{name}")]
-        clock, reset = clocks[0]
+        found_clocks = clocks(body)
+        assert found_clocks is not None, f"{module} has a stream but no clock"
+        clock, reset = found_clocks
         bits = f"{{{', '.join(payload or [f'{stream}_tvalid'])}}}"
         watchers.append(
             f"watch #(.WIDTH($bits({bits}))) {stream}{INSTANCE} (.clk({clock}), .rst({reset}), "
