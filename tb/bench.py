@@ -237,9 +237,8 @@ def simulate(
             ended = str(error)
     if recorded:
         mark = waves.Mark.load(work_dir) or _first_failure(work_dir)
-        top = f"TOP.{toplevel}" if sim == "verilator" else toplevel
         save = file.with_suffix(".gtkw")
-        save.write_text(waves.view(top, shown, waves.read_ports(work_dir, sim), mark))
+        save.write_text(waves.view(toplevel, shown, waves.read_ports(work_dir, sim), mark))
         waves_written.append(waves.Waves(file, save, mark))
     _judge(f"{toplevel}: {test_module}", testcase, work_dir, ended)
 

@@ -51,13 +51,17 @@ class Wave:
         clk = list(self.signals[f"{self.top}.clk"].tv)
         self.edges = [now for (_, before), (now, after) in pairwise(clk) if (before, after) == (0, 1)]
 
+    def groups(self):
+        """Names of the open groups."""
+        return [line[1:] for flags, line in pairwise(self.view.splitlines()) if flags == "@800200"]
+
     def values(self, name, edges):
         return [self.signals[f"{self.top}.{name}"].signal.value_at(edge - 1) for edge in edges]
 
     def beats(self, stream):
         """The edges of the clock that take a beat of a stream."""
-        valid, ready = (self.values(f"waves.{stream}.{end}", self.edges) for end in ("valid", "ready"))
-        return [edge for edge, *ends in zip(self.edges, valid, ready, strict=True) if ends == [1, 1]]
+        ends = (self.values(name, self.edges) for name in ("rst", f"waves.{stream}.valid", f"waves.{stream}.ready"))
+        return [edge for edge, *values in zip(self.edges, *ends, strict=True) if values == [0, 1, 1]]
 
     def numbers(self, stream, names, edges, bits=None):
         """(edges, names) integers; `bits`: signed, of so many bits."""
@@ -103,8 +107,7 @@ def test_core(simulator, recorded, tmp_path):
     assert written.mark is None
     wave = Wave(written)
     assert_view_is_in_file(wave)
-    groups = [line[1:] for flags, line in pairwise(wave.view.splitlines()) if flags == "@800200"]
-    assert groups == ["s_axis", "stem", "block00", "block01", "head", "m_axis"]
+    assert wave.groups() == ["s_axis", "stem", "block00", "block01", "head", "m_axis"]
     layers = forward(network, images)
     results = np.concatenate([layers.pop("scores"), layers.pop("class").reshape(-1, 1)], axis=1)
     assert set(layers) == {"stem", "block00.conv", "block00", "block01.conv", "block01.shortcut", "block01", "pool"}
@@ -135,6 +138,7 @@ def test_first_mismatch_is_marked(recorded, tmp_path, monkeypatch, capsys):
     assert f"\n*-{waves.SCALE} {time} {time}\n" in wave.view
     edge = next(edge for edge in wave.edges if edge > time)
     name = layer.replace(".", "_")
+    assert wave.groups()[:2] == [name, f"{name}: golden"]
     assert edge in wave.beats(name)
     assert wave.values(f"waves.{name}.mismatch", [time, edge]) == [1, 1]
     [counters] = wave.numbers(name, ["image", "row", "column", "channel"], [edge]).tolist()
@@ -155,9 +159,8 @@ def test_module(recorded):
     [written] = recorded
     wave = Wave(written)
     assert_view_is_in_file(wave)
-    groups = [line[1:] for flags, line in pairwise(wave.view.splitlines()) if flags == "@800200"]
-    assert groups == ["s_axis", "m_axis"]
-    for name in groups:
+    assert wave.groups() == ["s_axis", "m_axis"]
+    for name in wave.groups():
         edges = wave.beats(name)[: values.size // 2]
         np.testing.assert_array_equal(wave.numbers(name, ["lane0", "lane1"], edges, 8).reshape(values.shape), values)
         places = wave.numbers(name, ["frame", "beat"], edges).tolist()

@@ -29,9 +29,9 @@ FEW_LANES = 8
 """More are in a group that is closed at first."""
 PICOSECONDS = 1000
 """In a nanosecond; the files' unit of time, which the Verilog's `timescale says."""
-SCALE = 17
-"""2**SCALE picoseconds are 200 pixels at first: a cycle is wide enough for a number of three digits."""
-BEFORE_MARK_NS = 200
+SCALE = 16
+"""2**SCALE picoseconds are 200 pixels at first: a cycle has room for a number of three digits."""
+BEFORE_MARK_NS = 150
 TEXT_WIDTH = 32
 """Letters; a longer line of text would widen the column of names."""
 
@@ -172,7 +172,7 @@ def _lanes(stream: Shown, prefix: str, vector: str) -> Iterator[str]:
 
 
 def view(top: str, streams: Sequence[Shown], ports: Mapping[str, str], mark: Mark | None) -> str:
-    """GTKWave's save file. `top` is the toplevel's path in the waveform, `ports` are its ports with their ranges."""
+    """GTKWave's save file. `top` is the toplevel, `ports` are its ports with their ranges."""
     at = mark.ns * PICOSECONDS if mark else -1
     start = max(0, mark.ns - BEFORE_MARK_NS) * PICOSECONDS if mark else 0
     lines = [
@@ -181,10 +181,14 @@ def view(top: str, streams: Sequence[Shown], ports: Mapping[str, str], mark: Mar
         f"*-{SCALE} {at} {at}",
         f"[treeopen] {top}.",
         *([f"[treeopen] {top}.waves."] if streams else []),
-        "[signals_width] 260",
+        "[signals_width] 300",
     ]
     if mark:
         lines += [f"@{_TEXT}", *(f"-{line}" for line in textwrap.wrap(f"{mark.ns} ns: {mark.text}", TEXT_WIDTH))]
+        # What is wrong comes first, with all its lanes, and once more at its place.
+        for stream in streams:
+            if stream.name == mark.stream:
+                lines += _group(stream.name, _stream(f"{top}.waves.{stream.name}", stream, marked=True))
     if any(stream.golden for stream in streams):
         lines += _signal(f"{top}.waves.mismatch", "mismatch", _BIT, _RED)
     grouped = _by_stream(ports)
@@ -200,9 +204,8 @@ def view(top: str, streams: Sequence[Shown], ports: Mapping[str, str], mark: Mar
             if not (members and name.endswith(("_tvalid", "_tready"))):  # as `valid` and `ready` they are there anyway
                 rows += _signal(f"{top}.{name}{ports[name]}", name, _HEX if ports[name] else _BIT)
         for index, stream in enumerate(members):
-            marked = mark is not None and mark.stream == stream.name
-            own = _stream(f"{top}.waves.{stream.name}", stream, marked)
-            rows += own if index == 0 else _group(stream.name, own, closed=not marked)
+            own = _stream(f"{top}.waves.{stream.name}", stream)
+            rows += own if index == 0 else _group(stream.name, own, closed=True)
         lines += _group(group, rows, closed=not members and bool(streams))
     return "\n".join(lines) + "\n"
 
@@ -231,7 +234,7 @@ def _group(name: str, rows: Sequence[str], *, closed: bool = False) -> list[str]
     return [f"@{begin}", f"-{name}", *rows, f"@{end}", f"-{name}"]
 
 
-def _stream(scope: str, stream: Shown, marked: bool) -> list[str]:
+def _stream(scope: str, stream: Shown, *, marked: bool = False) -> list[str]:
     def signal(name: str, flags: str, bits: int = 1, color: int | None = None) -> list[str]:
         return _signal(f"{scope}.{name}{bit_range(bits)}", f"{stream.name}.{name}", flags, color)
 
