@@ -22,8 +22,8 @@ from abbnn.building import ticking
 from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.folding import Folding, balance
 from abbnn.export.layout import unpack
-from abbnn.export.load_image import load_image
 from abbnn.export.mem import read_manifest, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -140,7 +140,7 @@ def simulate_core(
         configs = pipeline_config(network, analyse(network), folding)
         shown, tables = core_streams(configs, layers, kept if testcase == "stream_images" else ())
     if loadable:
-        case["load"] = np.array(load_image(network, folding), np.int64)
+        case["load"] = np.array(Pipeline(network, folding).load_image, np.int64)
     simulate(
         "abbnn_core",
         "abbnn.tb.core_tests",
