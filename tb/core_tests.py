@@ -20,8 +20,18 @@ from numpy.typing import NDArray
 
 from abbnn.export.layout import unpack
 from abbnn.export.mem import read_manifest
+from abbnn.tb import waves
 from abbnn.tb.bench import CLOCK_NS, Bench, assert_equal, built_headers, load_case
-from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Mismatch, Report, compare_layer, layer_values
+from abbnn.tb.pipeline import (
+    MEM_FOLDER,
+    PROGRESS,
+    RESULTS,
+    LayerValues,
+    Mismatch,
+    Report,
+    compare_layer,
+    waves_stream,
+)
 from abbnn.tb.stall import Stalls
 
 SLOWER = 20
@@ -94,6 +104,7 @@ async def stream_images(dut: Any) -> None:
     await bench.reset()
     bench.stall(*case["stalls"])
     started = time.monotonic()
+    entered = bench.sources["s_axis"].entered
     first_cycle = cycle()
     for image in bench.images:
         bench.send(pixel_beats(image))
@@ -101,7 +112,7 @@ async def stream_images(dut: Any) -> None:
         bench.stall(0, 0)
         bench.sinks["m_axis"].pause = True
         await ClockCycles(dut.clk, int(case["held"]))
-        assert int(dut.s_axis_tready.value) == 0, f"{len(bench.sources['s_axis'].entered)} images do not fill the core"
+        assert int(dut.s_axis_tready.value) == 0, f"{len(entered)} images do not fill the core"
         bench.stall(*case["stalls"])
     all_scores: list[NDArray[Any]] = []
     all_classes: list[int] = []
@@ -113,7 +124,6 @@ async def stream_images(dut: Any) -> None:
         all_classes.append(winner)
         print(f"{PROGRESS} {index + 1}/{len(bench.images)}", file=sys.stderr, flush=True)
     await bench.silent()
-    entered = bench.sources["s_axis"].entered
     report.cycles, report.seconds = cycle() - first_cycle, time.monotonic() - started
     report.images = [
         {
@@ -129,15 +139,20 @@ async def stream_images(dut: Any) -> None:
         "scores": np.array(all_scores)[:, None, None, :],
         "class": np.array(all_classes)[:, None, None, None],
     }
-    if lanes:
-        dut.collect_flush.value = 1
-        await ClockCycles(dut.clk, 2)
-    inner = ((name, layer_values(name, lanes[name], layers[name].shape[1:])) for name in lanes)
-    for name, got in [*inner, *outputs.items()]:
+    dut.collect_flush.value = 1
+    await ClockCycles(dut.clk, 2)
+    found = {name: LayerValues.read(name, lanes[name], layers[name].shape[1:]) for name in lanes}
+    for name, got in [*((name, layer.values) for name, layer in found.items()), *outputs.items()]:
         row, mismatch = compare_layer(name, got, layers[name])
         report.layers.append(row)
         mismatches += [mismatch] if mismatch else []
-    report.first_mismatch = str(mismatches[0]) if mismatches else None
+    if mismatches:
+        report.first_mismatch, first = str(mismatches[0]), mismatches[0]
+        results = LayerValues.read(RESULTS, 1, (bench.classes + 1,))
+        channel = bench.classes if first.layer == "class" else first.channel
+        place = found.get(first.layer, results)
+        report.first_mismatch_ns = place.taken_ns(first.image, first.row, first.column, channel)
+        waves.Mark(report.first_mismatch_ns, report.first_mismatch, waves_stream(first.layer)).save(Path())
     report.save(Path())
     assert sum(row["values"] for row in report.layers) > 0, "nothing was compared"
     assert int(dut.status_frames.value) == len(bench.images)

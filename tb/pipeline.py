@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,19 +19,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from abbnn.building import ticking
+from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.folding import Folding, balance
-from abbnn.export.load_image import load_image
 from abbnn.export.mem import read_manifest, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.tb.bench import SIM_LOG, simulate
-from abbnn.tb.collect import recorded
+from abbnn.tb import waves
+from abbnn.tb.bench import CLOCK_NS, SIM_LOG, simulate, waves_wanted
+from abbnn.tb.collect import Record
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
 REPORT_FILE = "report.json"
+RESULTS = "results"
+"""The record of the stream that leaves the core: each image's scores and class."""
 PATIENCE = 10
 """Latencies and intervals without a result after which the core counts as stuck, heavily stalled or not."""
 PROGRESS = "PROGRESS"
@@ -66,6 +70,8 @@ class Report:
     images: list[dict[str, int]] = field(default_factory=list)
     layers: list[dict[str, Any]] = field(default_factory=list)
     first_mismatch: str | None = None
+    first_mismatch_ns: int | None = None
+    """A moment of the cycle in which that beat is taken, since the simulation began."""
     cycles: int = 0
     seconds: float = 0.0
 
@@ -120,10 +126,11 @@ def simulate_core(
     expected = timing(network, folding)
     layers = golden_layers(network, images)
     inner = [name for name in layers if name not in ("scores", "class")] if monitor else []
-    case: dict[str, Any] = {f"layer.{name}": layers[name].astype(np.int32) for name in (*inner, "scores", "class")}
+    kept = [*inner, "scores", "class"]
     stages = {name: name.partition(".")[0] for name in inner}
     if monitor:
         stages["pool"] = inner[-2]  # pooled in the lanes that the last block gives
+    case: dict[str, Any] = {f"layer.{name}": layers[name].astype(np.int32) for name in kept}
     case |= {
         "images": images,
         "labels": np.full(len(images), -1) if labels is None else labels,
@@ -134,8 +141,13 @@ def simulate_core(
         "held": held,
         "timeout": PATIENCE * (expected.latency + expected.interval),
     }
+    shown: list[waves.Shown] = []
+    tables: dict[str, str] = {}
+    if waves_wanted() and verilog is None:  # a netlist has no instances to look into
+        configs = pipeline_config(network, analyse(network), folding)
+        shown, tables = core_streams(configs, layers, kept if testcase == "stream_images" else ())
     if loadable:
-        case["load"] = np.array(load_image(network, folding), np.int64)
+        case["load"] = np.array(Pipeline(network, folding).load_image, np.int64)
     simulate(
         "abbnn_core",
         "abbnn.tb.core_tests",
@@ -143,12 +155,14 @@ def simulate_core(
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,
+        tables=tables,
         testcase=testcase,
         sim=sim,
         work_dir=run_folder,
         verilog=verilog,
         inside=testcase == "attacked",
         streams=layer_streams(inner, netlist=verilog is not None),
+        shown=shown,
     )
 
 
@@ -165,6 +179,89 @@ def run_core(
     """
     simulate_core(network, images, labels, run_folder, "stream_images", **options)
     return Report.load(run_folder)
+
+
+def layer_stream(layer: str) -> tuple[str, str]:
+    """The stage of abbnn_core that a layer's values come from, and what the names of their stream begin with there."""
+    stage, _, part = layer.partition(".")
+    if stage == "pool":
+        return "head", "pool"
+    inner = {"conv": "scaled", "prelu": "active"} if stage == "stem" else {"conv": "conv", "shortcut": "residual"}
+    return stage, inner[part] if part else "m_axis"
+
+
+def layer_streams(names: Iterable[str], *, netlist: bool) -> dict[str, str]:
+    """Layer -> what the names of its stream begin with as `abbnn_core` sees them, and RESULTS.
+
+    A `netlist` (syn/gates.py) has no instances: its streams' names begin with the stage's.
+    """
+    return {name: ("_" if netlist else ".").join(layer_stream(name)) for name in names} | {RESULTS: "m_axis"}
+
+
+def waves_stream(layer: str) -> str:
+    """The scope in which a waveform shows a layer."""
+    return "m_axis" if layer in ("scores", "class") else layer.replace(".", "_")
+
+
+def _lanes_and_bits(layer: str, parameters: Mapping[str, int]) -> tuple[int, int]:
+    """Of a layer's stream, as its stage declares it."""
+    stage, _, part = layer.partition(".")
+    bits = parameters["VALUE_WIDTH"]
+    if stage == "pool":
+        return parameters["S_LANES"], bits + (parameters["POSITIONS"] - 1).bit_length() - parameters["POOL_SHIFT"]
+    if stage != "stem" and part == "conv":
+        bits = parameters["SUM_WIDTH"]
+    if part == "shortcut":
+        bits = parameters.get("SHORTCUT_SCALED_WIDTH", bits)
+    return parameters["PE"], bits
+
+
+def core_streams(
+    configs: Sequence[StageConfig], layers: Layers, golden: Container[str]
+) -> tuple[list[waves.Shown], dict[str, str]]:
+    """What a waveform of abbnn_core shows, in the order that a pixel takes, and the files of the golden beats of those
+    layers of `layers` that are in `golden`."""
+    parameters = {config.name: config.parameters for config in configs}
+    stem, classes = parameters["stem"], parameters["head"]["CLASSES"]
+    files: dict[str, str] = {}
+
+    def file(layer: str, beats: NDArray[Any], bits: int) -> str | None:
+        if layer not in golden:
+            return None
+        name = f"golden_{layer}.hex"
+        files[name] = waves.golden_text(beats, bits)
+        return name
+
+    pixels = (("column", stem["WIDTH"]), ("row", stem["HEIGHT"]), ("image", 0))
+    colours = ("red", "green", "blue")
+    streams = [waves.Shown("s_axis", "s_axis", colours, 8, pixels, "s_axis", signed=False, reset="core_rst")]
+    for layer, values in layers.items():
+        if layer in ("scores", "class"):
+            continue
+        stage, prefix = layer_stream(layer)
+        count, bits = _lanes_and_bits(layer, parameters[stage])
+        sizes = zip(("channel", "column", "row"), values.shape[:0:-1], strict=False)
+        shown = waves.Shown(
+            waves_stream(layer),
+            f"abbnn_core.{stage}.{prefix}",
+            waves.lanes(count),
+            bits,
+            (*sizes, ("image", 0)),
+            stage,
+            step=count,
+            golden=file(layer, values.reshape(-1, count), bits),
+            reset="core_rst",
+        )
+        streams.append(shown)
+    results = np.concatenate([layers["scores"], layers["class"].reshape(-1, 1)], axis=1)
+    expected = file("scores", results.reshape(-1, 1), 32)
+    counters = (("channel", classes + 1), ("image", 0))
+    for name in ("head", "m_axis"):
+        streams.append(waves.Shown(name, name, ("value",), 32, counters, name, golden=expected, reset="core_rst"))
+    order = ["s_axis", *parameters, "m_axis"]
+    # A stage's own output comes before what is inside it.
+    streams.sort(key=lambda stream: (order.index(stream.group), stream.name != stream.group))
+    return streams, files
 
 
 def flip_bit(folder: Path, name: str, bit: int) -> None:
@@ -202,37 +299,29 @@ def counted(folder: Path, images: int, title: str) -> Iterator[None]:
             yield
 
 
-def layer_streams(names: Iterable[str], *, netlist: bool) -> dict[str, str]:
-    """Layer -> prefix of its stream's nets as `abbnn_core` sees them; scores and class come out of the core itself.
-
-    A `netlist` (syn/gates.py) has no instances: its streams' names begin with the stage's.
-    """
-    streams = {}
-    for name in names:
-        stage, _, part = name.partition(".")
-        if stage == "stem":
-            place = "stem", {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
-        elif stage == "pool":
-            place = "head", "pool"
-        else:
-            place = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
-        streams[name] = ("_" if netlist else ".").join(place)
-    return streams
-
-
 # ---- inside the simulator ---------------------------------------------------------------------------------------
 
 
-def layer_values(layer: str, lanes: int, shape: Sequence[int]) -> NDArray[np.int32]:
-    """All values of a layer's stream so far: (images, H, W, C), of `shape` (C,) or (H, W, C) an image.
+@dataclass(frozen=True)
+class LayerValues:
+    """What a layer's stream has carried: `values` (images, H, W, C), and when."""
 
-    A number of beats that is no whole image is an AssertionError.
-    """
-    beats = recorded(layer, lanes)
-    shape = (*(1,) * (3 - len(shape)), *shape)
-    per_image = int(np.prod(shape)) // lanes
-    assert len(beats) % per_image == 0, f"layer {layer}: {len(beats)} beats are no whole images of {per_image}"
-    return beats.reshape(-1, *shape)
+    values: NDArray[np.int32]
+    record: Record
+
+    @staticmethod
+    def read(layer: str, lanes: int, shape: Sequence[int]) -> LayerValues:
+        """`shape` is one image's, (C,) or (H, W, C). A number of beats that is no whole image is an AssertionError."""
+        record = Record.read(layer, lanes)
+        shape = (*(1,) * (3 - len(shape)), *shape)
+        beats, per_image = len(record.values), int(np.prod(shape)) // lanes
+        assert beats % per_image == 0, f"layer {layer}: {beats} beats are no whole images of {per_image}"
+        return LayerValues(record.values.reshape(-1, *shape), record)
+
+    def taken_ns(self, image: int, row: int, column: int, channel: int) -> int:
+        """A moment at which the beat with this value can be seen: the middle of the cycle in which it is taken."""
+        value = int(np.ravel_multi_index((image, row, column, channel), self.values.shape))
+        return int(self.record.taken[value // self.record.values.shape[1]]) - CLOCK_NS // 2
 
 
 def compare_layer(name: str, got: NDArray[Any], expected: NDArray[Any]) -> tuple[dict[str, Any], Mismatch | None]:

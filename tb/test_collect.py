@@ -9,7 +9,9 @@ from abbnn.tb import collect
 
 
 def record(folder, bits, lines):
-    (folder / collect.file_name("layer")).write_text("".join(f"{line}\n" for line in (bits, *lines)))
+    """With times of 100 ns more from beat to beat."""
+    timed = [line if line == "x" else f"{100 * (index + 1):016x}{line}" for index, line in enumerate(lines)]
+    (folder / collect.file_name("layer")).write_text("".join(f"{line}\n" for line in (bits, *timed)))
 
 
 @pytest.mark.parametrize(("lanes", "width"), [(1, 1), (1, 13), (3, 5), (2, 16), (4, 31), (5, 32)])
@@ -20,7 +22,9 @@ def test_collect_signed_values(lanes, width, tmp_path, monkeypatch):
     values[0], values[1] = -(1 << width - 1), (1 << width - 1) - 1
     digits = -(-lanes * width // 4)
     record(tmp_path, lanes * width, [f"{word:0{digits}x}" for word in pack(values, width)])
-    assert collect.recorded("layer", lanes).tolist() == values.tolist()
+    found = collect.Record.read("layer", lanes)
+    assert found.values.tolist() == values.tolist()
+    assert found.taken.tolist() == [100 * (index + 1) for index in range(40)]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,7 @@ def test_collect_refuses(lines, fault, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     record(tmp_path, 8, lines)
     with pytest.raises(AssertionError, match=fault):
-        collect.recorded("layer", 1)
+        collect.Record.read("layer", 1)
 
 
 def test_collect_leaves_other_modules_alone():

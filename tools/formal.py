@@ -13,11 +13,11 @@ Exit status 1: a proof failed, or a fault was not found. 2: a tool is missing or
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,9 +29,11 @@ from abbnn.errors import UserError, run
 from abbnn.executor import Task, Workers
 from abbnn.golden.files import replacing
 from abbnn.options import add_workers
+from abbnn.syn import trellis
 
 HARNESSES = Path(__file__).resolve().parents[1] / "formal"
 REPORT = paths.BUILD / "reports" / "formal.json"
+FAULTS_REPORT = paths.BUILD / "reports" / "formal_faults.json"
 ABC = ("berkeley-abc", "yosys-abc")
 LIMIT_SECONDS = 1200
 QUICK_SECONDS = 5.0
@@ -240,20 +242,6 @@ def abc() -> str:
     return found
 
 
-def _said(command: list[str], folder: Path) -> str:
-    """UserError if the tool fails."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=LIMIT_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{command[0]}: no answer in {LIMIT_SECONDS} s") from None
-    if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        raise UserError(f"{command[0]}: exit status {done.returncode}: {lines[-1] if lines else ''}")
-    return done.stdout
-
-
 def decided(proof: Proof, harness: str, sources: Mapping[str, str]) -> tuple[bool, float]:
     """(whether `bad` is never 1, CPU seconds of the tools); UserError if a tool gives no answer."""
     begun = _children_seconds()
@@ -267,12 +255,12 @@ def decided(proof: Proof, harness: str, sources: Mapping[str, str]) -> tuple[boo
         if proof.latency is None:
             script = [read, *TO_AIGER]
         else:
-            cycles = f"-seq {proof.latency + 1} -prove-skip {proof.latency}"
+            cycles = f"-timeout {LIMIT_SECONDS} -seq {proof.latency + 1} -prove-skip {proof.latency}"
             script = [read, *ELABORATE, f"sat {cycles} -set-def-inputs -prove bad 0"]
-        said = _said([verilog.yosys_executable(), "-p", "; ".join(script)], folder)
+        said = trellis.run("yosys", [verilog.tool("yosys"), "-p", "; ".join(script)], folder)
         good, wrong = r"SAT proof finished - no model found: SUCCESS!", r"SAT proof finished - model found: FAIL!"
         if proof.latency is None:
-            said = _said([abc(), "-c", f"read_aiger top.aig; scorr; pdr -T {LIMIT_SECONDS}"], folder)
+            said = trellis.run("abc", [abc(), "-c", f"read_aiger top.aig; scorr; pdr -T {LIMIT_SECONDS}"], folder)
             good, wrong = r"^Property proved\.", r"^Output 0 of miter .* was asserted"
         holds, fails = (re.search(pattern, said, re.MULTILINE) is not None for pattern in (good, wrong))
         if holds == fails:
@@ -306,10 +294,7 @@ def task(proof: Proof, faulty: bool) -> Task:
 def prove(proofs: list[Proof], faulty: bool, workers: Workers) -> list[Result]:
     """In the order of `proofs`."""
     abc()
-    try:
-        verilog.yosys_executable()
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None
+    verilog.tool("yosys")
     results: dict[int, Result] = {}
     for index, (holds, seconds) in workers.results([task(proof, faulty) for proof in proofs], "proof"):
         proof = proofs[index]
@@ -328,6 +313,12 @@ def prove(proofs: list[Proof], faulty: bool, workers: Workers) -> list[Result]:
     return [results[index] for index in range(len(proofs))]
 
 
+def sources() -> str:
+    """sha256 of all that the proofs are about: the code of the modules, and the harnesses."""
+    harnesses = [path.read_text() for path in sorted(HARNESSES.glob("*.v"))]
+    return hashlib.sha256("".join([verilog.digest(verilog.modules()), *harnesses]).encode()).hexdigest()
+
+
 def _run(arguments: argparse.Namespace) -> int:
     unknown = [name for name in arguments.proofs if name not in PROOFS]
     if unknown:
@@ -336,10 +327,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.quick:
         chosen = [proof for proof in chosen if proof.seconds <= QUICK_SECONDS]
     results = prove(chosen, arguments.faults, Workers.of(arguments))
-    with replacing(arguments.out) as temporary:
-        temporary.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    out = arguments.out or (FAULTS_REPORT if arguments.faults else REPORT)
+    report = {"sources": sources(), "results": [asdict(result) for result in results]}
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
     good = sum(result.good for result in results)
-    print(f"{good} of {len(results)} {'faults found' if arguments.faults else 'proofs hold'}; {arguments.out}")
+    print(f"{good} of {len(results)} {'faults found' if arguments.faults else 'proofs hold'}; {out}")
     return 0 if good == len(results) else 1
 
 
@@ -348,7 +341,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("proofs", nargs="*", metavar="PROOF", help="default: all")
     parser.add_argument("--quick", action="store_true", help="only those that take seconds")
     parser.add_argument("--faults", action="store_true", help="plant each proof's fault, which it has to find")
-    parser.add_argument("--out", type=Path, default=REPORT, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help=f"default: {REPORT}, or {FAULTS_REPORT.name}")
     add_workers(parser)
     arguments = parser.parse_args(argv)
     return run("formal", lambda: _run(arguments))
