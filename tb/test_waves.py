@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import pywellen
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import verilog
 from abbnn.export.folding import balance
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
