@@ -243,9 +243,9 @@ def _registers(arguments: argparse.Namespace, opener: Opener) -> None:
     print(markdown(), end="")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn host", description=(__doc__ or "").strip())
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="abbnn host", description=(__doc__ or "").strip())
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
         name: str, function: Callable[[argparse.Namespace, Opener], int | None], text: str
@@ -310,11 +310,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command("registers", _registers, "Print the register table (docs/registers.md).")
-    return parser
+    return result
 
 
 def main(argv: Sequence[str] | None = None, opener: Opener = serial_port) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     return run("abbnn host", lambda: arguments.run(arguments, opener))
 
 

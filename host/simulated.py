@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from abbnn.errors import UserError
+from abbnn.export.folding import Folding, balance
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.network import IntegerNetwork
 from abbnn.host.packet import OVERHEAD
@@ -40,17 +41,19 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def pipeline(arguments: argparse.Namespace) -> Pipeline:
-    """What the simulated board is built for and boots: its layout has a bitstream's usual headroom.
-
-    It is folded for as many cycles as an image takes on the line: nothing needs to be faster, and what is narrower is
-    sooner built and simulated.
-    """
+    """What the simulated board is built for and boots: its layout has a bitstream's usual headroom."""
     path = arguments.booted or getattr(arguments, "network", None) or SHIPPED_NETWORK
     found = Pipeline.read(path, arguments.fold, arguments.cycles)
     if not (arguments.fold or arguments.cycles):
-        structure = found.network.structure
-        found = Pipeline.read(path, cycles=BYTE_CYCLES * (OVERHEAD + 3 * structure.height * structure.width))
+        found = Pipeline(found.network, default_folding(found.network))
     return found.roomy(HEADROOM)
+
+
+def default_folding(network: IntegerNetwork) -> Folding:
+    """For as many cycles as an image takes on the line: nothing needs to be faster, and what is narrower is sooner
+    built and simulated."""
+    structure = network.structure
+    return balance(network, BYTE_CYCLES * (OVERHEAD + 3 * structure.height * structure.width))
 
 
 def load_image(network: IntegerNetwork, board: Pipeline) -> list[int]:
