@@ -139,7 +139,8 @@ def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -
         return {}, None
     width = bounds.field_bits
     left_max = max(0, int(activation.exponent.max()))
-    shift_width = _bits(left_max - int(activation.exponent.min()))
+    # Values above the threshold are shifted by left_max, whether or not a channel has the exponent 0.
+    shift_width = _bits(left_max - min(0, int(activation.exponent.min())))
     memory = Memory(
         qprelu_table(
             activation.threshold,

@@ -9,7 +9,7 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
-from random_network import random_images, random_network
+from random_network import random_network
 from test_abbnn_axil_registers import AxiLite
 
 from abbnn.building import run_folder
@@ -18,6 +18,7 @@ from abbnn.export.folding import balance
 from abbnn.export.layout import unpack
 from abbnn.export.load_image import load_image
 from abbnn.export.mem import layout_id, write
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse

@@ -6,13 +6,14 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.load_image import load_image, to_bytes
 from abbnn.export.mem import layout_id, write
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash

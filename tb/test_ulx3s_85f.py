@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import paths, verilog
 from abbnn.building import run_folder
@@ -21,6 +21,7 @@ from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.load_image import load_image
 from abbnn.export.mem import layout_id, write
+from abbnn.export.random_network import random_images
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member

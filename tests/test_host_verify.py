@@ -6,8 +6,9 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from device_model import DeviceModel
-from random_network import random_images, random_network
+from random_network import random_network
 
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash, save_network
 from abbnn.golden.structure import member

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.load_image import HEADER_WORDS, to_bytes
 from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.golden.network import network_hash, save_network
 from abbnn.golden.structure import member
 from abbnn.host import __main__ as host

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from random_network import random_network, random_structure
+from random_network import random_network
 
 from abbnn.export.__main__ import main
 from abbnn.export.area import FAMILIES, Area, NetworkArea, area_model, devices, total
 from abbnn.export.folding import Fold, check, cycles, divisors, floors, read_folding, stages
+from abbnn.export.random_network import random_structure
 from abbnn.export.schedule import timing
 from abbnn.export.solve import DEFAULT_FILL, Budget, Infeasible, Solver, budget, rate, solve
 from abbnn.golden.network import IntegerNetwork, save_network
