@@ -106,7 +106,7 @@ class Link:
         self.timeout = timeout
         self.quiet = quiet
         self.tries = tries
-        self.clock: Callable[[], float] = clock or getattr(port, "clock", time.monotonic)
+        self.clock: Callable[[], float] = getattr(port, "clock", time.monotonic) if clock is None else clock
         self.decoder = Decoder()
         self.statistics = Statistics()
         self.window = 0

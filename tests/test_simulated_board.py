@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zlib
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,19 +136,22 @@ def test_the_right_words_again(files, pipeline, port, capsys):
     assert (status, report["equal"], report["differences"]) == (0, True, [])
 
 
-def children(process):
-    found = []
+def running(process, program):
+    """The child of `process` that runs `program`, if there is one."""
     for thread in Path(f"/proc/{process}/task").glob("*/children"):
-        found += map(int, thread.read_text().split())
-    return found
+        for child in thread.read_text().split():
+            with suppress(OSError):  # it may just have ended
+                if Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0] == bytes(program):
+                    return int(child)
+    return None
 
 
-@pytest.mark.usefixtures("port")
-def test_ctrl_c_ends_the_board_too(files):
+def test_ctrl_c_ends_the_board_too(files, pipeline):
+    program = board.build(pipeline, BOARD)
     words = ["host", "classify", files / "many.npy", "--port", "sim", "--network", files / "net.safetensors"]
     command = [sys.executable, "-m", "abbnn", *map(str, words), "--cycles", str(CYCLES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not (started := children(process.pid)):
+        while not (child := running(process.pid, program)):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.1)
         time.sleep(1)
@@ -156,9 +159,8 @@ def test_ctrl_c_ends_the_board_too(files):
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "abbnn host: interrupted"
-    for child in started:
-        with pytest.raises(ProcessLookupError):
-            os.kill(child, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 def test_a_simulation_that_ends(pipeline):
