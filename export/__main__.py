@@ -34,7 +34,7 @@ from abbnn.export.freeze import (
 from abbnn.export.inspection import InspectedCheckpoint, InspectedNetwork, inspect_checkpoint
 from abbnn.export.mem import write
 from abbnn.export.parts import Area
-from abbnn.export.pipeline import Pipeline
+from abbnn.export.pipeline import Pipeline, proven
 from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
 from abbnn.golden.files import replacing, what_is
@@ -68,12 +68,11 @@ def _terms_of(text: str) -> tuple[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn", description="From a checkpoint to the files the RTL reads.")
+    parser = argparse.ArgumentParser(prog="abbnn")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "freeze",
-        help="checkpoint -> frozen integer network (needs torch)",
         description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
         "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
         "every width is proven by range analysis for any image.",
@@ -152,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "inspect",
-        help="what a checkpoint's tensors are taken for, or the widths of a frozen network (a checkpoint needs torch)",
         description="A table of a checkpoint's tensors: what each is recognised as and folded into, why it is refused, "
         "what to rename, what is missing. Of a frozen network, a table of its sums with the widths that range analysis "
         "proves. Exit 0 if freezing with default options takes the file, 1 if not, 2 if it cannot be read.",
@@ -167,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "random",
-        help="a network's frozen form with random weights, to measure size and speed with",
         description="Write a declared network at full size with random weights of trained-looking statistics.",
     )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
@@ -181,7 +178,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "fold",
-        help="frozen network -> PE and SIMD of every stage for a device",
         description="Find the folding for a device: with a rate the cheapest that reaches it, without one the fastest "
         "that fits. Areas are estimates, fitted on synthesis results; nothing is synthesized here.",
     )
@@ -207,7 +203,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "mem",
-        help="frozen network -> memory init files, parameter header, manifest",
         description="Write what abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
     )
     add_network(command)
@@ -327,22 +322,12 @@ def _random(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {structure.name}, random weights of seed {arguments.seed}, sha256 {digest}")
 
 
-def _proven(path: Path) -> IntegerNetwork:
-    """The network of a file whose numbers all fit. UserError names the file."""
-    network = load_network(path)
-    try:
-        analyse(network)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return network
-
-
 def _fold(arguments: argparse.Namespace) -> None:
     known = devices()
     if arguments.target not in known:
         raise UserError(f"no device {arguments.target}; there are {_device_names()}")
     device = known[arguments.target]
-    network = _proven(arguments.network)
+    network = proven(arguments.network)
     clock = arguments.clock or device.clock_mhz
     target = arguments.cycles if arguments.fps is None else math.floor(clock * 1e6 / arguments.fps)
     solver = Solver(network, device.family)

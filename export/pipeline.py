@@ -8,14 +8,24 @@ from functools import cached_property
 from pathlib import Path
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import Parameters, fitted, with_headroom
+from abbnn.export.config import Parameters, StageConfig, pipeline_config
+from abbnn.export.fit import fitted, with_headroom
 from abbnn.export.folding import Folding, balance, check, read_folding
 from abbnn.export.load_image import stage_image
 from abbnn.export.mem import headers, layout_id
 from abbnn.export.schedule import Timing, timing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.golden.ranges import Ranges, analyse
+
+
+def proven(path: Path) -> IntegerNetwork:
+    """The network of a file whose numbers all fit. UserError names the file."""
+    network = load_network(path)
+    try:
+        analyse(network)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return network
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +49,7 @@ class Pipeline:
 
         UserError names the file whose contents are at fault.
         """
-        network = load_network(path)
-        try:
-            analyse(network)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+        network = proven(path)
         try:
             return Pipeline(network, read_folding(fold) if fold else balance(network, cycles))
         except UserError as error:
@@ -53,7 +59,8 @@ class Pipeline:
 
     def roomy(self, bits: int) -> Pipeline:
         """The same with `bits` bits more in all that another network's weights may need more of."""
-        return Pipeline(self.network, self.folding, with_headroom(self.configs, bits)) if bits else self
+        layout = with_headroom([config.parameters for config in self.configs], bits)
+        return Pipeline(self.network, self.folding, layout) if bits else self
 
     @cached_property
     def ranges(self) -> Ranges:

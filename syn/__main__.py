@@ -26,28 +26,22 @@ REPORTS = paths.BUILD / "reports"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, what, description in (
+    parser = argparse.ArgumentParser(prog="abbnn")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, description in (
         (
             "area",
-            "LUTs, flip-flops, block RAMs and DSPs a stage, a module and in all",
             "Synthesise every stage of a network by itself with Yosys and add up. Results are kept in build/syn and "
             "used again while sources, parameters, contents and Yosys stay the same.",
         ),
-        (
-            "memory",
-            "block RAM bits needed and used, and the contents read back from the netlist",
-            "The same synthesis; what became of the memories, and whether each still holds the words of its file.",
-        ),
+        ("memory", "The same synthesis; what became of the memories, and whether each still holds its file's words."),
     ):
-        command = commands.add_parser(name, help=what, description=description)
+        command = commands.add_parser(name, description=description)
         add_network(command)
         add_folding(command)
         command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
         command.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be repeated")
         add_workers(command)
-        command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
         command.add_argument(
             "--clock",
             type=above_zero(),
@@ -60,25 +54,18 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=_measure)
 
-    for name, module, what in (
-        ("bitstream", bitstream, "a network as the bitstream of a board, with a report"),
-        ("patch", patch, patch.HELP),
-        ("proof", proof, "no multiplication, shown in independent ways"),
-        ("table3", table3, "multipliers against shifts: the paper's Table 3, and whole layers"),
-        ("gates", gates, "the mapped ECP5 netlist of a core as Verilog that simulates"),
-    ):
-        command = commands.add_parser(name, help=what, description=getattr(module, "DESCRIPTION", module.__doc__))
+    modules = {"bitstream": bitstream, "patch": patch, "proof": proof, "table3": table3, "gates": gates}
+    for name, module in modules.items():
+        command = commands.add_parser(name, description=getattr(module, "DESCRIPTION", module.__doc__))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
 
     command = commands.add_parser(
         "calibrate",
-        help="synthesise the designs that the area model is fitted to and validated on",
         description=f"Write {CALIBRATION.name}. What was synthesised before is taken from build/syn, so that an "
         "interrupted run goes on where it was.",
     )
     add_workers(command)
-    command.add_argument("--list", action="store_true", help="only say what would be synthesised")
     command.add_argument("--out", type=Path, default=CALIBRATION, metavar="FILE.json", help="default %(default)s")
     command.set_defaults(run=_calibrate)
     return parser
@@ -94,7 +81,7 @@ def _measure(arguments: argparse.Namespace) -> int:
             raise UserError(f"--stage {name}: there are {', '.join(names)}")
     chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
     complete = len(chosen) == len(designs)
-    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments), reuse=not arguments.no_reuse)
+    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments))
     report = area.to_json(network, folding, arguments.family, areas, arguments.clock if complete else None)
     out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
     with replacing(out) as temporary:
@@ -133,10 +120,6 @@ def _say_area(report: dict[str, Any]) -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     plans = calibrate.plan()
-    if arguments.list:
-        for each in plans:
-            print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
-        return 0
     calibrate.write(calibrate.run(plans, Workers.of(arguments)), arguments.out)
     print(f"{arguments.out}: {len(plans)} points written")
     return 0
@@ -146,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
 
     def command() -> int:
-        if arguments.command != "patch" and not getattr(arguments, "list", False):
+        if arguments.command != "patch":
             executable()
         status: int = arguments.run(arguments)
         return status

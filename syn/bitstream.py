@@ -29,17 +29,17 @@ from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
 from abbnn.export.area import NetworkArea, area_model
-from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding
+from abbnn.export.folding import Fold, Folding, balance, default_cycles
 from abbnn.export.parts import Area, total
 from abbnn.export.pipeline import Pipeline
-from abbnn.export.solve import Budget, Infeasible, Solver
+from abbnn.export.solve import Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.options import add_folding, add_network, add_workers, natural, positive
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
-from abbnn.tables import console
+from abbnn.tables import console, markdown, new_table
 
 OUT = paths.BUILD / "bitstream"
 FAMILY = "ecp5"
@@ -97,7 +97,7 @@ def estimate(
     return Estimate(areas.folding(folding) | around)
 
 
-def _excess(need: Area, limit: Budget) -> str:
+def _excess(need: Area, limit: Area) -> str:
     """Empty if it fits."""
     return ", ".join(
         f"{math.ceil(excess):,} {NAMES[name]} too many ({math.ceil(getattr(need, name)):,} of "
@@ -116,7 +116,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
     takes whole words of 32 bits. So frame intervals are tried one after the other: the balanced
     folding, and the cheapest, of which what exceeds the share is taken off the budget before it is asked for again.
     """
-    share = Budget(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
+    share = Area(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
 
     def over(folding: Folding) -> dict[str, float]:
         return share.lacks(estimate(network, folding, where, boot=boot, headroom=headroom).area)
@@ -132,7 +132,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
     if usual is not None and not over(usual):
         return usual
     solver = Solver(network, FAMILY, headroom=headroom, loadable=True)
-    full = Budget(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
+    full = Area(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
     slowest = solver.intervals()[-1]
     least, last = math.inf, 0
     closest = ""
@@ -157,7 +157,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
                 least = worst
                 need = estimate(network, folding, where, boot=boot, headroom=headroom).area
                 closest = f"{solution.interval} cycles a frame take {_excess(need, share)}"
-            left = Budget(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
+            left = Area(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
     closest = closest or f"{slowest} cycles a frame take {solver.shortage(slowest, full)}"
     raise Infeasible(f"{network.structure.name} does not fit {where.name} at any rate: {closest}")
 
@@ -256,7 +256,7 @@ def build(
     if clock not in where.clocks_mhz:
         raise UserError(f"{where.name} has no clock of {clock} MHz; there are {', '.join(map(str, where.clocks_mhz))}")
     tools = {"yosys": yosys.version()} | {name: trellis.version(name) for name in ("nextpnr-ecp5", "ecppack")}
-    trellis.tool("ecpunpack")
+    verilog.tool("ecpunpack")
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -271,7 +271,7 @@ def build(
         pipeline = Pipeline(network, folding).roomy(headroom)
         image = pipeline.load_image if boot else []
         estimated = estimate(network, folding, where, boot=boot, headroom=headroom)
-        device = Budget(where.device.lut, where.device.ff, where.device.bram)
+        device = Area(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
             raise UserError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
     with tempfile.TemporaryDirectory(prefix="abbnn-bitstream-") as temporary:
@@ -380,15 +380,9 @@ def _seeds(result: Build) -> dict[str, Any]:
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
     return {
-        "network": meta.network,
-        "network_sha256": meta.network_sha256,
-        "board": meta.board,
-        "device": meta.device,
-        "layout": meta.layout,
-        "headroom": meta.headroom,
+        **{key: value for key, value in asdict(meta).items() if not key.startswith("boot_") and key != "parameters"},
         "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
-        "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
         "timing_met": result.met,
         "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
@@ -402,11 +396,7 @@ def to_json(result: Build) -> dict[str, Any]:
         ],
         "boot_rom": {"words": meta.boot_words, "blocks": list(meta.boot_blocks), "read_back": result.words_read_back},
         "bitstream": {"bytes": len(result.bitstream), "sha256": hashlib.sha256(result.bitstream).hexdigest()},
-        "pack": list(meta.pack),
-        "seed": meta.seed,
         "seeds": _seeds(result),
-        "tools": dict(meta.tools),
-        "sources": meta.sources,
         "seconds": result.seconds,
     }
 
@@ -471,27 +461,21 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         "",
     ]
     for title, columns, rows in sections(report):
-        lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines.append("")
+        lines += [f"## {title}", "", markdown(columns, rows, texts=len(columns)), ""]
     return "\n".join(lines)
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     result = []
     for title, columns, rows in sections(report):
-        table = Table(title=title, title_justify="left")
-        for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 or column == "module" else "right")
+        result.append(new_table(title, columns, texts=2 if "module" in columns else 1))
         for row in rows:
-            table.add_row(*row)
-        result.append(table)
+            result[-1].add_row(*row)
     return result
 
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "the bitstream of a network on a board, with clock, utilisation and critical path"
 DESCRIPTION = (
     "Export, synthesize, place, route and pack. With neither --fold nor --cycles: folded for the board's usual cycles "
     "a frame if that fits, else the fastest that does. Status 1 if a clock is not reached; the bitstream is there all "
@@ -548,22 +532,16 @@ def run(options: argparse.Namespace) -> int:
         if not path.is_file():
             raise UserError(f"{where.name}: {path} is missing")
     network, boot = load_network(options.network), options.boot and where.boot
-    yosys.executable()
-    for name in trellis.INSTALL:
-        trellis.tool(name)
-    try:
-        if options.fold:
-            folding = read_folding(options.fold)
-        elif options.cycles is not None:
-            folding = balance(network, options.cycles)
-        else:
+    for name in verilog.INSTALL:
+        verilog.tool(name)
+    if options.fold or options.cycles is not None:
+        folding = Pipeline.read(options.network, options.fold, options.cycles).folding
+    else:
+        try:
             folding = choose_folding(network, where, boot=boot, headroom=options.headroom)
-        check(network, folding)
-    except Infeasible as error:
-        advice = _without_boot(network, where, options.headroom) if boot else ""
-        raise UserError(f"{options.network}: {error}{advice}") from None
-    except ValueError as error:
-        raise UserError(f"{options.fold or options.network}: {error}") from None
+        except Infeasible as error:
+            advice = _without_boot(network, where, options.headroom) if boot else ""
+            raise UserError(f"{options.network}: {error}{advice}") from None
     name = f"{options.network.stem}-{where.name}"
     out = options.out or OUT / name
     screen = console(160)

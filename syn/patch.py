@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from abbnn import verilog
 from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
 from abbnn.export.fit import fitted, with_headroom
@@ -144,11 +145,9 @@ def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
 def _headroom(pipeline: Pipeline, metadata: Metadata) -> int | None:
     """Bits more in the layout with which the network of `pipeline` would fit it; None if none up to 8 are enough."""
     own = pipeline_config(pipeline.network, pipeline.ranges, pipeline.folding)
-    layout = metadata.stages()
     for bits in range(1, 9):
-        configs = [replace(config, parameters=one) for config, one in zip(own, layout, strict=True)]
         try:
-            fitted(own, with_headroom(configs, bits))
+            fitted(own, with_headroom(metadata.stages(), bits))
         except UserError:
             continue
         return metadata.headroom + bits
@@ -243,7 +242,6 @@ def _skeleton(config: str) -> str:
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "new weights in a finished bitstream, without synthesis"
 DESCRIPTION = (
     "Replace the network in a bitstream of abbnn bitstream by another one of the same structure, none of whose "
     "widths exceeds what it was built for. Takes seconds. Everything but the boot ROM stays as it is; that is checked."
@@ -259,7 +257,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """UserError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
-        trellis.tool(name)
+        verilog.tool(name)
     network = load_network(options.network)
     old = read_bitstream(options.bitstream)
     try:

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-import abbnn.syn.yosys
 from abbnn import paths, verilog
 from abbnn.executor import Workers
 from abbnn.golden.network import load_network
 from abbnn.syn import table3
 from abbnn.syn.__main__ import main
 from abbnn.syn.cells import FAMILIES, Resources
-from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, lines, markdown, measure_all, units
+from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, in_markdown, lines, measure_all, units
 from abbnn.syn.yosys import executable, version
 
 try:
@@ -21,7 +20,7 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=verilog.INSTALL["yosys"])
 PAGE = paths.CHECKOUT / "docs" / "table3.md"
 SEED = 3
 
@@ -44,7 +43,7 @@ def test_the_document_has_the_figures_of_a_fresh_run() -> None:
     names = ["shifter, wired amount", "shifter, run-time amount", "QPReLU, wired exponent", "QPReLU, run-time exponent"]
     rows = rows_of(names)
     assert faults(rows) == []
-    fresh = [line for line in markdown(rows).splitlines() if line.startswith("| ") and "design" not in line]
+    fresh = [line for line in in_markdown(rows).splitlines() if line.startswith("| ") and "design" not in line]
     assert len(fresh) == len(names)
     assert set(fresh) <= documented()
 
