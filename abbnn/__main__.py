@@ -36,7 +36,7 @@ VERBS: dict[str, Verb] = {
     "memory": Verb("syn.__main__", "memories as Yosys maps them, their contents read back", True),
     "bitstream": Verb("syn.__main__", "a network as the bitstream of a board", True),
     "patch": Verb("syn.__main__", "new weights in a finished bitstream", True),
-    "host": Verb("host.__main__", "talk to a board over its serial line"),
+    "host": Verb("tb.board", "talk to a board over its serial line, or to a simulated one"),
     "proof": Verb("syn.__main__", "no multiplication, shown in independent ways", True),
     "table3": Verb("syn.__main__", "the paper's Table 3 by open tools", True),
     "gates": Verb("syn.__main__", "the mapped ECP5 netlist of a core as Verilog that simulates", True),
