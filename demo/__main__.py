@@ -20,7 +20,7 @@ from abbnn.errors import UserError, run
 from abbnn.export.config import stage_kind
 from abbnn.export.mem import render
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.files import making
+from abbnn.golden.files import refilling
 from abbnn.golden.network import network_hash
 from abbnn.host.registers import IDENTITY, STATUS_READY, VERSION_MAJOR, find
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_network, whole
@@ -110,8 +110,7 @@ def write(pipeline: Pipeline, out: Path) -> None:
         raise UserError(f"{out}: exists and is no earlier page; it is left alone")
     core = build(pipeline)
     page, images = description(pipeline)
-    shutil.rmtree(out, ignore_errors=True)
-    with making(out) as folder:
+    with refilling(out) as folder:
         shutil.copytree(PAGE, folder, dirs_exist_ok=True)
         for name in FILES:
             shutil.copyfile(core / name, folder / name)

@@ -99,6 +99,19 @@ def making(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def refilling(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it takes the place of `folder`, with all that is in it, when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+        fresh, old = Path(name) / "fresh", Path(name) / "old"
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+
+
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """For `json.loads`, which would take the last of them."""
     result: dict[str, Any] = {}
