@@ -26,12 +26,12 @@ from abbnn.export.mem import headers
 from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import read_json, refilling, replacing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
-from abbnn.golden.model import forward
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, markdown_table
 from abbnn.ip.component import component, ports
 from abbnn.ip.memories import memories, to_csv
 from abbnn.ip.registers import c_header, systemrdl
+from abbnn.ip.vectors import pixel_words, result_words
 from abbnn.options import above_zero, add_folding, add_headroom, add_images, add_network, positive
 from abbnn.syn.bitstream import HEADROOM
 
@@ -171,18 +171,6 @@ def _port_names(verilog_text: str) -> dict[str, str]:
     return {"INPUTS": names(False), "OUTPUTS": names(True)}
 
 
-def _results(block: Block) -> list[int]:
-    """The beats that m_axis gives for the images, by the golden model."""
-    layers = forward(block.pipeline.network, block.images, block.pipeline.ranges)
-    beats = np.concatenate([layers["scores"], layers["class"][:, None]], axis=1).ravel() & 0xFFFFFFFF
-    return [int(beat) for beat in beats]
-
-
-def _pixels(images: NDArray[np.uint8]) -> list[int]:
-    words = images.reshape(-1, 3).astype(np.int64) @ np.array([1, 1 << 8, 1 << 16])
-    return [int(word) for word in words]
-
-
 def _constants(block: Block) -> dict[str, tuple[str, str]]:
     """For registers.h: name -> value and meaning."""
     pipeline, structure = block.pipeline, block.pipeline.network.structure
@@ -217,8 +205,8 @@ def contents(block: Block) -> dict[str, bytes]:
     texts["files.f"] = "\n".join(["+incdir+rtl", *sources]) + "\n"
     texts["abbnn.rdl"] = systemrdl(len(pipeline.configs))
     texts["software/registers.h"] = c_header(_constants(block))
-    texts["tb/pixels.mem"] = mem_text(_pixels(block.images), 32)
-    texts["tb/results.mem"] = mem_text(_results(block), 32)
+    texts["tb/pixels.mem"] = mem_text(pixel_words(block.images), 32)
+    texts["tb/results.mem"] = mem_text(result_words(pipeline.network, block.images), 32)
     if block.loadable:
         texts["tb/load.mem"] = mem_text(pipeline.load_image, 32)
     else:
@@ -334,7 +322,7 @@ def load_image_for(folder: Path, network: IntegerNetwork) -> list[int]:
         pipeline = Pipeline(network, folding, layout)
         image = pipeline.load_image
     except UserError as error:
-        raise UserError(f"it does not fit the block in {folder}: {error}; more --headroom makes a wider one") from None
+        raise UserError(f"it does not fit the block in {folder}: {error}; one made with more --headroom may take it") from None
     if f"{pipeline.layout_id:08x}" != wanted:
         raise UserError(f"the layout of {folder} is one of another version of the exporter")
     return image

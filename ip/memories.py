@@ -47,6 +47,11 @@ class _Module:
     """Module, and name of the instance."""
 
 
+def _scoped(name: str) -> str:
+    """Without the scopes that Yosys gives nested conditions of a generate block, and the language does not."""
+    return re.sub(r"\bgenblk\d+\.", "", name.removeprefix("\\"))
+
+
 def _modules(rtlil: str) -> dict[str, _Module]:
     found: dict[str, _Module] = {}
     module = _Module()
@@ -60,9 +65,9 @@ def _modules(rtlil: str) -> dict[str, _Module]:
             module.parameters[words[1].removeprefix("\\")] = line.split(maxsplit=2)[2]
         elif line.startswith("  memory "):
             sizes = {key: int(value) for key, value in zip(words[1:-1:2], words[2:-1:2], strict=True)}
-            module.memories.append((words[-1].removeprefix("\\"), sizes["size"], sizes.get("width", 1)))
+            module.memories.append((_scoped(words[-1]), sizes["size"], sizes.get("width", 1)))
         elif line.startswith("  cell "):
-            module.cells.append((words[1], words[2].removeprefix("\\")))
+            module.cells.append((words[1], _scoped(words[2])))
     return found
 
 
