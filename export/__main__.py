@@ -68,12 +68,11 @@ def _terms_of(text: str) -> tuple[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn", description="From a checkpoint to the files the RTL reads.")
+    parser = argparse.ArgumentParser(prog="abbnn")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "freeze",
-        help="checkpoint -> frozen integer network (needs torch)",
         description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
         "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
         "every width is proven by range analysis for any image.",
@@ -152,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "inspect",
-        help="what a checkpoint's tensors are taken for, or the widths of a frozen network (a checkpoint needs torch)",
         description="A table of a checkpoint's tensors: what each is recognised as and folded into, why it is refused, "
         "what to rename, what is missing. Of a frozen network, a table of its sums with the widths that range analysis "
         "proves. Exit 0 if freezing with default options takes the file, 1 if not, 2 if it cannot be read.",
@@ -167,7 +165,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "random",
-        help="a network's frozen form with random weights, to measure size and speed with",
         description="Write a declared network at full size with random weights of trained-looking statistics.",
     )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
@@ -181,7 +178,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "fold",
-        help="frozen network -> PE and SIMD of every stage for a device",
         description="Find the folding for a device: with a rate the cheapest that reaches it, without one the fastest "
         "that fits. Areas are estimates, fitted on synthesis results; nothing is synthesized here.",
     )
@@ -207,7 +203,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "mem",
-        help="frozen network -> memory init files, parameter header, manifest",
         description="Write what abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
     )
     add_network(command)

@@ -24,7 +24,7 @@ from abbnn.export.layout import mem_text
 from abbnn.export.load_image import MAGIC, to_bytes
 from abbnn.export.mem import headers
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.files import read_json, refilling, replacing
+from abbnn.golden.files import making, read_json, replacing, states
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.host.registers import IDENTITY, REGISTERS, VERSION_MAJOR, markdown_table
@@ -250,8 +250,6 @@ def _manifest(block: Block, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 def write(block: Block, out: Path) -> None:
     """The folder `out`; an earlier one in its place is replaced. UserError if `out` is anything else."""
-    if out.exists() and not replaceable(out):
-        raise UserError(f"{out}: exists and is no earlier folder of abbnn ip, or has more in it; it is left alone")
     pipeline, files = block.pipeline, contents(block)
     tables = {
         header & 0xFFFF: Path(name).stem
@@ -261,7 +259,7 @@ def write(block: Block, out: Path) -> None:
             strict=True,
         )
     }
-    with refilling(out) as folder:
+    with making(out, "folder of abbnn ip", ours) as folder:
 
         def put(path: str, data: bytes) -> None:
             files[path] = data
@@ -293,16 +291,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def replaceable(folder: Path) -> bool:
-    """Whether `folder` is empty, or an earlier one of ours with nothing added but what its Makefile builds."""
-    if not folder.is_dir():
+def ours(folder: Path) -> bool:
+    """Whether `folder` is an earlier one with nothing added to it but what its Makefile builds."""
+    if not states(folder / MANIFEST, FORMAT):
         return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        known = _read_manifest(folder)["files"]
-    except (UserError, KeyError):
-        return False
+    known = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files", {})
     there = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
     return all(str(path) in known or str(path) == MANIFEST or path.parts[0] == BUILD for path in there)
 
@@ -322,7 +315,9 @@ def load_image_for(folder: Path, network: IntegerNetwork) -> list[int]:
         pipeline = Pipeline(network, folding, layout)
         image = pipeline.load_image
     except UserError as error:
-        raise UserError(f"it does not fit the block in {folder}: {error}; one made with more --headroom may take it") from None
+        raise UserError(
+            f"it does not fit the block in {folder}: {error}; one made with more --headroom may take it"
+        ) from None
     if f"{pipeline.layout_id:08x}" != wanted:
         raise UserError(f"the layout of {folder} is one of another version of the exporter")
     return image

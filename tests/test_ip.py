@@ -491,13 +491,11 @@ def test_what_is_replaced(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "build").mkdir()
     (copy / "build" / "sim.log").write_text("")
-    assert ip.replaceable(copy)
+    assert ip.ours(copy)
     (copy / "rtl" / "mine.v").write_text("")
-    assert not ip.replaceable(copy)
-    (tmp_path / "empty").mkdir()
-    assert ip.replaceable(tmp_path / "empty")
-    assert not ip.replaceable(tmp_path)
-    assert not ip.replaceable(copy / "Makefile")
+    assert not ip.ours(copy)
+    assert not ip.ours(tmp_path)
+    assert not ip.ours(copy / "Makefile")
 
 
 @pytest.mark.parametrize(
