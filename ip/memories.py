@@ -122,7 +122,7 @@ def memories(top: str, folder: Path, include: str, files: Sequence[str], tables:
         script.write_text("\n".join(lines) + "\n")
         with ticking(lambda: f"elaborating {top}"):
             done = subprocess.run(
-                [verilog.yosys_executable(), "-q", "-s", str(script)],
+                [verilog.tool("yosys"), "-q", "-s", str(script)],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -526,10 +526,10 @@ def test_something_else_is_left_alone(files, tmp_path, capsys):
 
 
 def test_without_yosys(files, tmp_path, monkeypatch, capsys):
-    def missing():
-        raise FileNotFoundError(verilog.NO_YOSYS)
+    def missing(name):
+        raise FileNotFoundError(verilog.INSTALL[name])
 
-    monkeypatch.setattr(verilog, "yosys_executable", missing)
+    monkeypatch.setattr(verilog, "tool", missing)
     assert ip.main([str(files / "3.safetensors"), "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == f"abbnn ip: {verilog.NO_YOSYS}\n"
+    assert capsys.readouterr().err == f"abbnn ip: {verilog.INSTALL['yosys']}\n"
     assert list(tmp_path.iterdir()) == []
