@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "gates": Verb("syn.__main__", "the mapped ECP5 netlist of a core as Verilog that simulates", True),
     "calibrate": Verb("syn.__main__", "synthesise what the area model is fitted to", True),
     "demo": Verb("demo.__main__", "a web page in which the core runs, by Verilator and Emscripten"),
+    "ip": Verb("ip.__main__", "a network as an IP block: a folder that simulates and synthesises by itself"),
     "bench": Verb("report.bench", "cycles, area and speeds of the shipped designs"),
     "report": Verb("report.__main__", "operations, accuracy against precision, networks, published accelerators"),
 }
