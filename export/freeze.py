@@ -178,8 +178,8 @@ def freeze_filters(
     `in_bits` fraction bits, into values of `out_bits`. `name` goes into errors.
 
     The sum of the numbers' magnitudes is below 2**reach. A filter that cannot make half a last bit of that needs no
-    finer weights, and no guard bits for them; nor do weights so small that the sum would have to be widened for the
-    `bias` (Cout,) that is to be added to it.
+    finer weights, and no guard bits for them. Nor does one beside whose `bias` (Cout,), of values, its sum is as small:
+    the bias in the sum's unit stays within 2**(reach + planes).
     """
     weakest = np.maximum(2.0 ** (in_bits - out_bits - 1 - reach), np.abs(bias) * 2.0 ** (in_bits - reach))
     exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), planes)

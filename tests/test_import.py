@@ -1,7 +1,6 @@
 """`abbnn import`: networks written in plain torch, with batch norm and names of their own, against the integer ones."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +10,25 @@ torch = pytest.importorskip("torch", reason="reading a state dict needs torch")
 from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
-from abbnn import paths  # noqa: E402
 from abbnn.export.__main__ import main  # noqa: E402
 from abbnn.export.freeze import FreezeOptions, freeze  # noqa: E402
-from abbnn.export.importing import canonical, least_terms  # noqa: E402
+from abbnn.export.importing import least_terms  # noqa: E402
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized  # noqa: E402
 from abbnn.golden.model import forward  # noqa: E402
 from abbnn.golden.network import load_network, to_tensors  # noqa: E402
 from abbnn.golden.ranges import analyse  # noqa: E402
-from abbnn.golden.structure import CIFAR_STEM, RESNET_STEM, STRIDED_STEM, member  # noqa: E402
+from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, member  # noqa: E402
 from abbnn.train.checkpoint import entries  # noqa: E402
 from abbnn.train.mapping import MappingFile  # noqa: E402
 from abbnn.train.random_checkpoint import random_checkpoint  # noqa: E402
 from abbnn.train.tensors import to_official  # noqa: E402
 from abbnn.train.unfolded import logits  # noqa: E402
-from abbnn.train.variant import MEAN, STD, Variant  # noqa: E402
+from abbnn.train.variant import Variant  # noqa: E402
 
 SIDE = 16
 EPSILON = 1e-4
+MEAN, STD = (0.4, 0.4, 0.4), (0.25, 0.25, 0.2)
+"""0.4 is 102 of 255: the frozen network centres pixels by whole numbers."""
 
 
 class Sign(nn.Module):
@@ -70,7 +70,7 @@ def norm(channels):
 
 
 class Unit(nn.Module):
-    """norm(conv(sign(x))) + shortcut(x), then an RPReLU or nothing; `shortcut` may hold modules, or repeat the input."""
+    """norm(conv(sign(x))) + shortcut(x), then an RPReLU or nothing; `shortcut` is modules, or repeats the input."""
 
     def __init__(self, cin, cout, kernel, stride, *, active=True, shortcut=(), bias=False):
         super().__init__()
@@ -180,6 +180,8 @@ depths = {list(depths)}
 classes = 10
 image = {SIDE}
 eps = {EPSILON}
+mean = {list(MEAN)}
+std = {list(STD)}
 {more}
 [stem]
 conv = "entry.0.weight"
@@ -251,7 +253,7 @@ def images():
 
 def normalised(images):
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
-    mean, std = (torch.tensor(colours).reshape(3, 1, 1) for colours in (MEAN, STD))
+    mean, std = (torch.tensor(colours, dtype=torch.float64).reshape(3, 1, 1) for colours in (MEAN, STD))
     return (pixels - mean) / std
 
 
@@ -301,19 +303,348 @@ def imported(file, mapping, out, *options, status=0):
     return load_network(out) if status == 0 else None
 
 
-def compared(network, images, wanted):
-    """(share of equal classes, error of the scores over the spread of the logits)."""
+def differences(network, images, wanted):
+    """Share of equal classes, and errors of the scores over the spread of the logits, (N, classes)."""
     scores = forward(network, images)["scores"] * 2.0**-network.score_fraction_bits
-    error = np.sqrt(np.mean((scores - wanted) ** 2)) / (wanted - wanted.mean(axis=0)).std()
-    return (scores.argmax(1) == wanted.argmax(1)).mean(), error
+    spread = (wanted - wanted.mean(axis=0)).std()
+    return (scores.argmax(1) == wanted.argmax(1)).mean(), np.abs(scores - wanted) / spread
 
 
 @EVERY_MODEL
-def test_numbers(model, images, tmp_path):
-    pictures, _ = images
-    file, mapping, wanted = written(tmp_path, model, pictures)
+def test_the_fold(model, images, tmp_path):
+    """Before anything is rounded, the mapped network computes what the plain one does, to float64's last bits."""
+    file, mapping, wanted = written(tmp_path, model, images[0])
     mapped = MappingFile.read(mapping).network(entries(file)[0])
-    print(model, np.abs(logits(mapped, pictures)-wanted).max(), wanted.std(), mapped.structure.family)
-    fine = ["--value-bits", 24, "--fraction-bits", 14, "--terms", 8, "--stem-bits", 15, "--head-bits", 12, "--shortcut-bits", 15]
-    print(compared(imported(file, mapping, tmp_path / "fine", *fine), pictures, wanted))
-    print(compared(imported(file, mapping, tmp_path / "usual"), pictures, wanted))
+    np.testing.assert_allclose(logits(mapped, images[0]), wanted, rtol=0, atol=1e-12)
+
+
+FINE = ["--value-bits", 24, "--fraction-bits", 14, "--terms", 8]
+FINE += ["--stem-bits", 15, "--head-bits", 12, "--shortcut-bits", 15]
+
+
+@EVERY_MODEL
+def test_nothing_but_rounding_is_lost(model, images, tmp_path):
+    """With widths to spare, all that is left is a value that falls on the other side of a sign. With values good to
+    2**-14 that is rare: most images have none, and their scores are good to the 12 bits of the head's weights.
+    """
+    file, mapping, wanted = written(tmp_path, model, images[0])
+    same, errors = differences(imported(file, mapping, tmp_path / "n", *FINE), images[0], wanted)
+    assert same == 1
+    assert np.mean(errors.max(axis=1) < 0.01) >= 0.8
+
+
+@EVERY_MODEL
+def test_the_usual_widths(model, images, tmp_path):
+    """At the defaults T brings factors within 4%, and values are good to 2**-8 or better. That moves signs, and in a
+    random network every sign counts, the more the fewer channels there are: the error of the scores is 0.3 of their
+    spread with 4 channels and below 0.2 with 8. A batch norm's bias left out makes it more than the spread.
+    """
+    file, mapping, wanted = written(tmp_path, model, images[0])
+    same, errors = differences(imported(file, mapping, tmp_path / "n"), images[0], wanted)
+    assert same >= 0.9
+    assert np.sqrt(np.mean(errors**2)) < 0.35
+
+
+def same_numbers(one, other):
+    tensors, metadata = zip(to_tensors(one), to_tensors(other), strict=True)
+    assert tensors[0].keys() == tensors[1].keys()
+    for name in tensors[0]:
+        np.testing.assert_array_equal(tensors[0][name], tensors[1][name], err_msg=name)
+    one, other = (dict(each, source=None) for each in metadata)
+    assert one == other
+
+
+ABBNN = 'weights = "standardized"\nalpha = 0.25\nbeta = true\n'
+RESNET_BLOCK = """
+[block]
+conv = "layer{stage}.{place}.conv1.weight"
+gain = "layer{stage}.{place}.conv1.gain"
+"""
+OFFICIAL = {
+    "reactnet": (
+        member("tiny", (4, 6), (1, 2), image=8, stem=STRIDED_STEM),
+        RESNET_BLOCK
+        + """
+bias0 = "layer{stage}.{place}.move0.bias"
+bias1 = "layer{stage}.{place}.move1.bias"
+exponent = "layer{stage}.{place}.prelu.L_alpha"
+bias2 = "layer{stage}.{place}.move2.bias"
+[downsample]
+conv = "layer{stage}.{place}.downsample.1.weight"
+gain = "layer{stage}.{place}.downsample.1.gain"
+[stem]
+conv = "conv1.weight"
+gain = "conv1.gain"
+stride = 2
+""",
+    ),
+    "birealnet": (
+        member("birealnet18", (4, 6), (1, 2), family="birealnet", image=8),
+        RESNET_BLOCK
+        + """
+[downsample]
+conv = "layer{stage}.{place}.downsample.1.weight"
+gain = "layer{stage}.{place}.downsample.1.gain"
+[stem]
+conv = "conv1.weight"
+gain = "conv1.gain"
+prelu = "prelu1.weight"
+[head]
+prelu = "prelu2.weight"
+""",
+    ),
+    "xnornet": (
+        member("xnornet18", (4, 6), (1, 2), family="xnornet", image=32, stem=RESNET_STEM),
+        RESNET_BLOCK
+        + """
+[downsample]
+conv = "layer{stage}.{place}.downsample.0.weight"
+gain = "layer{stage}.{place}.downsample.0.gain"
+[stem]
+conv = "conv1.weight"
+gain = "conv1.gain"
+prelu = "prelu1.weight"
+kernel = 7
+stride = 2
+max_pool = true
+[head]
+prelu = "prelu2.weight"
+""",
+    ),
+    "reactneta": (
+        member("reactneta", (4, 8, 16), (0, 1, 1), family="reactneta", image=8),
+        """
+[block]
+conv = ["feature.{i//2+1}.binary_3x3.weight", "feature.{i//2+1}.binary_pw.weight"]
+gain = ["feature.{i//2+1}.binary_3x3.gain", "feature.{i//2+1}.binary_pw.gain"]
+bias0 = ["feature.{i//2+1}.move11.bias", "feature.{i//2+1}.move21.bias"]
+bias1 = ["feature.{i//2+1}.move12.bias", "feature.{i//2+1}.move22.bias"]
+exponent = ["feature.{i//2+1}.prelu1.L_alpha", "feature.{i//2+1}.prelu2.L_alpha"]
+bias2 = ["feature.{i//2+1}.move13.bias", "feature.{i//2+1}.move23.bias"]
+[halves]
+conv = ["feature.{i//2+1}.binary_pw_down1.weight", "feature.{i//2+1}.binary_pw_down2.weight"]
+gain = ["feature.{i//2+1}.binary_pw_down1.gain", "feature.{i//2+1}.binary_pw_down2.gain"]
+[stem]
+conv = "feature.0.conv1.weight"
+gain = "feature.0.conv1.gain"
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", OFFICIAL)
+def test_without_batch_norm_it_is_freezing(family, tmp_path):
+    """A mapping of the official names gives the very numbers that `freeze` gives."""
+    structure, names = OFFICIAL[family]
+    tensors = random_checkpoint(structure, np.random.default_rng(3))
+    file, mapping = tmp_path / "n.safetensors", tmp_path / "n.toml"
+    official = to_official(tensors, structure)
+    save_file({f"module.{name}": torch.from_numpy(np.array(tensor)) for name, tensor in official.items()}, file)
+    widths, depths = {True: ([4, 8, 16], [0, 1, 1]), False: ([4, 6], [1, 2])}[family == "reactneta"]
+    head = 'weight = "fc.weight"\nbias = "fc.bias"\n'
+    text = f"[network]\nname = '{structure.name}'\nfamily = '{family}'\nwidths = {widths}\ndepths = {depths}\n"
+    text += f"classes = 10\nimage = {structure.height}\n{ABBNN}{names}"
+    mapping.write_text(text + head if "[head]" in text else f"{text}[head]\n{head}")
+    expected = freeze(tensors, structure, Variant(), FreezeOptions(terms=3))
+    same_numbers(imported(file, mapping, tmp_path / "out", "--terms", 3), expected)
+
+
+def test_channels_that_batch_norm_has_switched_off(images, tmp_path):
+    """Of the stem: their bias alone is left, and is no wider than sums of 147 pixels with 12-bit weights can be."""
+    file, mapping, _ = written(tmp_path, "react", images[0])
+    state = torch.load(file)
+    state["entry.1.weight"][:2] = torch.tensor([0.0, 1e-12])
+    state["entry.1.bias"][:2] = torch.tensor([1.3, -1.3])
+    torch.save(state, file)
+    network = imported(file, mapping, tmp_path / "after")
+    values = forward(network, images[0])["stem"][..., :2]
+    wanted = np.array([1.3, -1.3]) * 2.0**network.fraction_bits
+    assert np.abs(values - wanted).max() <= 1
+    assert analyse(network).stem.sum.bits <= 12 + 8 + (147).bit_length() + 1
+
+
+def test_least_terms():
+    """0.7 is 1/2 + 1/4 - 1/16 + 1/64 - 1/256 + ..."""
+    assert [least_terms(np.array([0.7, 1.0]), part) for part in (0.3, 0.1, 0.02, 0.01, 1e-9)] == [1, 2, 3, 4, 8]
+    assert least_terms(np.array([0.0, -0.5]), 1e-9) == 1
+
+
+def test_the_report(images, tmp_path, capsys):
+    """T is the fewest for the tolerance, or as asked; errors are those of the numbers in the file."""
+    file, mapping, wanted = written(tmp_path, "react-binary", images[0])
+    data, report = tmp_path / "images.npz", tmp_path / "report.json"
+    np.savez(data, images=images[0], labels=images[1])
+    worst = {}
+    for options, terms in (
+        (["--tolerance", 0.334], 1),
+        (["--tolerance", 0.001, "--terms-of", "block01=2"], None),
+        (["--terms", 2], 2),
+    ):
+        network = imported(file, mapping, tmp_path / "n", "--json", report, "--images", data, *options)
+        found = json.loads(report.read_text())
+        rows = {row["scale"]: row for row in found["scales"]}
+        assert list(rows) == ["block00", "block01", "block01.shortcut"]
+        assert {row["terms"] for row in rows.values()} == ({terms} if terms else {2, rows["block00"]["terms"]})
+        worst[terms] = rows["block00"]["worst"]
+        assert all(0 <= row["mean"] <= row["worst"] and not row["dropped"] for row in rows.values())
+        same, _ = differences(network, images[0], wanted)
+        accuracy = found["accuracy"]
+        assert accuracy["images"] == 50
+        assert accuracy["agreement"] == pytest.approx(100 * same)
+        assert accuracy["float_top1"] == pytest.approx(100 * (wanted.argmax(1) == images[1]).mean())
+        right = forward(network, images[0])["class"] == images[1]
+        assert accuracy["integer_top1"] == pytest.approx(100 * right.mean())
+        printed = capsys.readouterr().out
+        assert f"integer {accuracy['integer_top1']:.2f}%" in printed
+        assert f"{rows['block01.shortcut']['worst']:.2%}" in printed
+    assert worst[None] <= 0.001 < worst[2] < worst[1] <= 1 / 3
+    mapped = MappingFile.read(mapping).network(entries(file)[0])
+    scale = network.blocks[0].scale
+    factor = (scale.sign * 2.0 ** (scale.shift - float(scale.guard))).sum(axis=1) / 2.0**network.fraction_bits
+    assert worst[2] == pytest.approx(np.abs(factor / mapped.blocks[0].conv.factor - 1).max())
+
+
+def test_slopes_to_the_nearest(images, tmp_path):
+    """Upper power from 1.5 times the lower one on; nothing below 0. The others stay as they are."""
+    file, mapping, _ = written(tmp_path, "react", images[0])
+    state = torch.load(file)
+    name = "trunk.1.act.slope.weight"
+    state[name][:5] = torch.tensor([0.18, 0.2, -0.1, 300.0, 0.0])
+    torch.save(state, file)
+    report = tmp_path / "report.json"
+    network = imported(file, mapping, tmp_path / "n", "--slopes", "nearest", "--json", report)
+    exponent = network.blocks[1].activation.exponent
+    assert exponent[:5].tolist() == [-3, -2, -19, 7, -19]
+    np.testing.assert_array_equal(2.0 ** exponent[5:], state[name][5:].numpy())
+    rows = {row["tensor"]: row for row in json.loads(report.read_text())["slopes"]}
+    assert rows[f"tensor {name}"]["rounded"] == 4
+    assert rows[f"tensor {name}"]["worst"] == pytest.approx(172)
+    assert all(row["rounded"] == 0 for tensor, row in rows.items() if name not in tensor)
+
+
+def refused(capsys, file, mapping, *parts):
+    """One line that holds all `parts`, status 2, and no file."""
+    capsys.readouterr()
+    out = file.parent / "refused"
+    imported(file, mapping, out, status=2)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1, printed.err
+    for part in parts:
+        assert part in printed.err
+    assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def good(images, tmp_path_factory):
+    """A state dict and the text of its mapping, which the tests damage."""
+    file, _, _ = written(tmp_path_factory.mktemp("good"), "react", images[0])
+    return torch.load(file), MODELS["react"][1]
+
+
+TENSORS = {
+    "missing": ("trunk.1.convs.0.weight", None, ["trunk.1.convs.0.weight, [block] conv of block01, is missing"]),
+    "misshapen": ("trunk.1.convs.0.weight", torch.ones(8, 8, 1, 1), ["shape (8, 8, 1, 1)", "has (8, 8, 3, 3)"]),
+    "norm": ("trunk.2.shortcut.2.bias", torch.ones(8), ["trunk.2.shortcut.2.bias", "[downsample] bn of block02"]),
+    "nan": ("classify.bias", torch.full((10,), torch.nan), ["classify.bias holds NaN"]),
+    "integers": ("trunk.0.sign.shift", torch.ones(1, 8, 1, 1, dtype=torch.int32), ["trunk.0.sign.shift", "int32"]),
+    "variance": ("entry.1.running_var", -torch.ones(8), ["entry.1.running_var holds -1"]),
+    "unknown": (
+        "trunk.0.attention.weight",
+        torch.ones(8),
+        ["trunk.0.attention.weight is not in the mapping", "ignore"],
+    ),
+    "slope": (
+        "trunk.3.act.slope.weight",
+        torch.full((12,), 0.3),
+        ["trunk.3.act.slope.weight: 0.3 of channel 0", "0.25"],
+    ),
+    "negative slope": ("trunk.3.act.slope.weight", torch.full((12,), -0.5), ["-0.5", "--slopes nearest makes it 0"]),
+    "steep slope": ("trunk.3.act.slope.weight", torch.full((12,), 256.0), ["256 of channel 0", "to 2**7"]),
+}
+
+
+@pytest.mark.parametrize("damage", TENSORS)
+def test_tensors_that_are_refused(damage, good, tmp_path, capsys):
+    state, text = good
+    name, tensor, parts = TENSORS[damage]
+    state = {key: value for key, value in state.items() if key != name} | ({} if tensor is None else {name: tensor})
+    file, mapping = tmp_path / "n.pt", tmp_path / "n.toml"
+    torch.save(state, file)
+    mapping.write_text(text)
+    refused(capsys, file, mapping, str(file), *parts)
+
+
+def test_what_the_network_does_without(good, tmp_path):
+    """A teacher's head, for example; the file is the same otherwise, with a prefix that wrappers put in front."""
+    state, text = good
+    file, mapping = tmp_path / "n.pt", tmp_path / "n.toml"
+    torch.save({f"module.{key}": value for key, value in state.items()} | {"module.aux.0.weight": torch.ones(3)}, file)
+    mapping.write_text(text.replace("[stem]", 'ignore = ["aux.*"]\n[stem]'))
+    imported(file, mapping, tmp_path / "out")
+
+
+def test_weights_as_a_column(good, tmp_path):
+    """ReActNet's own code keeps binary weights so; a slope may stand in the mapping."""
+    state, text = good
+    file, mapping = tmp_path / "n.pt", tmp_path / "n.toml"
+    slope = "trunk.{i}.act.slope.weight"
+    state = {key: value.clone() for key, value in state.items() if not key.endswith("slope.weight")}
+    torch.save(state, file)
+    mapping.write_text(text.replace(f'"{slope}"', "0.125"))
+    expected = imported(file, mapping, tmp_path / "expected")
+    for key in (f"trunk.{index}.convs.0.weight" for index in range(4)):
+        state[key] = state[key].reshape(-1, 1)
+    torch.save(state, file)
+    same_numbers(imported(file, mapping, tmp_path / "out"), expected)
+    assert set(expected.blocks[0].activation.exponent) == {-3}
+
+
+MAPPINGS = {
+    "no TOML": ("[network]", "[network", ["no TOML"]),
+    "section": ("[head]", "[tail]", ["tail is no section", "downsample"]),
+    "key": ("classes =", "labels =", ["[network] has no labels"]),
+    "lacks": ("classes = 10", "", ["[network] lacks classes"]),
+    "type": ("classes = 10", "classes = '10'", ["[network] classes is '10'; a whole number is wanted"]),
+    "family": ('"reactnet"', '"resnet"', ["[network] family is 'resnet'", "reactneta"]),
+    "field": ("trunk.{i}.convs", "trunk.{j}.convs", ["trunk.{j}.convs.0.weight", "{stage}"]),
+    "shortcut": ('"pool-real-conv"', '"pool"', ["block02 has 8 to 12 channels", "pool goes with 8"]),
+    "geometry": ("depths = [2, 2]", "depths = [2]", ["2 widths for 1 depths"]),
+    "downsample": ("[downsample]\nconv", "[downsample]\ngain", ["[downsample] lacks conv"]),
+    "two activations": ("[head]", "[head]\nprelu = 0.5", ["[block] prelu and [head] prelu"]),
+    "colours": ("mean = [0.4, 0.4, 0.4]", "mean = [128, 128, 128]", ["mean (128, 128, 128)"]),
+}
+
+
+@pytest.mark.parametrize("damage", MAPPINGS)
+def test_mappings_that_are_refused(damage, good, tmp_path, capsys):
+    state, text = good
+    old, new, parts = MAPPINGS[damage]
+    assert old in text
+    file, mapping = tmp_path / "n.pt", tmp_path / "n.toml"
+    torch.save(state, file)
+    mapping.write_text(text.replace(old, new))
+    refused(capsys, file, mapping, str(mapping), *parts)
+
+
+def test_files_that_are_no_state_dicts(good, tmp_path, capsys):
+    mapping = tmp_path / "n.toml"
+    mapping.write_text(good[1])
+    for name, content, part in (
+        ("n.onnx", b"\x08\x0a", "ONNX, not a state dict: save its arrays by name with safetensors"),
+        ("n.h5", b"\x89HDF\r\n\x1a\n", "an HDF5 file, not a state dict"),
+        ("n.txt", b"weights", "torch.save did not write it"),
+        ("n.safetensors", b"\x08\0\0\0\0\0\0\0{}      "[:-1], "not a readable safetensors file"),
+    ):
+        file = tmp_path / name
+        file.write_bytes(content)
+        refused(capsys, file, mapping, str(file), part)
+    refused(capsys, tmp_path / "nowhere.pt", mapping, "nowhere.pt")
+    refused(capsys, tmp_path / "n.txt", tmp_path / "nowhere.toml", "nowhere.toml")
+
+
+def test_freezing_points_to_it(good, tmp_path, capsys):
+    file = tmp_path / "n.pt"
+    torch.save(good[0], file)
+    assert main(["freeze", str(file), "--network", "tiny", "--out", str(tmp_path / "out")]) == 2
+    assert "which abbnn import folds in (docs/import.md)" in capsys.readouterr().err

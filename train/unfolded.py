@@ -19,7 +19,7 @@ BATCH = 50
 
 def _vector(values: NDArray[np.float64]) -> Tensor:
     """(C,) for maps (N, C, H, W)."""
-    return by_channel(torch.from_numpy(values))
+    return by_channel(torch.tensor(values))
 
 
 def _prelu(x: Tensor, slopes: Slopes | None) -> Tensor:
