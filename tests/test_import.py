@@ -1,6 +1,8 @@
 """`abbnn import`: networks written in plain torch, with batch norm and names of their own, against the integer ones."""
 
 import json
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ torch = pytest.importorskip("torch", reason="reading a state dict needs torch")
 from safetensors.torch import save_file  # noqa: E402
 from torch import nn  # noqa: E402
 
+from abbnn import paths  # noqa: E402
+from abbnn.__main__ import usage  # noqa: E402
 from abbnn.export.__main__ import main  # noqa: E402
 from abbnn.export.freeze import FreezeOptions, freeze  # noqa: E402
 from abbnn.export.importing import least_terms  # noqa: E402
@@ -19,7 +23,7 @@ from abbnn.golden.network import load_network, to_tensors  # noqa: E402
 from abbnn.golden.ranges import analyse  # noqa: E402
 from abbnn.golden.structure import RESNET_STEM, STRIDED_STEM, member  # noqa: E402
 from abbnn.train.checkpoint import entries  # noqa: E402
-from abbnn.train.mapping import MappingFile  # noqa: E402
+from abbnn.train.mapping import SECTIONS, MappingFile  # noqa: E402
 from abbnn.train.random_checkpoint import random_checkpoint  # noqa: E402
 from abbnn.train.tensors import to_official  # noqa: E402
 from abbnn.train.unfolded import logits  # noqa: E402
@@ -287,14 +291,22 @@ def plain_logits(network, images):
     return network.double()(normalised(images)).numpy()
 
 
+TRAINED = {}
+"""Model -> its state dict and its logits, which several tests need."""
+
+
 def written(tmp_path, model, images):
     """The paths of a model's state dict and mapping, and its own logits."""
     make, text = MODELS[model]
-    network = randomized(make, images)
     file, mapping = tmp_path / f"{model}.pt", tmp_path / f"{model}.toml"
-    torch.save(network.state_dict(), file)
+    if model not in TRAINED:
+        network = randomized(make, images)
+        state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        TRAINED[model] = state, plain_logits(network, images)
+    state, wanted = TRAINED[model]
+    torch.save(state, file)
     mapping.write_text(text)
-    return file, mapping, plain_logits(network, images)
+    return file, mapping, wanted
 
 
 def imported(file, mapping, out, *options, status=0):
@@ -648,3 +660,90 @@ def test_freezing_points_to_it(good, tmp_path, capsys):
     torch.save(good[0], file)
     assert main(["freeze", str(file), "--network", "tiny", "--out", str(tmp_path / "out")]) == 2
     assert "which abbnn import folds in (docs/import.md)" in capsys.readouterr().err
+
+
+PAGE = (paths.CHECKOUT / "docs" / "import.md").read_text()
+
+
+def shifts(**widths):
+    return {f"{name}.bias": (1, width, 1, 1) for name, width in widths.items()}
+
+
+def norms(**widths):
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": (width,) for name, width in widths.items() for part in parts}
+
+
+def published_resnet(active):
+    """Names and shapes of the code that its authors published for ReActNet (`active`) and Bi-Real Net, but narrow."""
+    shapes = {"conv1.weight": (4, 3, 7, 7), **norms(bn1=4)}
+    for stage, (cin, cout) in enumerate(((4, 4), (4, 8), (8, 16), (16, 32)), 1):
+        for place in range(4):
+            into = cout if place else cin
+            block = {**norms(bn1=cout)}
+            if active:
+                block |= {"binary_conv.weight": (cout, into, 3, 3), **shifts(move0=into, move1=cout, move2=cout)}
+                block |= {"prelu.weight": (cout,)}
+            else:
+                block |= {"binary_conv.weights": (9 * cout * into, 1)}
+            if stage > 1 and place == 0:
+                down = norms(**{"2": cout}) | {"1.weight": (cout, into, 1, 1)}
+                block |= {f"downsample.{name}": shape for name, shape in down.items()}
+            shapes |= {f"layer{stage}.{place}.{name}": shape for name, shape in block.items()}
+    return shapes | {"fc.weight": (10, 32), "fc.bias": (10,)}
+
+
+def published_mobilenet():
+    """The same of ReActNet-A."""
+    shapes = {"feature.0.conv1.weight": (2, 3, 3, 3), **{f"feature.0.{key}": n for key, n in norms(bn1=2).items()}}
+    widths = [2, 4, 8, 8, 16, 16, *[32] * 6, 64, 64]
+    for unit, (cin, cout) in enumerate(pairwise(widths), 1):
+        block = {**shifts(move11=cin, move12=cin, move13=cin, move21=cin, move22=cout, move23=cout), **norms(bn1=cin)}
+        block |= {"binary_3x3.weights": (9 * cin * cin, 1), "prelu1.weight": (cin,), "prelu2.weight": (cout,)}
+        if cin == cout:
+            block |= {"binary_pw.weights": (cin * cin, 1), **norms(bn2=cin)}
+        else:
+            block |= {f"binary_pw_down{half}.weights": (cin * cin, 1) for half in (1, 2)}
+            block |= norms(bn2_1=cin, bn2_2=cin)
+        shapes |= {f"feature.{unit}.{name}": shape for name, shape in block.items()}
+    return shapes | {"fc.weight": (10, 64), "fc.bias": (10,)}
+
+
+PUBLISHED = [published_resnet(True), published_mobilenet(), published_resnet(False)]
+
+
+@pytest.mark.parametrize("index", range(3), ids=["reactnet", "reactneta", "birealnet"])
+def test_the_mappings_of_the_page(index, tmp_path):
+    """Each takes all tensors of the published code, of narrow networks for small images."""
+    text = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[index]
+    for old, new in (
+        ("[64, 128, 256, 512]", "[4, 8, 16, 32]"),
+        ("[32, 64, 128, 256, 512, 1024]", "[2, 4, 8, 16, 32, 64]"),
+        ("1000", "10"),
+        ("224", "64"),
+    ):
+        text = text.replace(old, new)
+    rng = np.random.default_rng(7)
+    state = {}
+    for name, shape in PUBLISHED[index].items():
+        values = rng.uniform(0.5, 2, shape) if name.endswith("var") else rng.normal(0, 0.5, shape)
+        if "prelu" in name:
+            values = 2.0 ** rng.integers(-5, 1, shape)
+        state[f"module.{name}"] = torch.tensor(values, dtype=torch.float32)
+        if name.endswith("running_var"):
+            state[f"module.{name}".replace("running_var", "num_batches_tracked")] = torch.tensor(9)
+    file, mapping = tmp_path / "n.pth.tar", tmp_path / "n.toml"
+    torch.save({"epoch": 3, "state_dict": state}, file)
+    mapping.write_text(text)
+    network = imported(file, mapping, tmp_path / "out", "--fraction-bits", 8)
+    assert len(network.blocks) == (26 if index == 1 else 16)
+
+
+def test_the_page_names_every_key():
+    """And the help of `abbnn` names the verb."""
+    table = PAGE.partition("| section |")[2].partition("\n\n")[0]
+    for section, keys in SECTIONS.items():
+        assert f"`{section}`" in table
+        for key in keys:
+            assert f"`{key}`" in table, key
+    assert "  import " in usage()
