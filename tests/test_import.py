@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -355,6 +356,50 @@ def test_the_usual_widths(model, images, tmp_path):
     same, errors = differences(imported(file, mapping, tmp_path / "n"), images[0], wanted)
     assert same >= 0.9
     assert np.sqrt(np.mean(errors**2)) < 0.35
+
+
+BREVITAS = """
+[network]
+family = "reactnet"
+widths = [8, 16]
+depths = [1, 2]
+classes = 10
+weights = "sign"
+mean = [0.4, 0.4, 0.4]
+std = [0.25, 0.25, 0.25]
+[stem]
+stride = 2
+conv = "0.weight"
+bn = "1"
+[block]
+bias0 = "{i+2}.shift"
+conv = "{i+2}.conv.weight"
+gain = 0.1
+bn = "{i+2}.norm"
+prelu = "{i+2}.act.weight"
+[downsample]
+conv = "{i+2}.shortcut.1.weight"
+gain = 0.1
+bn = "{i+2}.shortcut.2"
+[head]
+weight = "7.weight"
+bias = "7.bias"
+"""
+
+
+def test_what_brevitas_writes(tmp_path):
+    """brevitas_network.py made the file with Brevitas' own layers; the logits beside the state dict are theirs."""
+    file, mapping = Path(__file__).with_name("brevitas_network.pt"), tmp_path / "n.toml"
+    mapping.write_text(BREVITAS)
+    pictures = read_images(SHIPPED_IMAGES)[0][:50]
+    wanted = torch.load(file)["logits"].double().numpy()
+    mapped = MappingFile.read(mapping).network(entries(file)[0])
+    # Brevitas' are float32: a value may fall on the other side of a sign for that alone.
+    close = np.abs(logits(mapped, pictures) - wanted).max(axis=1) < 1e-5
+    assert close.mean() >= 0.9
+    same, errors = differences(imported(file, mapping, tmp_path / "n", *FINE), pictures, wanted)
+    assert same == 1
+    assert np.mean(errors.max(axis=1) < 0.01) >= 0.8
 
 
 def same_numbers(one, other):

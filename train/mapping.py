@@ -95,10 +95,10 @@ _TEXTS = Kind("a list of names", lambda value: _is_list(value, _is_text))
 _NAME = Kind("a name", _is_text)
 _NAMES = Kind("a name or a list of names", lambda value: _is_text(value) or _is_list(value, _is_text))
 _TWO_NAMES = Kind("a list of two names", lambda value: _is_list(value, _is_text, 2))
-_SLOPE = Kind("a name or a number", lambda value: _is_text(value) or _is_number(value))
-_SLOPES = Kind("a name, a list of names or a number", lambda value: _NAMES.fits(value) or _is_number(value))
+_FACTOR = Kind("a name or a number", lambda value: _is_text(value) or _is_number(value))
+_FACTORS = Kind("a name, a list of names or a number", lambda value: _NAMES.fits(value) or _is_number(value))
 
-_CONV = ("conv", "conv_bias", "gain", "bn")
+_CONV = {"conv": _NAME, "conv_bias": _NAME, "gain": _FACTOR, "bn": _NAME}
 SECTIONS: dict[str, dict[str, Kind]] = {
     "network": {
         "name": _TEXT,
@@ -116,17 +116,12 @@ SECTIONS: dict[str, dict[str, Kind]] = {
         "std": _COLOURS,
         "ignore": _TEXTS,
     },
-    "stem": {
-        "kernel": _NATURAL,
-        "stride": _NATURAL,
-        "max_pool": _SWITCH,
-        **dict.fromkeys(_CONV, _NAME),
-        "prelu": _SLOPE,
-    },
-    "block": dict.fromkeys((*_CONV, "bias0", "bias1", "exponent", "bias2"), _NAMES) | {"prelu": _SLOPES},
+    "stem": {"kernel": _NATURAL, "stride": _NATURAL, "max_pool": _SWITCH} | _CONV | {"prelu": _FACTOR},
+    "block": dict.fromkeys((*_CONV, "bias0", "bias1", "exponent", "bias2"), _NAMES)
+    | dict.fromkeys(("gain", "prelu"), _FACTORS),
     "halves": dict.fromkeys(_CONV, _TWO_NAMES),
-    "downsample": dict.fromkeys(_CONV, _NAME),
-    "head": {"prelu": _SLOPE, "bn": _NAME, "weight": _NAME, "bias": _NAME},
+    "downsample": _CONV,
+    "head": {"prelu": _FACTOR, "bn": _NAME, "weight": _NAME, "bias": _NAME},
 }
 """What a mapping file may say."""
 REQUIRED = (
@@ -421,10 +416,11 @@ class _Reader:
         return Slopes(f"tensor {said}", np.broadcast_to(values, channels))
 
     def vector(self, names: Section, key: str, where: str, channels: int, default: float = 0.0) -> Floats:
-        """What the section names as `key`, `default` if that is nothing."""
-        if key not in names:
-            return np.full(channels, default)
-        return self.tensor(names[key], where.format(key), (channels,))
+        """What the section names as `key`, or the number that stands there; `default` if that is nothing."""
+        said = names.get(key, default)
+        if not isinstance(said, str):
+            return np.full(channels, float(said))
+        return self.tensor(said, where.format(key), (channels,))
 
     def tensor(self, name: str, where: str, shape: Shape) -> Floats:
         """Sides of 1 do not count, and a column of numbers has any shape: so ReActNet's own code keeps weights."""
