@@ -4,6 +4,7 @@ TOPLEVEL ?= abbnn_core
 SIM      ?= icarus
 IMAGES   ?= 10
 FIRST    ?= 0
+COUNT    ?= 20
 DATA     ?=
 NETWORK  ?= models/tiny.safetensors
 FOLD     ?=
@@ -18,16 +19,18 @@ python := .venv/bin/python
 pytest := $(python) -m pytest
 # A test file runs in one process, so two never build the same design at once.
 parallel := -n $(JOBS) --dist loadfile
+# What make verify reads: results under the name of the tree that they are of.
+junit = --junitxml build/reports/junit-$(1).xml -o junit_suite_name=$$($(python) -m tools.verify --tree)
 
 modules := $(sort $(basename $(notdir $(wildcard rtl/*/*.v soc/*.v))))
 
 export SIM SEED WAVES IMAGES
 # What make passes on to its recipes is no business of the makefiles that Verilator writes.
-unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST SHARD BOARD CYCLES FREQ SEEDS BOOT HEADROOM LIMIT SCHEDULER OUT
+unexport MAKEFLAGS MFLAGS MAKELEVEL TOPLEVEL NETWORK JOBS FOLD DATA FIRST COUNT SHARD BOARD CYCLES FREQ SEEDS BOOT HEADROOM LIMIT SCHEDULER OUT
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal gates table3 test lint bench \
+.PHONY: help setup setup-train setup-fpga setup-dask sim volume demo demo-test bitstream proof formal verify torture nightly gates table3 test lint bench \
     bench-compare clean \
     check-sim check-toplevel
 
@@ -39,6 +42,7 @@ help: ## this list
 	@echo "  IMAGES=$(IMAGES) FIRST=$(FIRST) NETWORK=$(NETWORK) DATA= (images) FOLD= (a folding file) (abbnn_core only)"
 	@echo "Variables of bitstream: NETWORK FOLD as above, BOARD=$(BOARD), CYCLES= (a frame), FREQ= (MHz), SEED=$(SEED), SEEDS= (tried from SEED on, JOBS at a time; the best is kept), BOOT=0 (no boot ROM), HEADROOM= (bits for retrained weights), OUT= (folder)"
 	@echo "Variables of demo: NETWORK FOLD as above, OUT= (folder, by default build/demo)"
+	@echo "Variables of torture and nightly: COUNT=$(COUNT), DATA as above; of torture: FIRST=$(FIRST) SIM JOBS SCHEDULER"
 	@echo "Variables of volume: NETWORK DATA FOLD as above, JOBS=$(JOBS) (simulators) SHARD=$(SHARD) (part K of N) LIMIT= (first images) SCHEDULER= (a Dask cluster)"
 
 sim: check-sim check-toplevel setup ## simulate TOPLEVEL: abbnn_core runs the shipped network on real images
@@ -69,7 +73,17 @@ proof: setup-fpga ## no multiplication in the shipped networks' cores, shown in 
 
 formal: setup-fpga ## proofs about stream modules and lane arithmetic, by Yosys and ABC (minutes), each seen to find a fault
 	@$(python) -m tools.formal --jobs "$(JOBS)"
-	@$(python) -m tools.formal --faults --jobs "$(JOBS)" --out build/reports/formal_faults.json
+	@$(python) -m tools.formal --faults --jobs "$(JOBS)"
+
+verify: setup ## the status of the verification plan, from the results of test, formal and proof; red where one is missing or old
+	@$(python) -m tools.verify
+
+torture: setup ## COUNT random networks from seed FIRST on, every layer of their cores against the golden model
+	@$(python) -m abbnn.tb.torture --count "$(COUNT)" --first "$(FIRST)" --sim "$(SIM)" --jobs "$(JOBS)" \
+	    $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
+
+nightly: setup-train setup-fpga setup-dask ## what takes too long for test, with COUNT random networks and DATA; a dated line of how each step ended
+	@$(python) -m tools.nightly --count "$(COUNT)" $(if $(DATA),--data "$(DATA)")
 
 gates: setup-fpga ## the mapped ECP5 netlist of tiny in the core's testbench: every layer of IMAGES real images
 	@SIM=verilator GATES=full $(pytest) tb/test_gate_level.py -k shipped
@@ -79,9 +93,9 @@ table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters
 
 test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
 	@$(python) -m abbnn proof models/tiny.safetensors models/small.safetensors --quick --jobs "$(JOBS)"
-	@$(pytest) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
-	@SIM=icarus $(pytest) $(parallel) tb
-	@SIM=verilator $(pytest) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
+	@$(pytest) $(call junit,units) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
+	@SIM=icarus $(pytest) $(call junit,icarus) $(parallel) tb
+	@SIM=verilator $(pytest) $(call junit,verilator) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
 lint: setup ## Verilator, Icarus, Yosys if present, pyverilog, ruff and mypy; no warning is let pass
 	@$(python) -m tools.lint

@@ -20,7 +20,7 @@ from abbnn.errors import UserError, run
 from abbnn.export.config import stage_kind
 from abbnn.export.mem import render
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.files import making
+from abbnn.golden.files import making, states
 from abbnn.golden.network import network_hash
 from abbnn.host.registers import IDENTITY, STATUS_READY, VERSION_MAJOR, find
 from abbnn.options import SHIPPED_NETWORK, add_folding, add_network, whole
@@ -92,26 +92,11 @@ def memories(pipeline: Pipeline) -> dict[str, str]:
     return {name: text for name, text in files.items() if name.endswith(".mem")}
 
 
-def replaceable(folder: Path) -> bool:
-    """Whether `folder` is empty or an earlier page of ours."""
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
-    try:
-        return bool(json.loads((folder / NETWORK).read_text(encoding="utf-8"))["format"] == FORMAT)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
 def write(pipeline: Pipeline, out: Path) -> None:
     """Build the core and write the folder `out`; an earlier page in its place is replaced."""
-    if out.exists() and not replaceable(out):
-        raise UserError(f"{out}: exists and is no earlier page; it is left alone")
-    core = build(pipeline)
-    page, images = description(pipeline)
-    shutil.rmtree(out, ignore_errors=True)
-    with making(out) as folder:
+    with making(out, "page", lambda folder: states(folder / NETWORK, FORMAT)) as folder:
+        core = build(pipeline)
+        page, images = description(pipeline)
         shutil.copytree(PAGE, folder, dirs_exist_ok=True)
         for name in FILES:
             shutil.copyfile(core / name, folder / name)

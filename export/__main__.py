@@ -131,12 +131,11 @@ def _add_freezing(command: argparse.ArgumentParser, terms: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn", description="From a checkpoint to the files the RTL reads.")
+    parser = argparse.ArgumentParser(prog="abbnn")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "freeze",
-        help="checkpoint -> frozen integer network (needs torch)",
         description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
         "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
         "every width is proven by range analysis for any image.",
@@ -161,7 +160,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "import",
-        help="state dict of a network with batch norm, by a mapping file -> frozen integer network (needs torch)",
         description="Turn a trained residual binary network of your own into an integer network. A mapping file says "
         "how its tensors are called; batch norm is folded into scales and biases. What the hardware lacks is refused "
         "by the tensor's name. Prints what each scale cost in terms and accuracy. docs/import.md has the mapping file "
@@ -185,7 +183,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "inspect",
-        help="what a checkpoint's tensors are taken for, or the widths of a frozen network (a checkpoint needs torch)",
         description="A table of a checkpoint's tensors: what each is recognised as and folded into, why it is refused, "
         "what to rename, what is missing. Of a frozen network, a table of its sums with the widths that range analysis "
         "proves. Exit 0 if freezing with default options takes the file, 1 if not, 2 if it cannot be read.",
@@ -200,7 +197,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "random",
-        help="a network's frozen form with random weights, to measure size and speed with",
         description="Write a declared network at full size with random weights of trained-looking statistics.",
     )
     command.add_argument("--network", required=True, choices=sorted(DECLARATIONS))
@@ -214,7 +210,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "fold",
-        help="frozen network -> PE and SIMD of every stage for a device",
         description="Find the folding for a device: with a rate the cheapest that reaches it, without one the fastest "
         "that fits. Areas are estimates, fitted on synthesis results; nothing is synthesized here.",
     )
@@ -240,7 +235,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "mem",
-        help="frozen network -> memory init files, parameter header, manifest",
         description="Write what abbnn_core is built with: *.mem for $readmemh, abbnn_config.vh, manifest.json.",
     )
     add_network(command)

@@ -227,9 +227,9 @@ class NetworkArea:
         self.model = model
         self.stages = [stage.name for stage in stages(network)]
         configs = Pipeline(network, {stage.name: Fold(1, stage.taps) for stage in stages(network)}).configs
+        layout = with_headroom([config.parameters for config in configs], headroom)
         self._parameters = {
-            config.name: {**p, "LOAD_MEMORY": 0 if loadable else -1}
-            for config, p in zip(configs, with_headroom(configs, headroom), strict=True)
+            config.name: {**p, "LOAD_MEMORY": 0 if loadable else -1} for config, p in zip(configs, layout, strict=True)
         }
         structure = network.structure
         size = {"IMAGE_HEIGHT": structure.height, "IMAGE_WIDTH": structure.width, "BLOCKS": len(structure.blocks)}

@@ -6,15 +6,18 @@ these modules append to their PREFIX.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import get_args
+
+import numpy as np
 
 from abbnn.errors import UserError
 from abbnn.export.folding import Fold, Folding, WeightMemory
 from abbnn.export.layout import mem_text
 from abbnn.export.tables import compare_table, qprelu_table, scale_table, sum_array_tables, xnor_array_tables
-from abbnn.golden.network import Activation, IntegerNetwork, Scale, SumLayer
+from abbnn.golden.network import Activation, BlockNumbers, IntegerNetwork, Scale, SumLayer
 from abbnn.golden.ranges import BlockRange, Ranges, SumRange
 from abbnn.golden.structure import Activation as ActivationKind
 from abbnn.golden.structure import Shortcut, block_name
@@ -39,13 +42,24 @@ class Memory:
         return -(-self.width // 32)
 
 
+Parameters = Mapping[str, int]
+"""Of a stage's RTL module, by name."""
+
+
 @dataclass(frozen=True)
 class StageConfig:
-    """`parameters` of the stage's RTL module, those that it has a use for, and its `memories` by file name."""
+    """`parameters` of the stage's RTL module, those that it has a use for, and its `memories` by file name.
+
+    `tables` writes the memories in the widths of any parameters that are no less than the network's own.
+    """
 
     name: str
-    parameters: Mapping[str, int]
-    memories: Mapping[str, Memory]
+    parameters: Parameters
+    tables: Callable[[Parameters], dict[str, Memory]]
+
+    @cached_property
+    def memories(self) -> dict[str, Memory]:
+        return self.tables(self.parameters)
 
 
 SHORTCUTS: tuple[Shortcut, ...] = ("identity", "repeat", "pool", "pool-conv", "conv")
@@ -62,54 +76,50 @@ def _bits(value: int) -> int:
     return max(1, value.bit_length())
 
 
-def _scale(
-    prefix: str, scale: Scale | None, bounds: SumRange | None, lanes: int, meaning: str
-) -> tuple[dict[str, int], Memory | None]:
-    """Parameters of an abbnn_scale, each with `prefix`, and its table; of one that is not there, none."""
+def _scale(prefix: str, scale: Scale | None, bounds: SumRange | None) -> dict[str, int]:
+    """Parameters of an abbnn_scale, each with `prefix`; none where it is not there."""
     if scale is None or bounds is None:
-        return {}, None
-    shift_width = _bits(int(scale.shift.max()))
-    parameters = {
+        return {}
+    return {
         f"{prefix}_TERMS": scale.terms,
-        f"{prefix}_SHIFT_WIDTH": shift_width,
+        f"{prefix}_SHIFT_WIDTH": _bits(int(scale.shift.max())),
         f"{prefix}_GUARD": scale.guard,
         f"{prefix}_SUM_WIDTH": bounds.products_bits,
     }
+
+
+def _scale_memory(file: str, prefix: str, scale: Scale | None, p: Parameters, meaning: str) -> dict[str, Memory]:
+    """Its table. Terms that are not used are off; with a greater guard, the same shifts go further left."""
+    if scale is None:
+        return {}
+    lanes, terms, shift_width = p["PE"], p[f"{prefix}_TERMS"], p[f"{prefix}_SHIFT_WIDTH"]
+    fill = ((0, 0), (0, terms - scale.terms))
+    shift = scale.shift.astype(np.int64) + p[f"{prefix}_GUARD"] - scale.guard
     memory = Memory(
-        scale_table(scale.sign, scale.shift, lanes, shift_width),
-        lanes * scale.terms * (shift_width + 2),
+        scale_table(np.pad(scale.sign, fill), np.pad(shift, fill), lanes, shift_width),
+        lanes * terms * (shift_width + 2),
         f"{meaning} as signed powers of two",
-        f"{lanes} channels x {scale.terms} terms x (shift[{shift_width}], negate[1], enable[1])",
+        f"{lanes} channels x {terms} terms x (shift[{shift_width}], negate[1], enable[1])",
     )
-    return parameters, memory
+    return {file: memory}
 
 
-def _sum_memories(name: str, layer: SumLayer, fold: Fold, sum_width: int) -> dict[str, Memory]:
+def _sum_memories(name: str, layer: SumLayer, pe: int, simd: int, sum_width: int) -> dict[str, Memory]:
     """The tables of an abbnn_sum_array with the prefix `name`."""
-    weights, bias = sum_array_tables(layer.weights, layer.bias, layer.planes, fold.pe, fold.simd, sum_width)
+    weights, bias = sum_array_tables(layer.weights, layer.bias, layer.planes, pe, simd, sum_width)
     order = "fold" if layer.planes == 1 else "(fold * planes + plane from the top)"
     return {
         f"{name}_weights.mem": Memory(
-            weights,
-            fold.pe * fold.simd,
-            f"weights, 1 for +1; address {order} * beats + beat",
-            f"{fold.pe} PE x {fold.simd} SIMD x 1",
+            weights, pe * simd, f"weights, 1 for +1; address {order} * beats + beat", f"{pe} PE x {simd} SIMD x 1"
         ),
         f"{name}_bias.mem": Memory(
-            bias, fold.pe * sum_width, "bias plus the number of -1 weights", f"{fold.pe} PE x signed[{sum_width}]"
+            bias, pe * sum_width, "bias plus the number of -1 weights", f"{pe} PE x signed[{sum_width}]"
         ),
     }
 
 
-def _present(memories: Mapping[str, Memory | None]) -> dict[str, Memory]:
-    return {name: memory for name, memory in memories.items() if memory is not None}
-
-
 def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> StageConfig:
-    structure, fold, stem = network.structure, folding["stem"], network.stem
-    sum_width = ranges.stem.sum.bits
-    scale, scale_memory = _scale("SCALE", network.stem_scale, ranges.stem, fold.pe, "factors")
-    prelu, prelu_memory = _scale("PRELU", network.stem_prelu, ranges.stem_prelu, fold.pe, "slopes")
+    structure, fold = network.structure, folding["stem"]
     parameters = {
         "CHANNELS": structure.stem.in_channels,
         "OUT_CHANNELS": structure.stem.out_channels,
@@ -120,26 +130,40 @@ def stem_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "CENTER": sum(int(value) << (8 * channel) for channel, value in enumerate(network.center)),
         "PE": fold.pe,
         "SIMD": fold.simd,
-        "PLANES": stem.planes,
-        "SUM_WIDTH": sum_width,
-        **scale,
+        "PLANES": network.stem.planes,
+        "SUM_WIDTH": ranges.stem.sum.bits,
+        **_scale("SCALE", network.stem_scale, ranges.stem),
         "PRELU": int(structure.stem.prelu),
-        **prelu,
+        **_scale("PRELU", network.stem_prelu, ranges.stem_prelu),
         "MAX_POOL": int(structure.stem.max_pool),
         "VALUE_WIDTH": network.value_width,
     }
-    memories = _sum_memories("stem", stem, fold, sum_width)
-    memories |= _present({"stem_scale.mem": scale_memory, "stem_prelu.mem": prelu_memory})
-    return StageConfig("stem", parameters, memories)
+    return StageConfig("stem", parameters, partial(_stem_memories, network))
 
 
-def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -> tuple[dict[str, int], Memory | None]:
-    """Parameters of abbnn_qprelu and its table; none for a block without one."""
+def _stem_memories(network: IntegerNetwork, p: Parameters) -> dict[str, Memory]:
+    return {
+        **_sum_memories("stem", network.stem, p["PE"], p["SIMD"], p["SUM_WIDTH"]),
+        **_scale_memory("stem_scale.mem", "SCALE", network.stem_scale, p, "factors"),
+        **_scale_memory("stem_prelu.mem", "PRELU", network.stem_prelu, p, "slopes"),
+    }
+
+
+def _activation(activation: Activation | None, bounds: BlockRange) -> dict[str, int]:
+    """Parameters of abbnn_qprelu; none for a block without one."""
     if activation is None:
-        return {}, None
-    width = bounds.field_bits
+        return {}
     left_max = max(0, int(activation.exponent.max()))
-    shift_width = _bits(left_max - int(activation.exponent.min()))
+    # Values above the threshold are shifted by left_max, whether or not a channel has the exponent 0.
+    shift_width = _bits(left_max - min(0, int(activation.exponent.min())))
+    return {"FIELD_WIDTH": bounds.field_bits, "LEFT_MAX": left_max, "ACTIVATION_SHIFT_WIDTH": shift_width}
+
+
+def _activation_memory(file: str, activation: Activation | None, p: Parameters) -> dict[str, Memory]:
+    if activation is None:
+        return {}
+    lanes, width = p["PE"], p["FIELD_WIDTH"]
+    left_max, shift_width = p["LEFT_MAX"], p["ACTIVATION_SHIFT_WIDTH"]
     memory = Memory(
         qprelu_table(
             activation.threshold,
@@ -157,24 +181,22 @@ def _activation(activation: Activation | None, bounds: BlockRange, lanes: int) -
         f"{lanes} channels x (threshold, add_positive, add_before, add_after: signed[{width}] each, "
         f"shift[{shift_width}] = {left_max} - exponent)",
     )
-    return {"FIELD_WIDTH": width, "LEFT_MAX": left_max, "ACTIVATION_SHIFT_WIDTH": shift_width}, memory
+    return {file: memory}
 
 
 def _shortcut(
-    name: str, layer: SumLayer | None, scale: Scale | None, bounds: SumRange | None, fold: Fold | None
-) -> tuple[dict[str, int], dict[str, Memory]]:
-    """Parameters of abbnn_shortcut and its tables; none for a shortcut without weights."""
+    layer: SumLayer | None, scale: Scale | None, bounds: SumRange | None, fold: Fold | None
+) -> dict[str, int]:
+    """Parameters of abbnn_shortcut; none for a shortcut without weights."""
     if layer is None or bounds is None or fold is None:
-        return {}, {}
-    scale_parameters, scale_memory = _scale("SHORTCUT_SCALE", scale, bounds, fold.pe, "factors")
-    parameters = {
+        return {}
+    return {
         "SHORTCUT_SIMD": fold.simd,
         "SHORTCUT_PLANES": layer.planes,
         "SHORTCUT_SUM_WIDTH": bounds.sum.bits,
-        **scale_parameters,
+        **_scale("SHORTCUT_SCALE", scale, bounds),
         "SHORTCUT_SCALED_WIDTH": bounds.scaled.bits,
     }
-    return parameters, _sum_memories(name, layer, fold, bounds.sum.bits) | _present({f"{name}_scale.mem": scale_memory})
 
 
 def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, index: int) -> StageConfig:
@@ -183,48 +205,6 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
     if geometry.kernel < geometry.stride:
         raise UserError(f"{name}: abbnn_block has no 1x1 convolution of stride 2")
     fold = folding[name]
-    s_lanes = folding[block_name(index - 1) if index else "stem"].pe
-    sum_width = bounds.conv.sum.bits
-    weights, correction = xnor_array_tables(
-        numbers.weights, sum_width, fold.pe, fold.simd, geometry.height, geometry.width, geometry.stride
-    )
-    scale, scale_memory = _scale("SCALE", numbers.scale, bounds.conv, fold.pe, "factors")
-    activation, activation_memory = _activation(numbers.activation, bounds, fold.pe)
-    prelu, prelu_memory = _scale("PRELU", numbers.prelu, bounds.prelu, fold.pe, "slopes")
-    shortcut, shortcut_memories = _shortcut(
-        f"{name}_shortcut",
-        numbers.shortcut,
-        numbers.shortcut_scale,
-        bounds.shortcut,
-        folding.get(f"{name}.shortcut"),
-    )
-    memories = {
-        f"{name}_threshold.mem": Memory(
-            compare_table(numbers.threshold, s_lanes, network.value_width),
-            s_lanes * network.value_width,
-            "sign thresholds",
-            f"{s_lanes} channels x signed[{network.value_width}]",
-        ),
-        f"{name}_weights.mem": Memory(
-            weights,
-            fold.pe * fold.simd,
-            "weights, 1 for +1; address fold * beats + beat",
-            f"{fold.pe} PE x {fold.simd} SIMD x 1",
-        ),
-        f"{name}_correction.mem": Memory(
-            correction,
-            fold.pe * sum_width,
-            "popcount corrections; address border class * folds + fold",
-            f"{fold.pe} PE x signed[{sum_width}]",
-        ),
-    }
-    memories |= _present(
-        {
-            f"{name}_scale.mem": scale_memory,
-            f"{name}_activation.mem": activation_memory,
-            f"{name}_prelu.mem": prelu_memory,
-        }
-    )
     parameters = {
         "IN_CHANNELS": geometry.in_channels,
         "OUT_CHANNELS": geometry.out_channels,
@@ -234,25 +214,56 @@ def block_config(network: IntegerNetwork, ranges: Ranges, folding: Folding, inde
         "STRIDE": geometry.stride,
         "SHORTCUT": SHORTCUTS.index("pool-conv" if geometry.projects_real else geometry.shortcut),
         "ACTIVATION": get_args(ActivationKind).index(geometry.activation),
-        "S_LANES": s_lanes,
+        "S_LANES": folding[block_name(index - 1) if index else "stem"].pe,
         "PE": fold.pe,
         "SIMD": fold.simd,
         "VALUE_WIDTH": network.value_width,
-        "SUM_WIDTH": sum_width,
-        **scale,
+        "SUM_WIDTH": bounds.conv.sum.bits,
+        **_scale("SCALE", numbers.scale, bounds.conv),
         "SCALED_WIDTH": bounds.conv.scaled.bits,
-        **shortcut,
-        **activation,
-        **prelu,
+        **_shortcut(numbers.shortcut, numbers.shortcut_scale, bounds.shortcut, folding.get(f"{name}.shortcut")),
+        **_activation(numbers.activation, bounds),
+        **_scale("PRELU", numbers.prelu, bounds.prelu),
         "WEIGHT_MEMORY": get_args(WeightMemory).index(fold.weights),
     }
-    return StageConfig(name, parameters, memories | shortcut_memories)
+    return StageConfig(name, parameters, partial(_block_memories, name, numbers))
+
+
+def _block_memories(name: str, numbers: BlockNumbers, p: Parameters) -> dict[str, Memory]:
+    s_lanes, pe, simd, value_width, sum_width = (
+        p[key] for key in ("S_LANES", "PE", "SIMD", "VALUE_WIDTH", "SUM_WIDTH")
+    )
+    weights, correction = xnor_array_tables(numbers.weights, sum_width, pe, simd, p["HEIGHT"], p["WIDTH"], p["STRIDE"])
+    memories = {
+        f"{name}_threshold.mem": Memory(
+            compare_table(numbers.threshold, s_lanes, value_width),
+            s_lanes * value_width,
+            "sign thresholds",
+            f"{s_lanes} channels x signed[{value_width}]",
+        ),
+        f"{name}_weights.mem": Memory(
+            weights, pe * simd, "weights, 1 for +1; address fold * beats + beat", f"{pe} PE x {simd} SIMD x 1"
+        ),
+        f"{name}_correction.mem": Memory(
+            correction,
+            pe * sum_width,
+            "popcount corrections; address border class * folds + fold",
+            f"{pe} PE x signed[{sum_width}]",
+        ),
+        **_scale_memory(f"{name}_scale.mem", "SCALE", numbers.scale, p, "factors"),
+        **_activation_memory(f"{name}_activation.mem", numbers.activation, p),
+        **_scale_memory(f"{name}_prelu.mem", "PRELU", numbers.prelu, p, "slopes"),
+    }
+    if numbers.shortcut is not None:
+        own = f"{name}_shortcut"
+        memories |= _sum_memories(own, numbers.shortcut, pe, p["SHORTCUT_SIMD"], p["SHORTCUT_SUM_WIDTH"])
+        memories |= _scale_memory(f"{own}_scale.mem", "SHORTCUT_SCALE", numbers.shortcut_scale, p, "factors")
+    return memories
 
 
 def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> StageConfig:
-    structure, fold, head = network.structure, folding["head"], network.head
+    structure, fold = network.structure, folding["head"]
     height, width, channels = structure.head_input
-    score_width = ranges.scores.bits
     last = block_name(len(structure.blocks) - 1) if structure.blocks else "stem"
     parameters = {
         "CHANNELS": channels,
@@ -261,12 +272,16 @@ def head_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> St
         "S_LANES": folding[last].pe,
         "PE": fold.pe,
         "SIMD": fold.simd,
-        "PLANES": head.planes,
+        "PLANES": network.head.planes,
         "VALUE_WIDTH": network.value_width,
         "POOL_SHIFT": network.pool_shift,
-        "SCORE_WIDTH": score_width,
+        "SCORE_WIDTH": ranges.scores.bits,
     }
-    return StageConfig("head", parameters, _sum_memories("head", head, fold, score_width))
+    return StageConfig("head", parameters, partial(_head_memories, network))
+
+
+def _head_memories(network: IntegerNetwork, p: Parameters) -> dict[str, Memory]:
+    return _sum_memories("head", network.head, p["PE"], p["SIMD"], p["SCORE_WIDTH"])
 
 
 def pipeline_config(network: IntegerNetwork, ranges: Ranges, folding: Folding) -> list[StageConfig]:

@@ -89,12 +89,6 @@ def pack_wide(values: NDArray[Any], width: int) -> list[int]:
     return words
 
 
-def unpack_wide(words: Iterable[int], lanes: int, width: int) -> list[int]:
-    """The inverse of `pack_wide`, all lanes of all words in one list."""
-    mask = (1 << width) - 1
-    return [(word >> (lane * width)) & mask for word in words for lane in range(lanes)]
-
-
 def mem_text(words: Sequence[int], bits: int) -> str:
     """The text of a $readmemh file: one word a line, most significant digit first, ceil(bits / 4) digits."""
     digits = -(-bits // 4)

@@ -10,14 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from abbnn.export.config import Memory, StageConfig, pipeline_config, table_headers
-from abbnn.export.folding import Folding, check
+from abbnn.export.config import Memory, StageConfig, table_headers
 from abbnn.export.mem import layout_id
-from abbnn.golden.network import IntegerNetwork, network_hash
-from abbnn.golden.ranges import analyse
 
 MAGIC = 0x4C424241
-HEADER_WORDS = 4
 
 
 def _slices(memory: Memory) -> Iterator[int]:
@@ -39,10 +35,3 @@ def stage_image(configs: Sequence[StageConfig], network_id: int) -> list[int]:
 def to_bytes(words: Sequence[int]) -> bytes:
     """Little-endian."""
     return np.asarray(words, "<u4").tobytes()
-
-
-def load_image(network: IntegerNetwork, folding: Folding) -> list[int]:
-    """All tables of `network`, folded so, as 32-bit words, the CRC last. ValueError as of `export.folding.check`."""
-    check(network, folding)
-    configs = pipeline_config(network, analyse(network), folding)
-    return stage_image(configs, int(network_hash(network)[:16], 16))

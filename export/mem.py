@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from abbnn.errors import UserError
 from abbnn.export.config import STAGE_NUMBERS, StageConfig, pipeline_config, stage_kind, table_headers
 from abbnn.export.folding import Folding, check, cycles, stages
 from abbnn.export.layout import read_mem
+from abbnn.golden.files import making, states
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
 
@@ -152,35 +151,19 @@ def render(network: IntegerNetwork, folding: Folding) -> dict[str, str]:
     return files
 
 
-def _is_replaceable(out: Path) -> bool:
-    """Whether `out` is empty or an export, damaged or of another version: our manifest, no foreign file."""
-    if not out.is_dir():
-        return False
-    names = {entry.name for entry in out.iterdir()}
-    if not names:
-        return True
-    try:
-        ours = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return ours and all(name in (HEADER, STAGES, MANIFEST) or name.endswith(".mem") for name in names)
+def _ours(out: Path) -> bool:
+    """Whether `out` is an export, damaged or of another version: our manifest, no foreign file."""
+    names = (entry.name for entry in out.iterdir())
+    own = all(name in (HEADER, STAGES, MANIFEST) or name.endswith(".mem") for name in names)
+    return own and states(out / MANIFEST, FORMAT)
 
 
 def write(network: IntegerNetwork, folding: Folding, out: Path) -> None:
     """Write the folder `out`. An older export in its place is replaced; a folder of anything else is a ValueError."""
     files = render(network, folding)
-    if out.exists() and not _is_replaceable(out):
-        raise UserError(f"{out}: exists and is no earlier export; it is left alone")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        fresh, old = Path(folder) / "fresh", Path(folder) / "old"
-        fresh.mkdir()
+    with making(out, "export", _ours) as folder:
         for name, text in files.items():
-            (fresh / name).write_text(text, encoding="ascii")
-        if out.exists():
-            out.rename(old)
-        fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+            (folder / name).write_text(text, encoding="ascii")
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

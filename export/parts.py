@@ -38,6 +38,11 @@ class Area(NamedTuple):
         """As reports have it."""
         return {"lut": round(self.lut), "ff": round(self.ff), "bram": round(self.bram, 1)}
 
+    def lacks(self, needed: Area) -> dict[str, float]:
+        """By how much an area exceeds this one, for each resource that it does."""
+        over = {name: getattr(needed, name) - getattr(self, name) for name in self._fields}
+        return {name: excess for name, excess in over.items() if excess > 1e-9}
+
 
 NOTHING = Area(0.0, 0.0, 0.0)
 

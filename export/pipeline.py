@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from abbnn.errors import UserError
-from abbnn.export.config import StageConfig, pipeline_config
-from abbnn.export.fit import Parameters, fitted, with_headroom
+from abbnn.export.config import Parameters, StageConfig, pipeline_config
+from abbnn.export.fit import fitted, with_headroom
 from abbnn.export.folding import Folding, balance, check, read_folding
 from abbnn.export.load_image import stage_image
 from abbnn.export.mem import headers, layout_id
@@ -53,7 +53,8 @@ class Pipeline:
 
     def roomy(self, bits: int) -> Pipeline:
         """The same with `bits` bits more in all that another network's weights may need more of."""
-        return Pipeline(self.network, self.folding, with_headroom(self.configs, bits)) if bits else self
+        layout = with_headroom([config.parameters for config in self.configs], bits)
+        return Pipeline(self.network, self.folding, layout) if bits else self
 
     @cached_property
     def ranges(self) -> Ranges:

@@ -54,23 +54,9 @@ class _Unit:
     options: Mapping[tuple[int, int], list[_Option]]
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Greatest areas."""
-
-    lut: float
-    ff: float
-    bram: float
-
-    def lacks(self, area: Area) -> dict[str, float]:
-        """By how much an area exceeds it, for each resource that it does."""
-        over = {name: getattr(area, name) - getattr(self, name) for name in Area._fields}
-        return {name: excess for name, excess in over.items() if excess > 1e-9}
-
-
-def budget(device: Device, fill: float) -> Budget:
+def budget(device: Device, fill: float) -> Area:
     """`fill` of a device's LUTs, flip-flops and block RAMs."""
-    return Budget(fill * device.lut, fill * device.ff, fill * device.bram)
+    return Area(fill * device.lut, fill * device.ff, fill * device.bram)
 
 
 @dataclass(frozen=True)
@@ -218,14 +204,14 @@ class Solver:
         interval = max(self._least, *(option.cycles for option in path))
         return Solution(folding, interval, self.area.folding(folding), self.area.fixed)
 
-    def _attempts(self, target: int, limit: Budget) -> Iterator[Solution]:
+    def _attempts(self, target: int, limit: Area) -> Iterator[Solution]:
         for price in FF_PRICES:
             path = self._path(target, limit.bram, price)
             if path is None:
                 return
             yield self._solution(path)
 
-    def cheapest(self, target: int, limit: Budget) -> Solution | None:
+    def cheapest(self, target: int, limit: Area) -> Solution | None:
         """The folding of fewest LUTs that needs at most `target` cycles a frame and fits; None if none does.
 
         Exact unless its flip-flops do not fit: then of those that are cheapest with FF_PRICES for the flip-flops.
@@ -240,7 +226,7 @@ class Solver:
                 break
         return None
 
-    def fastest(self, limit: Budget) -> Solution | None:
+    def fastest(self, limit: Area) -> Solution | None:
         """The folding of the shortest frame interval that fits, and of those the one with the fewest LUTs."""
         counts = self.intervals()
         low, high = 0, len(counts)
@@ -256,7 +242,7 @@ class Solver:
 
     # ---- why there is none
 
-    def shortage(self, target: int, limit: Budget) -> str:
+    def shortage(self, target: int, limit: Area) -> str:
         """What is short for `target` cycles a frame: lanes, or a resource and the stage that takes most of it."""
         for name, least in self._floors.items():
             if least > target:
@@ -290,7 +276,7 @@ class Solver:
         most = (max(o.area.bram for options in unit.options.values() for o in options) for unit in self._units)
         return self.area.fixed.bram + sum(most)
 
-    def _over(self, solution: Solution, limit: Budget, names: tuple[str, ...]) -> str:
+    def _over(self, solution: Solution, limit: Area, names: tuple[str, ...]) -> str:
         (name,) = names
         need, have = getattr(solution.area, name), getattr(limit, name)
         stage = max(solution.areas, key=lambda key: float(getattr(solution.areas[key], name)))

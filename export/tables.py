@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn.errors import UserError
-from abbnn.export.layout import pack, pack_fields, pack_wide, unpack, unpack_bits, unpack_wide
+from abbnn.export.layout import pack, pack_fields, pack_wide
 from abbnn.golden.ops import Integers, value_range
 
 BORDER_CLASSES = 9
@@ -44,27 +44,16 @@ def compare_table(thresholds: Integers, lanes: int, value_width: int) -> list[in
     return pack(_groups(_signed(thresholds, value_width), lanes), value_width)
 
 
-def read_compare_table(words: list[int], lanes: int, value_width: int) -> Integers:
-    """The inverse of `compare_table`: thresholds (C,)."""
-    return unpack(words, lanes, value_width, signed=True).ravel()
-
-
 def scale_table(sign: Integers, shift: Integers, lanes: int, shift_width: int) -> list[int]:
     """sign, shift (C, T) as in `golden.ops.scale`: words of lanes * T * (shift_width + 2) bits."""
+    shift = np.where(sign != 0, shift, 0)
+    if shift.max() >= 1 << shift_width:
+        raise UserError(f"a shift of {shift.max()} does not fit {shift_width} bits")
     columns: list[tuple[NDArray[Any], int]] = []
     for term in range(sign.shape[1]):
-        used = sign[:, term] != 0
-        columns += [(np.where(used, shift[:, term], 0), shift_width), (sign[:, term] < 0, 1), (used, 1)]
+        columns += [(shift[:, term], shift_width), (sign[:, term] < 0, 1), (sign[:, term] != 0, 1)]
     entries, width = pack_fields(columns)
     return pack_wide(_groups(entries, lanes), width)
-
-
-def read_scale_table(words: list[int], lanes: int, terms: int, shift_width: int) -> tuple[Integers, Integers]:
-    """The inverse of `scale_table`: sign and shift, each (C, T); the shift of an unused term reads 0."""
-    entries = unpack(words, lanes * terms, shift_width + 2, signed=False).reshape(-1, terms)
-    shift = entries & ((1 << shift_width) - 1)
-    sign = (entries >> (shift_width + 1)) * (1 - 2 * (entries >> shift_width & 1))
-    return sign, shift
 
 
 def qprelu_table(
@@ -89,18 +78,6 @@ def qprelu_table(
     return pack_wide(_groups(entries, lanes), width)
 
 
-def read_qprelu_table(
-    words: list[int], lanes: int, field_width: int, left_max: int, shift_width: int
-) -> tuple[Integers, Integers, Integers, Integers, Integers]:
-    """The inverse of `qprelu_table`: threshold, add_positive, add_before, exponent, add_after, each (C,)."""
-    width = 4 * field_width + shift_width
-    entries = unpack_wide(words, lanes, width)
-    fields = unpack(entries, 4, field_width, signed=True)
-    exponent = left_max - np.array([entry >> 4 * field_width for entry in entries], np.int64)
-    threshold, add_positive, add_before, add_after = fields.T
-    return threshold, add_positive, add_before, exponent, add_after
-
-
 def fan_in_order(weights: NDArray[Any], simd: int) -> NDArray[Any]:
     """Order a (Cout, k, k, Cin) kernel as the window emits its fan-in: (Cout, SIMD_FOLD, SIMD).
 
@@ -113,13 +90,6 @@ def fan_in_order(weights: NDArray[Any], simd: int) -> NDArray[Any]:
     lanes = simd // taps
     grouped = weights.reshape(out_channels, taps, channels // lanes, lanes)
     return grouped.transpose(0, 2, 1, 3).reshape(out_channels, channels // lanes, simd)
-
-
-def _fan_in_original(ordered: NDArray[Any], kernel: int, channels: int) -> NDArray[Any]:
-    """The inverse of `fan_in_order`: (Cout, SIMD_FOLD, SIMD) -> (Cout, k, k, Cin)."""
-    out_channels, groups, _ = ordered.shape
-    split = ordered.reshape(out_channels, groups, kernel * kernel, channels // groups)
-    return split.transpose(0, 2, 1, 3).reshape(out_channels, kernel, kernel, channels)
 
 
 def border_taps(height: int, width: int, kernel: int, stride: int) -> NDArray[np.bool_]:
@@ -188,20 +158,3 @@ def sum_array_tables(
     minus = (ordered[:, :, counted] == 0).sum(axis=(1, 2)) @ (1 << np.arange(planes, dtype=np.int64)[::-1])
     bias_words = pack(_groups(_wrap(bias.astype(np.int64) + minus, sum_width), pe), sum_width)
     return weight_words, bias_words
-
-
-def read_sum_array_weights(
-    words: list[int], shape: tuple[int, int, int, int], planes: int, pe: int, simd: int
-) -> Integers:
-    """The inverse of `sum_array_tables`' weight words; `shape` is (Cout, k, k, Cin)."""
-    out_channels, kernel, _, channels = shape
-    folds = kernel * kernel * channels // simd
-    bits = unpack_bits(words, pe * simd).reshape(out_channels // pe, planes, folds, pe, simd)
-    ordered = bits.transpose(0, 3, 2, 4, 1).reshape(out_channels, folds, simd, planes).astype(np.int64)
-    code = ordered @ (1 << np.arange(planes, dtype=np.int64)[::-1])
-    return _fan_in_original(2 * code - ((1 << planes) - 1), kernel, channels).astype(np.int64)
-
-
-def read_xnor_array_weights(words: list[int], shape: tuple[int, int, int, int], pe: int, simd: int) -> Integers:
-    """The inverse of `xnor_array_tables`' weight words: 0 and 1 of `shape` (Cout, k, k, Cin)."""
-    return (read_sum_array_weights(words, shape, 1, pe, simd) + 1) >> 1

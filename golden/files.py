@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,18 +85,33 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[Path]:
-    """A temporary folder to fill; it becomes `folder`, which must not exist, when the block ends well."""
-    if folder.exists():
-        raise UserError(f"{folder}: exists; a new folder is wanted")
+def making(folder: Path, what: str = "", ours: Callable[[Path], bool] = lambda folder: False) -> Iterator[Path]:
+    """A temporary folder to fill; it becomes `folder` when the block ends well.
+
+    Nothing may be there before but, where the folder has a name `what`, an empty one or one that is `ours`.
+    """
+    if folder.exists() and not (what and folder.is_dir() and (ours(folder) or not any(folder.iterdir()))):
+        said = f"exists and is no earlier {what}; it is left alone" if what else "exists; a new folder is wanted"
+        raise UserError(f"{folder}: {said}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(folder, folder.parent)
+    temporary, old = _beside(folder, folder.parent), _beside(folder, folder.parent)
     try:
         temporary.mkdir()
         yield temporary
+        if folder.exists():
+            folder.rename(old)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def states(path: Path, format: str) -> bool:
+    """Whether a file is JSON that names this format."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["format"] == format)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Maps are (N, H, W, C) integer arrays. Fixed-point values are signed, W bits with F fraction bits. Right shifts are
 arithmetic: they round towards minus infinity. Values that leave W bits saturate, and only in `saturate`.
-`golden.plain` holds the slow twin of these functions that uses adds, bit operations and shifts alone.
+`tests/plain.py` holds the slow twin of these functions that uses adds, bit operations and shifts alone.
 
 Results are int32 or int64. A `bits` argument is what the widest number on the way needs, as range analysis proves it;
 without one everything is computed in int64.

@@ -24,7 +24,7 @@ from abbnn.golden.network import load_network, network_hash
 from abbnn.golden.structure import CIFAR_SIDE_MAX, DECLARATIONS, Structure, declared_network
 from abbnn.options import add_folding, add_images, add_network, natural, positive
 from abbnn.report import networks, operations, page, peers, picture, scale
-from abbnn.tables import console
+from abbnn.tables import console, markdown
 from abbnn.tb.bench import default_simulator
 from abbnn.tb.sim import shipped_images, simulated
 from abbnn.train.random_checkpoint import random_checkpoint
@@ -212,7 +212,7 @@ def _networks(arguments: argparse.Namespace) -> None:
             if labels is None:
                 raise UserError(f"{arguments.images}: no labels")
         rows.append(networks.frozen_row(path, images, labels))
-    print(networks.markdown(rows))
+    print(markdown(networks.HEADER, rows, texts=3))
 
 
 def _picture(arguments: argparse.Namespace) -> None:

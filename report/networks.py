@@ -72,8 +72,3 @@ def frozen_row(
     float_top1 = f"{recorded:.2f}%" if isinstance(recorded, (int, float)) else ""
     top1 = "" if images is None or labels is None else f"{integer_top1(network, images, labels):.2f}%"
     return _cells(path.stem, network.structure, Precision.of(network), float_top1, top1)
-
-
-def markdown(rows: list[list[str]]) -> str:
-    lines = [HEADER, ["---"] * 3 + ["---:"] * (len(HEADER) - 3), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

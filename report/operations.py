@@ -46,15 +46,10 @@ class Count:
     shifts: int = 0
 
     def __add__(self, other: Count) -> Count:
-        return Count(
-            self.multiplications + other.multiplications,
-            self.additions + other.additions,
-            self.binary + other.binary,
-            self.shifts + other.shifts,
-        )
+        return Count(**{name: number + getattr(other, name) for name, number in vars(self).items()})
 
     def __mul__(self, times: int) -> Count:
-        return Count(self.multiplications * times, self.additions * times, self.binary * times, self.shifts * times)
+        return Count(**{name: number * times for name, number in vars(self).items()})
 
 
 Row = dict[Form, Count]

@@ -26,22 +26,17 @@ REPORTS = paths.BUILD / "reports"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, what, description in (
+    parser = argparse.ArgumentParser(prog="abbnn")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, description in (
         (
             "area",
-            "LUTs, flip-flops, block RAMs and DSPs a stage, a module and in all",
             "Synthesise every stage of a network by itself with Yosys and add up. Results are kept in build/syn and "
             "used again while sources, parameters, contents and Yosys stay the same.",
         ),
-        (
-            "memory",
-            "block RAM bits needed and used, and the contents read back from the netlist",
-            "The same synthesis; what became of the memories, and whether each still holds the words of its file.",
-        ),
+        ("memory", "The same synthesis; what became of the memories, and whether each still holds its file's words."),
     ):
-        command = commands.add_parser(name, help=what, description=description)
+        command = commands.add_parser(name, description=description)
         add_network(command)
         add_folding(command)
         command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
@@ -60,20 +55,14 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.set_defaults(run=_measure)
 
-    for name, module, what in (
-        ("bitstream", bitstream, "a network as the bitstream of a board, with a report"),
-        ("patch", patch, patch.HELP),
-        ("proof", proof, "no multiplication, shown in independent ways"),
-        ("table3", table3, "multipliers against shifts: the paper's Table 3, and whole layers"),
-        ("gates", gates, "the mapped ECP5 netlist of a core as Verilog that simulates"),
-    ):
-        command = commands.add_parser(name, help=what, description=getattr(module, "DESCRIPTION", module.__doc__))
+    modules = {"bitstream": bitstream, "patch": patch, "proof": proof, "table3": table3, "gates": gates}
+    for name, module in modules.items():
+        command = commands.add_parser(name, description=getattr(module, "DESCRIPTION", module.__doc__))
         module.add_arguments(command)
         command.set_defaults(run=module.run)
 
     command = commands.add_parser(
         "calibrate",
-        help="synthesise the designs that the area model is fitted to and validated on",
         description=f"Write {CALIBRATION.name}. What was synthesised before is taken from build/syn, so that an "
         "interrupted run goes on where it was.",
     )

@@ -32,14 +32,14 @@ from abbnn.export.area import NetworkArea, area_model
 from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding
 from abbnn.export.parts import Area, total
 from abbnn.export.pipeline import Pipeline
-from abbnn.export.solve import Budget, Infeasible, Solver
+from abbnn.export.solve import Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.options import add_folding, add_network, add_workers, natural, positive
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
-from abbnn.tables import console
+from abbnn.tables import console, markdown, new_table
 
 OUT = paths.BUILD / "bitstream"
 FAMILY = "ecp5"
@@ -97,7 +97,7 @@ def estimate(
     return Estimate(areas.folding(folding) | around)
 
 
-def _excess(need: Area, limit: Budget) -> str:
+def _excess(need: Area, limit: Area) -> str:
     """Empty if it fits."""
     return ", ".join(
         f"{math.ceil(excess):,} {NAMES[name]} too many ({math.ceil(getattr(need, name)):,} of "
@@ -116,7 +116,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
     takes whole words of 32 bits. So frame intervals are tried one after the other: the balanced
     folding, and the cheapest, of which what exceeds the share is taken off the budget before it is asked for again.
     """
-    share = Budget(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
+    share = Area(where.fill * where.device.lut, where.fill * where.device.ff, where.device.bram)
 
     def over(folding: Folding) -> dict[str, float]:
         return share.lacks(estimate(network, folding, where, boot=boot, headroom=headroom).area)
@@ -132,7 +132,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
     if usual is not None and not over(usual):
         return usual
     solver = Solver(network, FAMILY, headroom=headroom, loadable=True)
-    full = Budget(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
+    full = Area(*(getattr(share, name) - getattr(where.reserve, name) for name in Area._fields))
     slowest = solver.intervals()[-1]
     least, last = math.inf, 0
     closest = ""
@@ -157,7 +157,7 @@ def choose_folding(network: IntegerNetwork, where: Board, *, boot: bool = True, 
                 least = worst
                 need = estimate(network, folding, where, boot=boot, headroom=headroom).area
                 closest = f"{solution.interval} cycles a frame take {_excess(need, share)}"
-            left = Budget(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
+            left = Area(*(getattr(left, name) - 1.05 * excess.get(name, 0) for name in Area._fields))
     closest = closest or f"{slowest} cycles a frame take {solver.shortage(slowest, full)}"
     raise Infeasible(f"{network.structure.name} does not fit {where.name} at any rate: {closest}")
 
@@ -271,7 +271,7 @@ def build(
         pipeline = Pipeline(network, folding).roomy(headroom)
         image = pipeline.load_image if boot else []
         estimated = estimate(network, folding, where, boot=boot, headroom=headroom)
-        device = Budget(where.device.lut, where.device.ff, where.device.bram)
+        device = Area(where.device.lut, where.device.ff, where.device.bram)
         if excess := _excess(estimated.area, device):
             raise UserError(f"{network.structure.name} is estimated not to fit {where.name}: {excess}")
     with tempfile.TemporaryDirectory(prefix="abbnn-bitstream-") as temporary:
@@ -471,27 +471,21 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         "",
     ]
     for title, columns, rows in sections(report):
-        lines += [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        lines.append("")
+        lines += [f"## {title}", "", markdown(columns, rows, texts=len(columns)), ""]
     return "\n".join(lines)
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
     result = []
     for title, columns, rows in sections(report):
-        table = Table(title=title, title_justify="left")
-        for index, column in enumerate(columns):
-            table.add_column(column, justify="left" if index == 0 or column == "module" else "right")
+        result.append(new_table(title, columns, texts=2 if "module" in columns else 1))
         for row in rows:
-            table.add_row(*row)
-        result.append(table)
+            result[-1].add_row(*row)
     return result
 
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "the bitstream of a network on a board, with clock, utilisation and critical path"
 DESCRIPTION = (
     "Export, synthesize, place, route and pack. With neither --fold nor --cycles: folded for the board's usual cycles "
     "a frame if that fits, else the fastest that does. Status 1 if a clock is not reached; the bitstream is there all "

@@ -30,26 +30,10 @@ class Resources:
     or holds a constant."""
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(
-            self.lut + other.lut,
-            self.ff + other.ff,
-            self.bram + other.bram,
-            self.dsp + other.dsp,
-            self.carry + other.carry,
-            self.lut_memory + other.lut_memory,
-            self.carry_only + other.carry_only,
-        )
+        return Resources(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def __mul__(self, times: int) -> Resources:
-        return Resources(
-            self.lut * times,
-            self.ff * times,
-            self.bram * times,
-            self.dsp * times,
-            self.carry * times,
-            self.lut_memory * times,
-            self.carry_only * times,
-        )
+        return Resources(**{name: times * value for name, value in vars(self).items()})
 
 
 def _memory(luts: int) -> Resources:
@@ -190,61 +174,20 @@ assert set(FAMILIES) == set(get_args(FamilyName))
 
 Role = Literal["array", "arithmetic", "memory", "window", "replay", "control"]
 
-ROLES: Mapping[str, Role] = {
+_MODULES: Mapping[Role, str] = {
     # XNOR, popcount, accumulation and corrections of the binary convolutions, and weights that LUTs hold.
-    "abbnn_xnor_array": "array",
-    "abbnn_popcount": "array",
+    "array": "xnor_array popcount",
     # Everything on values: sums of stem, shortcut and head, scale, residual, activation, sign, pools.
-    "abbnn_add": "arithmetic",
-    "abbnn_argmax": "arithmetic",
-    "abbnn_compare": "arithmetic",
-    "abbnn_gap": "arithmetic",
-    "abbnn_max_pool": "arithmetic",
-    "abbnn_pool": "arithmetic",
-    "abbnn_qprelu": "arithmetic",
-    "abbnn_saturate": "arithmetic",
-    "abbnn_scale": "arithmetic",
-    "abbnn_signed_sum": "arithmetic",
-    "abbnn_sum_array": "arithmetic",
+    "arithmetic": "add argmax compare gap max_pool pool qprelu saturate scale signed_sum sum_array",
     # Tables and delays.
-    "abbnn_fifo": "memory",
-    "abbnn_memory": "memory",
-    "abbnn_table": "memory",
-    "abbnn_window": "window",
-    "abbnn_replay": "replay",
+    "memory": "credit fifo memory table",
+    "window": "window",
+    "replay": "replay",
     # Streams: registers, regrouping, frames, and the shells that wire the rest.
-    "abbnn_axi": "control",
-    "abbnn_axil_master": "control",
-    "abbnn_axil_registers": "control",
-    "abbnn_block": "control",
-    "abbnn_board": "control",
-    "abbnn_boot": "control",
-    "abbnn_core": "control",
-    "abbnn_crc32": "control",
-    "abbnn_credit": "memory",
-    "abbnn_cut": "control",
-    "abbnn_drop": "control",
-    "abbnn_fork": "control",
-    "abbnn_gate": "control",
-    "abbnn_gather": "control",
-    "abbnn_guard": "control",
-    "abbnn_head": "control",
-    "abbnn_link": "control",
-    "abbnn_link_rx": "control",
-    "abbnn_link_tx": "control",
-    "abbnn_packet_rx": "control",
-    "abbnn_packet_tx": "control",
-    "abbnn_load": "control",
-    "abbnn_reset": "control",
-    "abbnn_resize": "control",
-    "abbnn_shortcut": "control",
-    "abbnn_skid": "control",
-    "abbnn_stem": "control",
-    "abbnn_subsample": "control",
-    "abbnn_baud": "control",
-    "abbnn_uart_rx": "control",
-    "abbnn_uart_tx": "control",
+    "control": "axi axil_master axil_registers baud block board boot core crc32 cut drop fork gate gather guard head "
+    "link link_rx link_tx load packet_rx packet_tx reset resize shortcut skid stem subsample uart_rx uart_tx",
 }
+ROLES: Mapping[str, Role] = {f"abbnn_{name}": role for role, names in _MODULES.items() for name in names.split()}
 
 OVERHEAD: tuple[Role, ...] = ("window", "replay", "control")
 """Roles that move data without computing."""

@@ -144,11 +144,9 @@ def image_for(network: IntegerNetwork, metadata: Metadata) -> list[int]:
 def _headroom(pipeline: Pipeline, metadata: Metadata) -> int | None:
     """Bits more in the layout with which the network of `pipeline` would fit it; None if none up to 8 are enough."""
     own = pipeline_config(pipeline.network, pipeline.ranges, pipeline.folding)
-    layout = metadata.stages()
     for bits in range(1, 9):
-        configs = [replace(config, parameters=one) for config, one in zip(own, layout, strict=True)]
         try:
-            fitted(own, with_headroom(configs, bits))
+            fitted(own, with_headroom(metadata.stages(), bits))
         except UserError:
             continue
         return metadata.headroom + bits
@@ -243,7 +241,6 @@ def _skeleton(config: str) -> str:
 
 # ---- command line ---------------------------------------------------------------------------------------------------
 
-HELP = "new weights in a finished bitstream, without synthesis"
 DESCRIPTION = (
     "Replace the network in a bitstream of abbnn bitstream by another one of the same structure, none of whose "
     "widths exceeds what it was built for. Takes seconds. Everything but the boot ROM stays as it is; that is checked."

@@ -483,6 +483,7 @@ def table(results: Sequence[Result]) -> Table:
 def to_json(results: Sequence[Result], folder: Path, quick: bool) -> dict[str, object]:
     return {
         "rtl": str(folder),
+        "sources": verilog.digest(verilog.modules()) if folder == verilog.RTL else None,
         "quick": quick,
         "multipliers": sum(len(each.finds) for each in results),
         "results": [{**asdict(each), "finds": [str(find) for find in each.finds]} for each in results],

@@ -39,7 +39,7 @@ from abbnn.syn import trellis, yosys
 from abbnn.syn.cells import FAMILIES, FamilyName, Resources
 from abbnn.syn.proof import stat_modules
 from abbnn.syn.yosys import version
-from abbnn.tables import console, new_table
+from abbnn.tables import console, markdown, new_table
 
 HERE = Path(__file__).resolve().parent / "table3"
 REPORT = paths.BUILD / "reports" / "table3.json"
@@ -58,8 +58,6 @@ And xilinx_srl of Yosys 0.23 drops the clock enable of the flip-flops that it tu
 FACTOR_BITS = 16
 """Of a real-valued factor or slope in the designs with multipliers, sign included."""
 SLOPE_FRACTION = 12
-
-STREAM_PORTS = ("s_axis", "r_axis", "m_axis")
 
 
 @dataclass(frozen=True)
@@ -427,17 +425,12 @@ def table(rows: Sequence[Row]) -> Table:
     return result
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def in_markdown(rows: Sequence[Row]) -> str:
     """One table a group."""
-    result: list[str] = []
-    last = ""
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for group, texts in lines(rows):
-        if group != last:
-            result += [*([""] if last else []), f"### {group[0].upper()}{group[1:]}", "", f"| {' | '.join(COLUMNS)} |"]
-            result.append(f"|---|{'---:|' * (len(COLUMNS) - 1)}")
-            last = group
-        result.append(f"| {' | '.join(texts)} |")
-    return "\n".join(result) + "\n"
+        groups.setdefault(group, []).append(texts)
+    return "\n\n".join(f"### {group[0].upper()}{group[1:]}\n\n{markdown(COLUMNS, of)}" for group, of in groups.items())
 
 
 def to_json(rows: Sequence[Row], vectors: int, seed: int) -> dict[str, object]:
@@ -482,7 +475,7 @@ def run(arguments: argparse.Namespace) -> int:
     with replacing(arguments.out) as temporary:
         temporary.write_text(json.dumps(to_json(rows, arguments.vectors, arguments.seed), indent=1) + "\n")
     if arguments.markdown:
-        print(markdown(rows), end="")
+        print(in_markdown(rows))
     else:
         console().print(table(rows))
         compared = sum(row.vectors for row in rows)

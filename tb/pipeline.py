@@ -21,8 +21,8 @@ from tqdm import tqdm
 from abbnn.building import ticking
 from abbnn.export.folding import Folding, balance
 from abbnn.export.layout import unpack
-from abbnn.export.load_image import load_image
 from abbnn.export.mem import read_manifest, write
+from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -131,7 +131,7 @@ def simulate_core(
         "timeout": PATIENCE * (expected.latency + expected.interval),
     }
     if loadable:
-        case["load"] = np.array(load_image(network, folding), np.int64)
+        case["load"] = np.array(Pipeline(network, folding).load_image, np.int64)
     simulate(
         "abbnn_core",
         "abbnn.tb.core_tests",

@@ -9,15 +9,16 @@ import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource
-from random_network import random_images, random_network
+from random_network import random_network
 from test_abbnn_axil_registers import AxiLite
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
 from abbnn.export.layout import unpack
-from abbnn.export.load_image import load_image
 from abbnn.export.mem import layout_id, write
+from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
@@ -374,7 +375,7 @@ def test_abbnn_axi(loadable):
             "images": images,
             "scores": layers["scores"],
             "class": layers["class"],
-            "load_image": np.array(load_image(network, folding), np.uint32),
+            "load_image": np.array(Pipeline(network, folding).load_image, np.uint32),
             "facts": json.dumps(facts),
         },
         work_dir=folder,

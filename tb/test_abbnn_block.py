@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.config import block_config
 from abbnn.export.folding import Fold, check, cycles, stages
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import Block, Stem, Structure

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from random_network import random_folding, random_images, random_network, random_structure
+from random_network import random_network
 
 from abbnn import building, paths
 from abbnn.export.folding import Fold, balance
 from abbnn.export.mem import read_manifest, write
+from abbnn.export.random_network import random_folding, random_images, random_structure
 from abbnn.export.schedule import timing
 from abbnn.golden.images import read_images, resized
 from abbnn.golden.model import forward, layer_names

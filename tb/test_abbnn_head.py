@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.config import head_config
 from abbnn.export.folding import Fold, cycles, stages
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.config import stem_config
 from abbnn.export.folding import Fold, stages
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import stage_interval
 from abbnn.golden.model import forward
 from abbnn.golden.ranges import analyse

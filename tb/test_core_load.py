@@ -6,13 +6,15 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
-from abbnn.export.load_image import load_image, to_bytes
+from abbnn.export.load_image import to_bytes
 from abbnn.export.mem import layout_id, write
+from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
 from abbnn.golden.network import network_hash
@@ -248,7 +250,7 @@ def run(family, testcase):
         layers = forward(each, images)
         layouts.add(layout_id(pipeline_config(each, analyse(each), folding)))
         case |= {
-            f"load.{key}": np.array(load_image(each, folding), np.int64),
+            f"load.{key}": np.array(Pipeline(each, folding).load_image, np.int64),
             f"scores.{key}": layers["scores"],
             f"class.{key}": layers["class"],
             f"network.{key}": int(network_hash(each)[:16], 16),

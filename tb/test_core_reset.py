@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.building import run_folder
 from abbnn.export.folding import balance
 from abbnn.export.mem import write
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import timing
 from abbnn.golden.model import forward
 from abbnn.golden.structure import STRIDED_STEM, member

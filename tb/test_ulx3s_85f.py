@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import paths, verilog
 from abbnn.building import run_folder
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import balance
-from abbnn.export.load_image import load_image
 from abbnn.export.mem import layout_id, write
+from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.golden.network import network_hash
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import member
@@ -309,7 +310,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
     assert layout_id(configs[0]) == layout_id(configs[1])
     folder = run_folder(BUILD / f"run-{top}-{testcase}")
     write(network, folding, folder / MEM_FOLDER)
-    words, chosen = load_image(network, folding), random_images(network.structure, 5, images)
+    words, chosen = Pipeline(network, folding).load_image, random_images(network.structure, 5, images)
     layers = golden_layers(network, chosen)
     facts = {
         "top": top,
@@ -321,7 +322,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
         "images": chosen,
         "scores": layers["scores"].astype(np.int64),
         "words": words,
-        "other": load_image(other, folding),
+        "other": Pipeline(other, folding).load_image,
         "facts": json.dumps(facts),
     }
     parameters = {"GAP_CYCLES": GAP_CYCLES}

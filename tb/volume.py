@@ -38,6 +38,7 @@ from abbnn.export.folding import Folding, to_json
 from abbnn.export.mem import HEADER, STAGES, write
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.schedule import timing
+from abbnn.golden.files import replacing
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import Model
 from abbnn.golden.network import IntegerNetwork, network_hash
@@ -417,9 +418,9 @@ def described(line: Mapping[str, Any], classes: int) -> str:
     return f"{what} of image {line['image']}: expected {found['expected']}, got {found['got']}"
 
 
-def report(stores: Sequence[Store], *, whole: bool) -> bool:
-    """Print what these shards of one run have shown together. True if all their images, or with `whole` all images of
-    the run, were compared and equal.
+def report(stores: Sequence[Store], *, whole: bool, file: Path | None = None) -> bool:
+    """Print what these shards of one run have shown together, and write it to `file`. True if all their images, or with
+    `whole` all images of the run, were compared and equal.
 
     ValueError if they are of different runs, or a shard is there twice.
     """
@@ -473,6 +474,17 @@ def report(stores: Sequence[Store], *, whole: bool) -> bool:
         print(f"MISMATCH: {described(wrong[0], classes)}")
     elif len(lines) == wanted:
         print("the class and every score of every image equal the golden model's")
+    if file is not None:
+        measured = {
+            "compared": len(lines),
+            "mismatches": sum(line["wrong"] for line in wrong),
+            "right": sum(line["right"] for line in lines) if identity["labelled"] else None,
+            "cycles": sum(line["cycles"] for line in lines),
+            "measured_interval": paced[-1] if paced and identity["stall"] is None else None,
+            "measured_latencies": latencies,
+        }
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps({**identity, "shard": "1/1", **measured}, indent=1) + "\n")
     return not wrong and len(lines) == wanted
 
 
@@ -503,6 +515,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{RESULTS}; default: a folder of this run's in {BUILD}",
     )
     parser.add_argument("--summary", type=Path, nargs="+", metavar="DIR", help="only report what is in these folders")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what is reported there, too")
     return parser
 
 
@@ -525,7 +538,7 @@ def _prepared(arguments: argparse.Namespace) -> Run:
 
 def _run(arguments: argparse.Namespace) -> bool:
     if arguments.summary:
-        return report([Store.read(folder) for folder in arguments.summary], whole=True)
+        return report([Store.read(folder) for folder in arguments.summary], whole=True, file=arguments.json)
     workers = Workers.of(arguments)
     if arguments.stall is not None and not 0 <= arguments.stall < 2**31:
         raise UserError(f"--stall {arguments.stall}: 0 to {2**31 - 1}")
@@ -554,7 +567,7 @@ def _run(arguments: argparse.Namespace) -> bool:
                     f"stopped: {len(store.lines):,} of {len(part):,} images are in {path}; the same command continues"
                 )
                 raise
-        equal = report([store], whole=False)
+        equal = report([store], whole=False, file=arguments.json)
         if wrong := [image for image in sorted(store.lines) if store.lines[image]["wrong"]]:
             # With the image before it, in case that leaves something behind in the core.
             first = max(wrong[0] - 1, 0)

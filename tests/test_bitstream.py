@@ -22,8 +22,8 @@ from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.executor import Workers
 from abbnn.export.folding import Fold, balance, cycles, stages, to_json
-from abbnn.export.load_image import load_image
 from abbnn.export.parts import LUT_WORDS, Area
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.network import load_network, network_hash, save_network
 from abbnn.golden.structure import STRIDED_STEM, member
 from abbnn.syn import bitstream, patch, pnr, trellis, yosys
@@ -110,7 +110,7 @@ def block_words(config: str, wid: int) -> list[int]:
 
 @needs_tools
 def test_every_word_of_the_image_reads_back() -> None:
-    result, image = built(), load_image(NETWORK, FOLDING)
+    result, image = built(), Pipeline(NETWORK, FOLDING).load_image
     meta = result.metadata
     assert result.words_read_back == meta.boot_words == len(image) > 512, "more than one chunk"
     assert len(meta.boot_blocks) == -(-len(image) // 512)
@@ -127,7 +127,7 @@ def test_metadata() -> None:
     assert patch.read_metadata(built().bitstream) == meta
     assert meta.network_sha256 == network_hash(NETWORK)
     assert meta.folds() == FOLDING
-    assert f"{load_image(NETWORK, FOLDING)[1]:08x}" == meta.layout
+    assert f"{Pipeline(NETWORK, FOLDING).load_image[1]:08x}" == meta.layout
     assert (meta.board, meta.device, meta.clock_mhz, meta.seed) == ("small", "ecp5-25k", 25, 1)
     assert set(meta.tools) == {"yosys", "nextpnr-ecp5", "ecppack"}
     header = built().bitstream[: built().bitstream.index(b"\xff", 1)]
@@ -301,7 +301,7 @@ def test_a_folding_is_found_or_refused(tmp_path) -> None:
         bitstream.choose_folding(NETWORK, replace(where, reserve=Area(0, 0, 56)))
     without = bitstream.estimate(NETWORK, chosen, where, boot=False).area
     assert bitstream.estimate(NETWORK, chosen, where).area.bram - without.bram == -(
-        -len(load_image(NETWORK, chosen)) // 512
+        -len(Pipeline(NETWORK, chosen).load_image) // 512
     )
 
 

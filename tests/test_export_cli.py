@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import paths
 from abbnn.export.__main__ import main
 from abbnn.export.folding import Fold, balance, cycles, stages, to_json
 from abbnn.export.freeze import FreezeOptions, freeze, peak, scale_terms
 from abbnn.export.mem import MANIFEST, read_manifest
+from abbnn.export.random_network import random_images
 from abbnn.golden.images import SHIPPED_IMAGES, read_images
 from abbnn.golden.model import scores
 from abbnn.golden.network import load_network, network_hash, save_network, serialize

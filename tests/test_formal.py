@@ -36,7 +36,7 @@ def test_formal_a_proof_that_fails_is_status_1(monkeypatch, tmp_path, capsys):
     out = tmp_path / "formal.json"
     assert formal.main(["fork", "--faults", "--out", str(out)]) == 1
     assert "WRONG fork" in capsys.readouterr().out
-    assert json.loads(out.read_text())[0]["holds"]
+    assert json.loads(out.read_text())["results"][0]["holds"]
 
 
 def test_formal_has_every_stream_module():

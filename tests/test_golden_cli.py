@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import paths
+from abbnn.export.random_network import random_images
 from abbnn.golden import __main__ as cli
 from abbnn.golden.__main__ import Outcome, evaluate, main
 from abbnn.golden.model import Model, forward, layer_names

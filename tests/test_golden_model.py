@@ -28,14 +28,16 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
+import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import random_images, random_network, random_structure, saturation_counts
+from random_network import random_network, saturation_counts
 
 from abbnn.export.folding import stages
 from abbnn.export.freeze import PRECISION_BITS, FreezeOptions, freeze
-from abbnn.golden import ops, plain
+from abbnn.export.random_network import random_images, random_structure
+from abbnn.golden import ops
 from abbnn.golden.model import BATCH_IMAGES, Model, batches, forward, layer_names, saturating_layers
 from abbnn.golden.network import Scale
 from abbnn.golden.ranges import analyse

@@ -7,11 +7,12 @@ from math import floor
 from pathlib import Path
 
 import numpy as np
+import plain
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from abbnn.golden import ops, plain
+from abbnn.golden import ops
 
 PROPERTY = settings(max_examples=40)
 SEEDS = st.integers(0, 2**32 - 1)

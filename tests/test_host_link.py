@@ -289,13 +289,13 @@ def test_load_command(tmp_path, capsys):
     from random_network import random_network
 
     from abbnn.export.folding import balance
-    from abbnn.export.load_image import load_image
+    from abbnn.export.pipeline import Pipeline
     from abbnn.golden.network import save_network
     from abbnn.golden.structure import member
 
     network = random_network(member("small", (4,), (1,), image=8, classes=3), 1)
     save_network(network, tmp_path / "net.safetensors")
-    words = load_image(network, balance(network))
+    words = Pipeline(network, balance(network)).load_image
     model, _ = make()
     model.registers[0x10] = words[1]
     assert run(model, "load", tmp_path / "net.safetensors", "--port", "DEV", "--cycles", 4096) == 0

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_tables import unpack_wide
 
 from abbnn.export import layout
-from abbnn.export.layout import mem_text, pack, pack_fields, pack_wide, read_mem, unpack, unpack_bits, unpack_wide
+from abbnn.export.layout import mem_text, pack, pack_fields, pack_wide, read_mem, unpack, unpack_bits
 
 PROPERTY = settings(max_examples=60)
 

@@ -9,20 +9,23 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
+from read_tables import (
+    read_compare_table,
+    read_qprelu_table,
+    read_scale_table,
+    read_sum_array_weights,
+    read_xnor_array_weights,
+)
 
 from abbnn import verilog
 from abbnn.export.config import pipeline_config
 from abbnn.export.folding import Fold, balance, cycles, stages
 from abbnn.export.layout import read_mem, unpack
 from abbnn.export.mem import FORMAT, HEADER, MANIFEST, STAGES, headers, layout_id, read_manifest, render, write
+from abbnn.export.random_network import random_images
 from abbnn.export.tables import (
     fan_in_order,
-    read_compare_table,
-    read_qprelu_table,
-    read_scale_table,
-    read_sum_array_weights,
-    read_xnor_array_weights,
     xnor_array_tables,
 )
 from abbnn.golden.model import forward

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from random_network import random_network, random_structure
+from random_network import random_network
 from safetensors.numpy import save, save_file
 
 from abbnn import paths
 from abbnn.errors import UserError
+from abbnn.export.random_network import random_structure
 from abbnn.golden.network import (
     METADATA_KEY,
     IntegerNetwork,

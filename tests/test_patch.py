@@ -16,7 +16,7 @@ from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_
 from abbnn import paths
 from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
-from abbnn.export.load_image import load_image
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.network import network_hash, save_network
 from abbnn.golden.ranges import analyse
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -88,7 +88,7 @@ def test_exactly_the_boot_rom_changes(files, capsys) -> None:
     said = capsys.readouterr().out
     new = (files / "new.bit").read_bytes()
     old_config, new_config = trellis.unpack(built().bitstream), trellis.unpack(new)
-    image, before = load_image(OTHER, FOLDING), load_image(NETWORK, FOLDING)
+    image, before = Pipeline(OTHER, FOLDING).load_image, Pipeline(NETWORK, FOLDING).load_image
     meta = patch.read_metadata(new)
     words = [word for wid in meta.boot_blocks for word in block_words(new_config, wid)]
     assert words[: len(image)] == image != before
@@ -226,12 +226,12 @@ def test_parameters_come_back_stage_by_stage() -> None:
     configs = pipeline_config(NETWORK, analyse(NETWORK), FOLDING)
     meta = replace(built_metadata(), parameters={config.name: config.parameters for config in configs})
     assert meta.stages() == [dict(config.parameters) for config in configs]
-    assert patch.image_for(NETWORK, meta) == load_image(NETWORK, FOLDING)
+    assert patch.image_for(NETWORK, meta) == Pipeline(NETWORK, FOLDING).load_image
 
 
 def built_metadata() -> patch.Metadata:
     """Of a bitstream that was not built."""
-    image = load_image(NETWORK, FOLDING)
+    image = Pipeline(NETWORK, FOLDING).load_image
     folds = {name: [fold.pe, fold.simd, fold.weights] for name, fold in FOLDING.items()}
     blocks = list(range(3, 3 + -(-len(image) // 512)))
     layout = f"{image[1]:08x}"

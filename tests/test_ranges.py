@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_network import random_images, random_network, random_structure, saturation_counts
+from random_network import random_network, saturation_counts
 
+from abbnn.export.random_network import random_images, random_structure
 from abbnn.golden import ranges as ranges_module
 from abbnn.golden.model import forward
 from abbnn.golden.network import Activation, IntegerNetwork, Scale, SumLayer

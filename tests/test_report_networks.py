@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import DECLARATIONS, member

@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import paths
 from abbnn.export.folding import balance
 from abbnn.export.pipeline import Pipeline
+from abbnn.export.random_network import random_images
 from abbnn.export.schedule import stage_times
 from abbnn.golden.model import forward, layer_names
 from abbnn.golden.network import network_hash, save_network

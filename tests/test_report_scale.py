@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("torch", reason="the float network needs torch")
 pytest.importorskip("matplotlib", reason="the plot needs matplotlib")
 
-from random_network import random_images
 from rich.console import Console
 
 from abbnn.export.freeze import FreezeOptions, freeze
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.structure import DECLARATIONS, Declaration, declared_network
 from abbnn.report import scale

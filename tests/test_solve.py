@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from random_network import random_network, random_structure
+from random_network import random_network
 
 from abbnn.export.__main__ import main
 from abbnn.export.area import FAMILIES, Area, NetworkArea, area_model, devices, total
 from abbnn.export.folding import Fold, check, cycles, divisors, floors, read_folding, stages
+from abbnn.export.random_network import random_structure
 from abbnn.export.schedule import timing
-from abbnn.export.solve import DEFAULT_FILL, Budget, Infeasible, Solver, budget, rate, solve
+from abbnn.export.solve import DEFAULT_FILL, Infeasible, Solver, budget, rate, solve
 from abbnn.golden.network import IntegerNetwork, save_network
 from abbnn.golden.structure import CIFAR_STEM, NETWORKS, STRIDED_STEM, member
 
-PLENTY = Budget(1e9, 1e9, 1e5)
+PLENTY = Area(1e9, 1e9, 1e5)
 DEVICES = devices()
 FAMILY = "xc7"
 SMALL = member("small", (2, 4), (1, 1), image=4, stem=STRIDED_STEM, classes=2)
@@ -33,7 +34,7 @@ def solver(tiny) -> Solver:
     return Solver(tiny, FAMILY)
 
 
-def verify(solver: Solver, solution, target: int | None, limit: Budget) -> None:
+def verify(solver: Solver, solution, target: int | None, limit: Area) -> None:
     """Legal, within budget, at the rate it says, and of the area it says."""
     network = solver.network
     check(network, solution.folding)
@@ -88,7 +89,7 @@ def test_cheapest_is_the_cheapest_of_all(structure) -> None:
     assert len(rows) > 100
     blocks = sorted({area.bram for _, area in rows})
     for target, bram in itertools.product(solver.intervals(), {blocks[0], blocks[len(blocks) // 2], blocks[-1]}):
-        limit = replace(PLENTY, bram=bram)
+        limit = PLENTY._replace(bram=bram)
         luts = [area.lut for interval, area in rows if interval <= target and area.bram <= bram]
         found = solver.cheapest(target, limit)
         assert (found is None) == (not luts)
@@ -111,7 +112,7 @@ def test_lanes_that_do_not_divide_one_another_do_not_meet(widths) -> None:
         if found is not None:
             verify(solver, found, target, PLENTY)
             for share in (0.5, 0.8):
-                limit = replace(PLENTY, bram=share * found.area.bram)
+                limit = PLENTY._replace(bram=share * found.area.bram)
                 less = solver.cheapest(target, limit)
                 if less is not None:
                     verify(solver, less, target, limit)
@@ -121,7 +122,7 @@ def test_equal_luts_take_the_fewest_block_rams(solver) -> None:
     """With any number of block RAMs none is wasted: one less and LUTs rise."""
     best = solver.cheapest(4096, PLENTY)
     assert best is not None
-    less = solver.cheapest(4096, replace(PLENTY, bram=best.area.bram - FAMILIES[FAMILY].step))
+    less = solver.cheapest(4096, PLENTY._replace(bram=best.area.bram - FAMILIES[FAMILY].step))
     assert less is None or less.area.lut > best.area.lut
 
 
@@ -171,23 +172,23 @@ def test_stages_are_balanced(solver) -> None:
 def test_flip_flops_are_a_limit_too(solver) -> None:
     best = solver.cheapest(65536, PLENTY)
     assert best is not None
-    small = solver.cheapest(65536, replace(PLENTY, ff=0.99 * best.area.ff))
+    small = solver.cheapest(65536, PLENTY._replace(ff=0.99 * best.area.ff))
     if small is not None:
         assert small.area.ff <= 0.99 * best.area.ff
         assert small.area.lut >= best.area.lut
-    assert solver.cheapest(65536, replace(PLENTY, ff=10)) is None
-    assert "flip-flops" in solver.shortage(65536, replace(PLENTY, ff=10))
+    assert solver.cheapest(65536, PLENTY._replace(ff=10)) is None
+    assert "flip-flops" in solver.shortage(65536, PLENTY._replace(ff=10))
 
 
 def test_weights_go_where_there_is_room(solver) -> None:
-    def kinds(limit: Budget) -> set[str]:
+    def kinds(limit: Area) -> set[str]:
         found = solver.cheapest(65536, limit)
         assert found is not None
         return {fold.weights for name, fold in found.folding.items() if name.startswith("block") and "." not in name}
 
-    few = next(b for b in range(100) if solver.cheapest(65536, replace(PLENTY, bram=b)) is not None)
+    few = next(b for b in range(100) if solver.cheapest(65536, PLENTY._replace(bram=b)) is not None)
     assert kinds(PLENTY) == {"block"}
-    assert "lut" in kinds(replace(PLENTY, bram=few))
+    assert "lut" in kinds(PLENTY._replace(bram=few))
 
 
 def test_fewer_block_rams_cost_no_more_luts_than_moving_weights_does(solver) -> None:
@@ -201,7 +202,7 @@ def test_fewer_block_rams_cost_no_more_luts_than_moving_weights_does(solver) -> 
         folding = {name: replace(fold, weights=weights.get(name, "auto")) for name, fold in best.folding.items()}
         moved.append(total([*solver.area.folding(folding).values(), solver.area.fixed]))
     for bram in sorted({area.bram for area in moved}):
-        found = solver.cheapest(16384, replace(PLENTY, bram=bram))
+        found = solver.cheapest(16384, PLENTY._replace(bram=bram))
         assert found is not None
         assert found.area.lut <= min(area.lut for area in moved if area.bram <= bram) + 0.1
 
@@ -283,8 +284,8 @@ def replace_stage(solver: Solver, name: str) -> str:
 def test_each_resource_is_named(solver) -> None:
     need = solver.cheapest(65536, PLENTY)
     assert need is not None
-    assert " block RAM, " in solver.shortage(65536, replace(PLENTY, bram=0.5))
-    lut = solver.shortage(65536, replace(PLENTY, lut=100))
+    assert " block RAM, " in solver.shortage(65536, PLENTY._replace(bram=0.5))
+    lut = solver.shortage(65536, PLENTY._replace(lut=100))
     least, luts = math.ceil(need.area.lut), max(need.areas, key=lambda name: need.areas[name].lut)
     assert f"at least {least:,} LUT beside {need.area.bram:g} block RAM, {least - 100:,} more than 100; {luts} " in lut
 

@@ -12,7 +12,7 @@ from abbnn.golden.network import load_network
 from abbnn.syn import table3
 from abbnn.syn.__main__ import main
 from abbnn.syn.cells import FAMILIES, Resources
-from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, lines, markdown, measure_all, units
+from abbnn.syn.table3 import MODELS, Row, Unit, all_units, cells, faults, in_markdown, lines, measure_all, units
 from abbnn.syn.yosys import executable, version
 
 try:
@@ -44,7 +44,7 @@ def test_the_document_has_the_figures_of_a_fresh_run() -> None:
     names = ["shifter, wired amount", "shifter, run-time amount", "QPReLU, wired exponent", "QPReLU, run-time exponent"]
     rows = rows_of(names)
     assert faults(rows) == []
-    fresh = [line for line in markdown(rows).splitlines() if line.startswith("| ") and "design" not in line]
+    fresh = [line for line in in_markdown(rows).splitlines() if line.startswith("| ") and "design" not in line]
     assert len(fresh) == len(names)
     assert set(fresh) <= documented()
 

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_tables import (
+    read_compare_table,
+    read_qprelu_table,
+    read_scale_table,
+    read_sum_array_weights,
+    read_xnor_array_weights,
+)
 
 from abbnn.export.tables import (
     border_taps,
     compare_table,
     fan_in_order,
     qprelu_table,
-    read_compare_table,
-    read_qprelu_table,
-    read_scale_table,
-    read_sum_array_weights,
-    read_xnor_array_weights,
     scale_table,
     sum_array_tables,
     weight_planes,
@@ -116,7 +118,7 @@ def test_tables_refuse_what_does_not_fit() -> None:
             fields[place] = value
             with pytest.raises(ValueError, match="200 do not fit signed 8 bits"):
                 qprelu_table(*fields, 1, 8, 2, 5)
-    with pytest.raises(ValueError, match="do not fit 2 bits"):
+    with pytest.raises(ValueError, match="a shift of 4 does not fit 2 bits"):
         scale_table(np.array([[1]]), np.array([[4]]), 1, 2)
     for exponent in (3, -30):
         with pytest.raises(ValueError, match="leave the shifter's range"):

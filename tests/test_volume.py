@@ -8,10 +8,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn.export.folding import balance, read_folding, to_json
 from abbnn.export.mem import render
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -174,7 +175,11 @@ def test_unusable_results(tmp_path, text, fault, capsys):
 def test_summary_of_shards(tmp_path, capsys):
     stored(tmp_path / "b", [line_of(2), line_of(3, right=False)], shard="2/2")
     stored(tmp_path / "a", [line_of(1), line_of(0, first=True, cycles=700)], shard="1/2")
-    assert volume.main(["--summary", str(tmp_path / "b"), str(tmp_path / "a")]) == 0
+    file = tmp_path / "summary.json"
+    assert volume.main(["--summary", str(tmp_path / "b"), str(tmp_path / "a"), "--json", str(file)]) == 0
+    measured = json.loads(file.read_text())
+    assert [measured[key] for key in ("compared", "mismatches", "right", "cycles")] == [4, 0, 3, 1000]
+    assert (measured["measured_interval"], measured["measured_latencies"]) == (100, [700])
     said = capsys.readouterr().out
     for fact in ("4 of 4", "16", "0 in 0 images", "3 of 4: 75.00%", "1,000", "100, formula", "700, formula"):
         assert f" {fact}" in said

@@ -13,6 +13,7 @@ Exit status 1: a proof failed, or a fault was not found. 2: a tool is missing or
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import resource
@@ -32,6 +33,7 @@ from abbnn.options import add_workers
 
 HARNESSES = Path(__file__).resolve().parents[1] / "formal"
 REPORT = paths.BUILD / "reports" / "formal.json"
+FAULTS_REPORT = paths.BUILD / "reports" / "formal_faults.json"
 ABC = ("berkeley-abc", "yosys-abc")
 LIMIT_SECONDS = 1200
 QUICK_SECONDS = 5.0
@@ -328,6 +330,12 @@ def prove(proofs: list[Proof], faulty: bool, workers: Workers) -> list[Result]:
     return [results[index] for index in range(len(proofs))]
 
 
+def sources() -> str:
+    """sha256 of all that the proofs are about: the code of the modules, and the harnesses."""
+    harnesses = [path.read_text() for path in sorted(HARNESSES.glob("*.v"))]
+    return hashlib.sha256("".join([verilog.digest(verilog.modules()), *harnesses]).encode()).hexdigest()
+
+
 def _run(arguments: argparse.Namespace) -> int:
     unknown = [name for name in arguments.proofs if name not in PROOFS]
     if unknown:
@@ -336,10 +344,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.quick:
         chosen = [proof for proof in chosen if proof.seconds <= QUICK_SECONDS]
     results = prove(chosen, arguments.faults, Workers.of(arguments))
-    with replacing(arguments.out) as temporary:
-        temporary.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    out = arguments.out or (FAULTS_REPORT if arguments.faults else REPORT)
+    report = {"sources": sources(), "results": [asdict(result) for result in results]}
+    with replacing(out) as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n")
     good = sum(result.good for result in results)
-    print(f"{good} of {len(results)} {'faults found' if arguments.faults else 'proofs hold'}; {arguments.out}")
+    print(f"{good} of {len(results)} {'faults found' if arguments.faults else 'proofs hold'}; {out}")
     return 0 if good == len(results) else 1
 
 
@@ -348,7 +358,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("proofs", nargs="*", metavar="PROOF", help="default: all")
     parser.add_argument("--quick", action="store_true", help="only those that take seconds")
     parser.add_argument("--faults", action="store_true", help="plant each proof's fault, which it has to find")
-    parser.add_argument("--out", type=Path, default=REPORT, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help=f"default: {REPORT}, or {FAULTS_REPORT.name}")
     add_workers(parser)
     arguments = parser.parse_args(argv)
     return run("formal", lambda: _run(arguments))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -23,10 +24,13 @@ from abbnn import paths, verilog
 from abbnn.building import made
 from abbnn.errors import UserError, run
 from abbnn.executor import Task, Workers
+from abbnn.golden.files import replacing
 from abbnn.options import add_workers
+from tools.verify import REPORTS, tree
 
 NETWORK = paths.MODELS / "tiny.safetensors"
 BUILD = paths.BUILD / "lint"
+REPORT = REPORTS / "lint.json"
 HEADER = "abbnn_config.vh"
 SHOWN_LINES = 20
 
@@ -135,7 +139,7 @@ def python_checks() -> list[Task]:
 
 
 def lint(options: argparse.Namespace) -> int:
-    modules = options.modules or verilog.modules()
+    modules, before = options.modules or verilog.modules(), tree()
     checks, faults = rtl_checks(modules)
     if not options.modules:
         checks = python_checks() + checks
@@ -147,6 +151,9 @@ def lint(options: argparse.Namespace) -> int:
             faults.append("\n    ".join([check.name, *lines[:SHOWN_LINES], *more]))
     for fault in faults:
         print(fault)
+    if not options.modules:
+        with replacing(REPORT) as temporary:
+            temporary.write_text(json.dumps({"sources": before, "checks": len(checks), "faults": len(faults)}) + "\n")
     print(f"lint: {len(modules)} modules, {len(checks)} checks, {len(faults)} faults")
     return 1 if faults else 0
 
