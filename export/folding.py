@@ -8,6 +8,7 @@ SIMD is the taps of the kernel times a divisor of the input channels; PE divides
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,9 +247,5 @@ def read_folding(path: Path) -> dict[str, Fold]:
 
 def stream_beats(structure: Structure, folding: Folding) -> dict[str, int]:
     """Beats a frame on the stream behind the stem and each block."""
-    height, width = structure.stem_output
-    beats = {"stem": height * width * structure.stem.out_channels // folding["stem"].pe}
-    for index, block in enumerate(structure.blocks):
-        name = block_name(index)
-        beats[name] = block.out_height * block.out_width * block.out_channels // folding[name].pe
-    return beats
+    maps = {name: size for name, size in structure.outputs.items() if name != "head"}
+    return {name: math.prod(size) // folding[name].pe for name, size in maps.items()}

@@ -18,6 +18,16 @@ from abbnn.golden.network import IntegerNetwork, load_network, network_hash
 from abbnn.golden.ranges import Ranges, analyse
 
 
+def proven(path: Path) -> IntegerNetwork:
+    """The network of a file whose numbers all fit. UserError names the file."""
+    network = load_network(path)
+    try:
+        analyse(network)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return network
+
+
 @dataclass(frozen=True, eq=False)
 class Pipeline:
     """UserError names the first stage whose fold is illegal. Everything else is computed when it is first asked for.
@@ -39,11 +49,7 @@ class Pipeline:
 
         UserError names the file whose contents are at fault.
         """
-        network = load_network(path)
-        try:
-            analyse(network)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
+        network = proven(path)
         try:
             return Pipeline(network, read_folding(fold) if fold else balance(network, cycles))
         except UserError as error:

@@ -184,10 +184,14 @@ class Structure:
     @property
     def head_input(self) -> tuple[int, int, int]:
         """(height, width, channels) of the map that the global average pool sees."""
-        if not self.blocks:
-            return *self.stem_output, self.stem.out_channels
-        last = self.blocks[-1]
-        return last.out_height, last.out_width, last.out_channels
+        return list(self.outputs.values())[-2]
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, int, int]]:
+        """(height, width, channels) of what stem, blocks and head give, by their names."""
+        maps = {"stem": (*self.stem_output, self.stem.out_channels)}
+        maps |= {block_name(i): (b.out_height, b.out_width, b.out_channels) for i, b in enumerate(self.blocks)}
+        return maps | {"head": (1, 1, self.classes)}
 
     @property
     def stem_macs(self) -> int:

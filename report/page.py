@@ -291,13 +291,11 @@ class Page:
             for file, memory in config.memories.items()
             if file.endswith("weights.mem")
         }
-        height, width = network.structure.stem_output
-        sizes = {"stem": (height, width)}
-        sizes |= {block_name(i): (b.out_height, b.out_width) for i, b in enumerate(network.structure.blocks)}
+        sizes = network.structure.outputs
         rows = []
         for stage in stages(network):
             name, fold, memory = stage.name, folding[stage.name], weights[stage.name]
-            size = sizes.get(name.removesuffix(".shortcut"), (1, 1))
+            size = sizes[name.removesuffix(".shortcut")]
             busy, beats = use["stages"][name], times.get(name)
             first, last = (0, 0) if beats is None else (int(beats[0]), int(beats[-1]))
             rows.append(

@@ -41,12 +41,11 @@ def drawn(pipeline: Pipeline) -> list[Drawn]:
     """The boxes in the order in which a pixel meets them; convolutions of shortcuts belong to their block."""
     structure, interval = pipeline.network.structure, pipeline.timing.interval
     use = utilisation(pipeline.network, pipeline.folding, interval)["stages"]
-    height, width = structure.stem_output
-    sizes = {"stem": (height, width, structure.stem.out_channels), "head": (1, 1, structure.classes)}
-    shortcuts = {}
-    for index, block in enumerate(structure.blocks):
-        sizes[block_name(index)] = (block.out_height, block.out_width, block.out_channels)
-        shortcuts[block_name(index)] = "" if block.shortcut == "identity" else block.shortcut
+    sizes = structure.outputs
+    shortcuts = {
+        block_name(index): "" if block.shortcut == "identity" else block.shortcut
+        for index, block in enumerate(structure.blocks)
+    }
     return [
         Drawn(
             stage.name,

@@ -42,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--family", choices=sorted(FAMILIES), default="xc7", help="default %(default)s")
         command.add_argument("--stage", action="append", metavar="NAME", help="only this one; may be repeated")
         add_workers(command)
-        command.add_argument("--no-reuse", action="store_true", help="run stages of equal parameters one by one, too")
         command.add_argument(
             "--clock",
             type=above_zero(),
@@ -67,7 +66,6 @@ def _parser() -> argparse.ArgumentParser:
         "interrupted run goes on where it was.",
     )
     add_workers(command)
-    command.add_argument("--list", action="store_true", help="only say what would be synthesised")
     command.add_argument("--out", type=Path, default=CALIBRATION, metavar="FILE.json", help="default %(default)s")
     command.set_defaults(run=_calibrate)
     return parser
@@ -83,7 +81,7 @@ def _measure(arguments: argparse.Namespace) -> int:
             raise UserError(f"--stage {name}: there are {', '.join(names)}")
     chosen = [each for each in designs if not arguments.stage or each.stage in arguments.stage]
     complete = len(chosen) == len(designs)
-    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments), reuse=not arguments.no_reuse)
+    areas = area.measure_all(chosen, arguments.family, Workers.of(arguments))
     report = area.to_json(network, folding, arguments.family, areas, arguments.clock if complete else None)
     out = arguments.out or REPORTS / f"area-{arguments.network.stem}-{arguments.family}.json"
     with replacing(out) as temporary:
@@ -122,10 +120,6 @@ def _say_area(report: dict[str, Any]) -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     plans = calibrate.plan()
-    if arguments.list:
-        for each in plans:
-            print(f"{each.family:<6} {each.use:<11} {each.design} {each.stage.stage}")
-        return 0
     calibrate.write(calibrate.run(plans, Workers.of(arguments)), arguments.out)
     print(f"{arguments.out}: {len(plans)} points written")
     return 0
@@ -135,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
 
     def command() -> int:
-        if arguments.command != "patch" and not getattr(arguments, "list", False):
+        if arguments.command != "patch":
             executable()
         status: int = arguments.run(arguments)
         return status

@@ -156,18 +156,17 @@ class StageArea:
 
 
 def measure_all(
-    designs: Sequence[StageDesign], family: str, workers: Workers, *, reuse: bool = True, cache: Path = CACHE
+    designs: Sequence[StageDesign], family: str, workers: Workers, *, cache: Path = CACHE
 ) -> list[StageArea]:
-    """Every design. With `reuse`, of stages that differ in memory contents only the first is run."""
-    shapes = [each.shape if reuse else (each.stage,) for each in designs]
+    """Every design. Of stages that differ in memory contents only the first is run."""
     first: dict[tuple[Any, ...], StageDesign] = {}
-    for each, shape in zip(designs, shapes, strict=True):
-        first.setdefault(shape, each)
+    for each in designs:
+        first.setdefault(each.shape, each)
     results = measure_each([(each, family) for each in first.values()], workers, cache=cache)
     measured = dict(zip(first, results, strict=True))
     return [
-        StageArea(each, measured[shape], None if first[shape] is each else first[shape].stage)
-        for each, shape in zip(designs, shapes, strict=True)
+        StageArea(each, measured[each.shape], None if first[each.shape] is each else first[each.shape].stage)
+        for each in designs
     ]
 
 
@@ -223,23 +222,18 @@ def faults(areas: Iterable[StageArea]) -> list[str]:
     return result
 
 
-@dataclass(frozen=True)
-class Efficiency:
-    """Of a whole network at an assumed clock."""
-
-    interval: int
-    clock_mhz: float
-    frames_per_second: float
-    gops: float
-    """2 * binary MACs a second."""
-    gops_per_klut: float
-
-
-def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> Efficiency:
+def efficiency(network: IntegerNetwork, folding: Folding, total: Resources, clock_mhz: float) -> dict[str, float]:
+    """Of a whole network at an assumed clock; GOPS are twice the binary MACs a second."""
     interval = timing(network, folding).interval
     frames = clock_mhz * 1e6 / interval
     gops = 2 * network.structure.binary_macs * frames / 1e9
-    return Efficiency(interval, clock_mhz, frames, gops, gops / (total.lut / 1000))
+    return {
+        "interval": interval,
+        "clock_mhz": clock_mhz,
+        "frames_per_second": frames,
+        "gops": gops,
+        "gops_per_klut": gops / (total.lut / 1000),
+    }
 
 
 def total_of(areas: Iterable[StageArea]) -> Resources:
@@ -286,7 +280,7 @@ def to_json(
         "modules": {name: {"count": count, **asdict(resources)} for name, (count, resources) in modules.items()},
         "roles": {role: asdict(resources) for role, resources in shares.items()},
         "overhead_share": sum(shares[role].lut for role in OVERHEAD) / max(1, total.lut),
-        "efficiency": None if clock_mhz is None else asdict(efficiency(network, folding, total, clock_mhz)),
+        "efficiency": None if clock_mhz is None else efficiency(network, folding, total, clock_mhz),
         "faults": faults(areas),
         "stages": stages,
     }
@@ -295,20 +289,20 @@ def to_json(
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
+FIGURES = {
+    "LUT": "lut",
+    "of it memory": "lut_memory",
+    "carry sites": "carry_only",
+    "FF": "ff",
+    "BRAM": "bram",
+    "carry": "carry",
+    "DSP": "dsp",
+}
+
+
 def _figures(resources: Resources) -> list[str]:
-    numbers = (
-        resources.lut,
-        resources.lut_memory,
-        resources.carry_only,
-        resources.ff,
-        resources.bram,
-        resources.carry,
-        resources.dsp,
-    )
+    numbers = (getattr(resources, name) for name in FIGURES.values())
     return [f"{number:,g}" if isinstance(number, float) else f"{number:,}" for number in numbers]
-
-
-FIGURES = ("LUT", "of it memory", "carry sites", "FF", "BRAM", "carry", "DSP")
 
 
 def area_tables(name: str, family: str, areas: Sequence[StageArea]) -> list[Table]:

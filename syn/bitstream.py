@@ -29,7 +29,7 @@ from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
 from abbnn.export.area import NetworkArea, area_model
-from abbnn.export.folding import Fold, Folding, balance, check, default_cycles, read_folding
+from abbnn.export.folding import Fold, Folding, balance, default_cycles
 from abbnn.export.parts import Area, total
 from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Infeasible, Solver
@@ -256,7 +256,7 @@ def build(
     if clock not in where.clocks_mhz:
         raise UserError(f"{where.name} has no clock of {clock} MHz; there are {', '.join(map(str, where.clocks_mhz))}")
     tools = {"yosys": yosys.version()} | {name: trellis.version(name) for name in ("nextpnr-ecp5", "ecppack")}
-    trellis.tool("ecpunpack")
+    verilog.tool("ecpunpack")
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -380,15 +380,9 @@ def _seeds(result: Build) -> dict[str, Any]:
 def to_json(result: Build) -> dict[str, Any]:
     meta = result.metadata
     return {
-        "network": meta.network,
-        "network_sha256": meta.network_sha256,
-        "board": meta.board,
-        "device": meta.device,
-        "layout": meta.layout,
-        "headroom": meta.headroom,
+        **{key: value for key, value in asdict(meta).items() if not key.startswith("boot_") and key != "parameters"},
         "folding": {stage: dict(zip(("pe", "simd", "weights"), f, strict=True)) for stage, f in meta.folding.items()},
         "interval": result.interval,
-        "clock_mhz": meta.clock_mhz,
         "frames_per_second": round(meta.clock_mhz * 1e6 / result.interval, 1),
         "timing_met": result.met,
         "clocks": [asdict(clock) | {"met": clock.met} for clock in result.report.clocks],
@@ -402,11 +396,7 @@ def to_json(result: Build) -> dict[str, Any]:
         ],
         "boot_rom": {"words": meta.boot_words, "blocks": list(meta.boot_blocks), "read_back": result.words_read_back},
         "bitstream": {"bytes": len(result.bitstream), "sha256": hashlib.sha256(result.bitstream).hexdigest()},
-        "pack": list(meta.pack),
-        "seed": meta.seed,
         "seeds": _seeds(result),
-        "tools": dict(meta.tools),
-        "sources": meta.sources,
         "seconds": result.seconds,
     }
 
@@ -542,22 +532,16 @@ def run(options: argparse.Namespace) -> int:
         if not path.is_file():
             raise UserError(f"{where.name}: {path} is missing")
     network, boot = load_network(options.network), options.boot and where.boot
-    yosys.executable()
-    for name in trellis.INSTALL:
-        trellis.tool(name)
-    try:
-        if options.fold:
-            folding = read_folding(options.fold)
-        elif options.cycles is not None:
-            folding = balance(network, options.cycles)
-        else:
+    for name in verilog.INSTALL:
+        verilog.tool(name)
+    if options.fold or options.cycles is not None:
+        folding = Pipeline.read(options.network, options.fold, options.cycles).folding
+    else:
+        try:
             folding = choose_folding(network, where, boot=boot, headroom=options.headroom)
-        check(network, folding)
-    except Infeasible as error:
-        advice = _without_boot(network, where, options.headroom) if boot else ""
-        raise UserError(f"{options.network}: {error}{advice}") from None
-    except ValueError as error:
-        raise UserError(f"{options.fold or options.network}: {error}") from None
+        except Infeasible as error:
+            advice = _without_boot(network, where, options.headroom) if boot else ""
+            raise UserError(f"{options.network}: {error}{advice}") from None
     name = f"{options.network.stem}-{where.name}"
     out = options.out or OUT / name
     screen = console(160)

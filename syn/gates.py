@@ -337,20 +337,11 @@ def verilog_text(netlist: Module, *, name: str = CORE, instances: bool = False) 
             opening = "else "
             if condition == "1'b1":
                 break
-    nets = sorted(
-        {net for port in ports.values() for net in port["bits"] if isinstance(net, int)}
-        | {
-            net
-            for cell in cells.values()
-            for bits in cell["connections"].values()
-            for net in bits
-            if isinstance(net, int)
-        }
-        | {net for stream in netlist["netnames"].values() for net in stream["bits"] if isinstance(net, int)}
-    )
+    named = [part["bits"] for part in (*ports.values(), *netlist["netnames"].values())]
+    connected = (bits for cell in cells.values() for bits in cell["connections"].values())
+    nets = sorted({net for bits in (*named, *connected) for net in bits if isinstance(net, int)})
     lines = [
-        f"// {name} : mapped netlist, {sum(Counter(cell['type'] for cell in cells.values()).values())} cells, "
-        f"written by abbnn gates with Yosys {version()}",
+        f"// {name} : mapped netlist, {len(cells)} cells, written by abbnn gates with Yosys {version()}",
         "`resetall",
         "`timescale 1ns / 1ps",
         "`default_nettype none",

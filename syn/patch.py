@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from abbnn import verilog
 from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
 from abbnn.export.fit import fitted, with_headroom
@@ -256,7 +257,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """UserError or OSError, one line that names the culprit; then nothing is written."""
     for name in ("ecpunpack", "ecppack"):
-        trellis.tool(name)
+        verilog.tool(name)
     network = load_network(options.network)
     old = read_bitstream(options.bitstream)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from abbnn import verilog
 from abbnn.export.config import stage_kind
-from abbnn.syn.trellis import ToolError, run, tool
+from abbnn.syn.trellis import ToolError, run
 
 PHASES = {
     "Info: Packing IOs": "packing",
@@ -95,36 +95,6 @@ class Report:
     paths: Sequence[CriticalPath]
 
 
-def place_and_route(
-    options: Sequence[str],
-    folder: Path,
-    *,
-    seed: int,
-    freq: float,
-    phase: Callable[[str], object] = lambda name: None,
-) -> dict[str, Any]:
-    """design.json and design.lpf of `folder` -> design.config, nextpnr.log there; nextpnr's report.
-
-    `freq`, MHz, is asked for of the clocks that design.lpf does not constrain. A clock that is not reached is no error.
-    ToolError if nextpnr fails.
-    """
-    command = [
-        *(tool("nextpnr-ecp5"), *options, "--json", "design.json", "--lpf", "design.lpf"),
-        *("--textcfg", "design.config", "--report", "pnr.json", "--seed", str(seed), "--freq", f"{freq:g}"),
-        *PLACER,
-        "--timing-allow-fail",
-    ]
-
-    def line(text: str) -> None:
-        for begin, name in PHASES.items():
-            if text.startswith(begin):
-                phase(name)
-
-    run("nextpnr-ecp5", command, folder, folder / "nextpnr.log", line)
-    report: dict[str, Any] = json.loads((folder / "pnr.json").read_text(encoding="utf-8"))
-    return report
-
-
 @dataclass(frozen=True)
 class Routing:
     """What one seed of nextpnr gave."""
@@ -144,25 +114,36 @@ def routing(
     freq: float,
     phase: Callable[[str], object] = lambda name: None,
 ) -> Routing:
-    """design.json and design.lpf of `files`, placed and routed in a folder of its own. A task of the executor."""
+    """design.json and design.lpf of `files`, placed and routed in a folder of its own. A task of the executor.
+
+    `freq`, MHz, is asked for of the clocks that design.lpf does not constrain. A clock that is not reached is no error.
+    """
+    command = [
+        *(verilog.tool("nextpnr-ecp5"), *options, "--json", "design.json", "--lpf", "design.lpf"),
+        *("--textcfg", "design.config", "--report", "pnr.json", "--seed", str(seed), "--freq", f"{freq:g}"),
+        *PLACER,
+        "--timing-allow-fail",
+    ]
+
+    def line(text: str) -> None:
+        for begin, name in PHASES.items():
+            if text.startswith(begin):
+                phase(name)
+
     with tempfile.TemporaryDirectory(prefix="abbnn-route-") as temporary:
         folder = Path(temporary)
         for name, data in files.items():
             (folder / name).write_bytes(data)
-        report: dict[str, Any] = {}
-        fault = ""
+        log, fault = folder / "nextpnr.log", ""
         try:
-            report = place_and_route(options, folder, seed=seed, freq=freq, phase=phase)
+            run("nextpnr-ecp5", command, folder, log, line)
         except ToolError as error:
             fault = str(error)
-        config, log = folder / "design.config", folder / "nextpnr.log"
-        return Routing(
-            seed,
-            config.read_text(encoding="ascii") if report else "",
-            log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "",
-            report,
-            fault,
+        config, report = (
+            ("", "{}") if fault else ((folder / name).read_text() for name in ("design.config", "pnr.json"))
         )
+        said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        return Routing(seed, config, said, json.loads(report), fault)
 
 
 # ---- instances ------------------------------------------------------------------------------------------------------

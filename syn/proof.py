@@ -27,10 +27,11 @@ from abbnn import paths, verilog
 from abbnn.building import ticking
 from abbnn.errors import UserError
 from abbnn.executor import Task, Workers
-from abbnn.export.folding import Folding, balance, check, read_folding
+from abbnn.export.folding import Folding
 from abbnn.export.mem import render
+from abbnn.export.pipeline import Pipeline
 from abbnn.golden.files import replacing
-from abbnn.golden.network import FORMAT, IntegerNetwork, load_network
+from abbnn.golden.network import FORMAT, IntegerNetwork
 from abbnn.options import add_workers
 from abbnn.syn import area, yosys
 from abbnn.syn.cells import FAMILIES
@@ -516,13 +517,8 @@ def subjects_of(arguments: argparse.Namespace) -> list[Subject]:
         raise UserError(f"--rtl {arguments.rtl}: has no {CORE}.v")
     result = []
     for path in networks:
-        network = load_network(path)
-        try:
-            folding = read_folding(arguments.fold) if arguments.fold else balance(network)
-            check(network, folding)
-        except ValueError as error:
-            raise UserError(f"{arguments.fold or path}: {error}") from None
-        result.append(Subject(path.stem, network, folding, arguments.rtl.resolve()))
+        pipeline = Pipeline.read(path, arguments.fold)
+        result.append(Subject(path.stem, pipeline.network, pipeline.folding, arguments.rtl.resolve()))
     return result
 
 

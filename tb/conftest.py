@@ -11,5 +11,5 @@ def pytest_configure() -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(f"SEED={bench.seed()}")
-    for file in bench.waves_written:
-        terminalreporter.write_line(f"waves: {file}")
+    for waves in bench.waves_written:
+        terminalreporter.write_line(str(waves))

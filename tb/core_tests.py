@@ -20,8 +20,18 @@ from numpy.typing import NDArray
 
 from abbnn.export.layout import unpack
 from abbnn.export.mem import read_manifest
+from abbnn.tb import waves
 from abbnn.tb.bench import CLOCK_NS, Bench, assert_equal, built_headers, load_case
-from abbnn.tb.pipeline import MEM_FOLDER, PROGRESS, Mismatch, Report, compare_layer, layer_monitors
+from abbnn.tb.pipeline import (
+    MEM_FOLDER,
+    PROGRESS,
+    LayerMonitor,
+    Mismatch,
+    Report,
+    compare_layer,
+    layer_monitors,
+    waves_stream,
+)
 from abbnn.tb.stall import Stalls
 
 SLOWER = 20
@@ -91,6 +101,7 @@ async def stream_images(dut: Any) -> None:
     layers = {key.removeprefix("layer."): values for key, values in case.items() if key.startswith("layer.")}
     report = Report(cocotb.SIM_NAME, str(case["network_name"]))
     monitors = layer_monitors(dut, layers, json.loads(str(case["lanes"])))
+    results = LayerMonitor(dut, "scores", dut, "m_axis", 1, (1, 1, bench.classes + 1))
     await bench.reset()
     bench.stall(*case["stalls"])
     started = time.monotonic()
@@ -147,7 +158,13 @@ async def stream_images(dut: Any) -> None:
         row, mismatch = compare_layer(name, got, layers[name])
         report.layers.append(row)
         mismatches += [mismatch] if mismatch else []
-    report.first_mismatch = str(mismatches[0]) if mismatches else None
+    if mismatches:
+        report.first_mismatch, first = str(mismatches[0]), mismatches[0]
+        monitor = next((each for each in monitors if each.layer == first.layer), results)
+        results.values()
+        channel = bench.classes if first.layer == "class" else first.channel
+        report.first_mismatch_ns = monitor.taken_ns(first.image, first.row, first.column, channel)
+        waves.Mark(report.first_mismatch_ns, report.first_mismatch, waves_stream(first.layer)).save(Path())
     report.save(Path())
     assert sum(row["values"] for row in report.layers) > 0, "nothing was compared"
     assert int(dut.status_frames.value) == len(bench.images)

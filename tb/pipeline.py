@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from abbnn.building import ticking
+from abbnn.export.config import StageConfig, pipeline_config
 from abbnn.export.folding import Folding, balance
 from abbnn.export.layout import unpack
 from abbnn.export.mem import read_manifest, write
@@ -27,7 +28,8 @@ from abbnn.export.schedule import timing
 from abbnn.golden.model import Layers, batches, forward, layer_names
 from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
-from abbnn.tb.bench import SIM_LOG, simulate
+from abbnn.tb import waves
+from abbnn.tb.bench import CLOCK_NS, SIM_LOG, simulate, waves_wanted
 
 MEM_FOLDER = "mem"
 """The export's folder below the one the simulation runs in; the core is built with ABBNN_MEM_DIR set to it."""
@@ -66,6 +68,8 @@ class Report:
     images: list[dict[str, int]] = field(default_factory=list)
     layers: list[dict[str, Any]] = field(default_factory=list)
     first_mismatch: str | None = None
+    first_mismatch_ns: int | None = None
+    """A moment of the cycle in which that beat is taken, since the simulation began."""
     cycles: int = 0
     seconds: float = 0.0
 
@@ -130,6 +134,11 @@ def simulate_core(
         "held": held,
         "timeout": PATIENCE * (expected.latency + expected.interval),
     }
+    shown: list[waves.Shown] = []
+    tables: dict[str, str] = {}
+    if waves_wanted() and verilog is None:  # a netlist has no instances to look into
+        configs = pipeline_config(network, analyse(network), folding)
+        shown, tables = core_streams(configs, layers, kept if testcase == "stream_images" else ())
     if loadable:
         case["load"] = np.array(Pipeline(network, folding).load_image, np.int64)
     simulate(
@@ -139,10 +148,12 @@ def simulate_core(
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,
+        tables=tables,
         testcase=testcase,
         sim=sim,
         work_dir=run_folder,
         verilog=verilog,
+        shown=shown,
     )
 
 
@@ -159,6 +170,81 @@ def run_core(
     """
     simulate_core(network, images, labels, run_folder, "stream_images", **options)
     return Report.load(run_folder)
+
+
+def layer_stream(layer: str) -> tuple[str, str]:
+    """The stage of abbnn_core that a layer's values come from, and what the names of their stream begin with there."""
+    stage, _, part = layer.partition(".")
+    if stage == "pool":
+        return "head", "pool"
+    inner = {"conv": "scaled", "prelu": "active"} if stage == "stem" else {"conv": "conv", "shortcut": "residual"}
+    return stage, inner[part] if part else "m_axis"
+
+
+def waves_stream(layer: str) -> str:
+    """The scope in which a waveform shows a layer."""
+    return "m_axis" if layer in ("scores", "class") else layer.replace(".", "_")
+
+
+def _lanes_and_bits(layer: str, parameters: Mapping[str, int]) -> tuple[int, int]:
+    """Of a layer's stream, as its stage declares it."""
+    stage, _, part = layer.partition(".")
+    bits = parameters["VALUE_WIDTH"]
+    if stage == "pool":
+        return parameters["S_LANES"], bits + (parameters["POSITIONS"] - 1).bit_length() - parameters["POOL_SHIFT"]
+    if stage != "stem" and part == "conv":
+        bits = parameters["SUM_WIDTH"]
+    if part == "shortcut":
+        bits = parameters.get("SHORTCUT_SCALED_WIDTH", bits)
+    return parameters["PE"], bits
+
+
+def core_streams(
+    configs: Sequence[StageConfig], layers: Layers, golden: Container[str]
+) -> tuple[list[waves.Shown], dict[str, str]]:
+    """What a waveform of abbnn_core shows, in the order that a pixel takes, and the files of the golden beats of those
+    layers of `layers` that are in `golden`."""
+    parameters = {config.name: config.parameters for config in configs}
+    stem, classes = parameters["stem"], parameters["head"]["CLASSES"]
+    files: dict[str, str] = {}
+
+    def file(layer: str, beats: NDArray[Any], bits: int) -> str | None:
+        if layer not in golden:
+            return None
+        name = f"golden_{layer}.hex"
+        files[name] = waves.golden_text(beats, bits)
+        return name
+
+    pixels = (("column", stem["WIDTH"]), ("row", stem["HEIGHT"]), ("image", 0))
+    colours = ("red", "green", "blue")
+    streams = [waves.Shown("s_axis", "s_axis", colours, 8, pixels, "s_axis", signed=False, reset="core_rst")]
+    for layer, values in layers.items():
+        if layer in ("scores", "class"):
+            continue
+        stage, prefix = layer_stream(layer)
+        count, bits = _lanes_and_bits(layer, parameters[stage])
+        sizes = zip(("channel", "column", "row"), values.shape[:0:-1], strict=False)
+        shown = waves.Shown(
+            waves_stream(layer),
+            f"abbnn_core.{stage}.{prefix}",
+            waves.lanes(count),
+            bits,
+            (*sizes, ("image", 0)),
+            stage,
+            step=count,
+            golden=file(layer, values.reshape(-1, count), bits),
+            reset="core_rst",
+        )
+        streams.append(shown)
+    results = np.concatenate([layers["scores"], layers["class"].reshape(-1, 1)], axis=1)
+    expected = file("scores", results.reshape(-1, 1), 32)
+    counters = (("channel", classes + 1), ("image", 0))
+    for name in ("head", "m_axis"):
+        streams.append(waves.Shown(name, name, ("value",), 32, counters, name, golden=expected, reset="core_rst"))
+    order = ["s_axis", *parameters, "m_axis"]
+    # A stage's own output comes before what is inside it.
+    streams.sort(key=lambda stream: (order.index(stream.group), stream.name != stream.group))
+    return streams, files
 
 
 def flip_bit(folder: Path, name: str, bit: int) -> None:
@@ -208,20 +294,38 @@ class LayerMonitor:
     def __init__(self, dut: Any, layer: str, entity: Any, prefix: str, lanes: int, shape: Sequence[int]) -> None:
         from cocotbext.axi import AxiStreamBus, AxiStreamMonitor
 
+        class Beats(AxiStreamBus):  # type: ignore[misc]
+            """Without tlast each beat is a frame, with a time of its own."""
+
+            _optional_signals = ("tvalid", "tready")
+
         self.layer = layer
         self.shape = tuple(shape)
         self.lanes = lanes
-        self.monitor = AxiStreamMonitor(AxiStreamBus.from_prefix(entity, prefix), dut.clk, dut.rst, byte_lanes=1)
+        self.monitor = AxiStreamMonitor(Beats.from_prefix(entity, prefix), dut.clk, dut.rst, byte_lanes=1)
         self.monitor.log.setLevel("ERROR")
+        self.taken: list[int] = []
+        """For each beat of `values`, the simulator's time at the clock's edge that takes it."""
 
     def values(self) -> NDArray[np.int64]:
         """All values seen so far: (images, H, W, C). A number of beats that is no whole image is an AssertionError."""
-        beats = self.monitor.read_nowait()
+        beats: list[int] = []
+        while not self.monitor.empty():
+            frame = self.monitor.recv_nowait()
+            beats += frame.tdata
+            self.taken.append(frame.sim_time_start)
         per_image = int(np.prod(self.shape)) // self.lanes
         assert beats, f"layer {self.layer}: its stream never moved"
         assert len(beats) % per_image == 0, f"layer {self.layer}: {len(beats)} beats are no whole images of {per_image}"
         width = len(self.monitor.bus.tdata) // self.lanes
         return unpack(beats, self.lanes, width, signed=True).astype(np.int64).reshape(-1, *self.shape)
+
+    def taken_ns(self, image: int, row: int, column: int, channel: int) -> int:
+        """A moment at which the beat with this value can be seen: the middle of the cycle in which it is taken."""
+        from cocotb.utils import get_time_from_sim_steps
+
+        value = np.ravel_multi_index((image, row, column, channel), (image + 1, *self.shape))
+        return round(get_time_from_sim_steps(self.taken[int(value) // self.lanes], "ns")) - CLOCK_NS // 2
 
 
 def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[str, int]) -> list[LayerMonitor]:
@@ -234,18 +338,9 @@ def layer_monitors(dut: Any, layers: Mapping[str, NDArray[Any]], lanes: Mapping[
         if name in ("scores", "class"):
             continue
         shape = values.shape[1:] if values.ndim == 4 else (1, 1, *values.shape[1:])
-        stage, _, part = name.partition(".")
-        if stage == "stem":
-            instance, prefix = "stem", {"": "m_axis", "conv": "scaled", "prelu": "active"}[part]
-        elif stage == "pool":
-            instance, prefix = "head", "pool"
-        else:
-            instance, prefix = stage, {"": "m_axis", "conv": "conv", "shortcut": "residual"}[part]
-        if flat:
-            entity, prefix = dut, f"{instance}_{prefix}"
-        else:
-            entity = getattr(dut, instance)
-        last = last if stage == "pool" else stage
+        stage, prefix = layer_stream(name)
+        entity, prefix = (dut, f"{stage}_{prefix}") if flat else (getattr(dut, stage), prefix)
+        last = last if name == "pool" else stage
         monitors.append(LayerMonitor(dut, name, entity, prefix, lanes[last], shape))
     return monitors
 

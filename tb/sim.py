@@ -88,10 +88,12 @@ def _run(arguments: argparse.Namespace) -> int:
         right = sum(row["label"] == row["predicted"] for row in report.images)
         console.print(f"{right} of {len(report.images)} images classified as labelled")
     console.print(f"{report.cycles:,} cycles simulated in {report.seconds:.1f} s")
-    for file in waves_written:
-        print(f"waves: {file}")
+    for waves in waves_written:
+        print(waves)
     if failure is not None:
-        console.print(f"MISMATCH: {failure}", style="bold red")
+        when = "" if report.first_mismatch_ns is None else f", at {report.first_mismatch_ns:,} ns"
+        hint = "" if waves_written else "; with WAVES=1 it is marked in waveforms"
+        console.print(f"MISMATCH: {failure}{when}{hint}", style="bold red")
         return 1
     console.print("every value of every layer equals the golden model")
     return 0

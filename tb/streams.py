@@ -16,6 +16,7 @@ from cocotb.triggers import ClockCycles
 from numpy.typing import ArrayLike, NDArray
 
 from abbnn.export.layout import pack, unpack, unpack_bits
+from abbnn.tb import waves
 from abbnn.tb.bench import STALLS, Bench, assert_equal, load_case, pauses, simulate
 
 ALONE = 0.6
@@ -33,6 +34,14 @@ class Stream:
     def beats(self) -> NDArray[Any]:
         """(frames, beats, lanes)"""
         return np.asarray(self.values).reshape(len(self.values), -1, self.lanes)
+
+    def shown(self, prefix: str) -> list[waves.Shown]:
+        """How a waveform shows it at the port `prefix`; a stream of bits has no lanes that one would read."""
+        if self.width == 1:
+            return []
+        counters = (("beat", self.beats().shape[1]), ("frame", 0))
+        signed = bool(np.asarray(self.values).min() < 0)
+        return [waves.Shown(prefix, prefix, waves.lanes(self.lanes), self.width, counters, prefix, signed=signed)]
 
 
 def run_streams(
@@ -96,7 +105,8 @@ def run_streams(
         case["needs"] = np.arange(beats[first]) if needs is None else needs
         case["entries"] = np.arange(count) if entries is None else entries
         case["accepted"] = min(int(case["needs"][0]) + latency if accepted is None else accepted, count)
-    simulate(toplevel, ",".join([*tests, *modules]), parameters, case=case, **options)
+    shown = [each for streams in sides.values() for prefix, stream in streams.items() for each in stream.shown(prefix)]
+    simulate(toplevel, ",".join([*tests, *modules]), parameters, case=case, shown=shown, **options)
 
 
 class StreamBench(Bench):

@@ -21,6 +21,12 @@ FAULTS = {
         "= result_reg;",
         "= result_reg ^ {8{m_axis_tvalid && !m_axis_tready}};",
     ),
+    "saturate_high_bit": (
+        "abbnn_saturate",
+        SATURATE,
+        "= result_reg;",
+        "= result_reg ^ {m_axis_tvalid && !m_axis_tready, 7'd0};",
+    ),
     "saturate_valid": ("abbnn_saturate", SATURATE, VALID, FLICKER),
     "saturate_unknown": ("abbnn_saturate", SATURATE, "valid_reg <= 1'b0;", "valid_reg <= 1'bx;"),
     "skid_data": ("abbnn_skid", WIDTH, DATA, INVERTED),

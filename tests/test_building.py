@@ -150,8 +150,10 @@ def test_waves_are_named(toggles, tmp_path, monkeypatch):
     monkeypatch.setenv("WAVES", "1")
     monkeypatch.setattr(bench, "waves_written", [])
     toggles()
-    assert bench.waves_written == [tmp_path / "run" / "toggles.fst"]
-    assert (tmp_path / "run" / "toggles.fst").stat().st_size > 0
+    [waves] = bench.waves_written
+    assert waves.file == tmp_path / "run" / "toggles.fst"
+    assert waves.file.stat().st_size > 0
+    assert str(waves) == f"waves: gtkwave {waves.file} {tmp_path / 'run' / 'toggles.gtkw'}"
 
 
 def test_a_failing_test_shows_its_log(toggles, capsys):

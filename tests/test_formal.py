@@ -11,7 +11,7 @@ from abbnn import verilog
 from abbnn.executor import Workers
 from tools import formal
 
-INSTALLED = any(map(shutil.which, formal.ABC)) and bool(shutil.which("yosys") or verilog.packaged_yosys())
+INSTALLED = any(map(shutil.which, formal.ABC)) and bool(shutil.which("yosys") or verilog.packaged("yosys"))
 needs_tools = pytest.mark.skipif(
     not INSTALLED and not os.environ.get("CI"), reason="apt-get install yosys berkeley-abc"
 )

@@ -13,7 +13,7 @@ import pytest
 from random_network import random_network
 from test_bitstream import FOLDING, NETWORK, block_words, built, flipped, needs_tools, small_board
 
-from abbnn import paths
+from abbnn import paths, verilog
 from abbnn.errors import UserError
 from abbnn.export.config import pipeline_config
 from abbnn.export.pipeline import Pipeline
@@ -209,14 +209,14 @@ def test_metadata_that_cannot_be_used(files, change, message) -> None:
 @needs_tools
 @pytest.mark.parametrize("name", ["ecppack", "ecpunpack"])
 def test_a_missing_tool(files, monkeypatch, name) -> None:
-    there = trellis.tool
+    there = verilog.tool
 
     def tool(asked: str) -> str:
         if asked == name:
-            raise FileNotFoundError(trellis.INSTALL[name])
+            raise FileNotFoundError(verilog.INSTALL[name])
         return there(asked)
 
-    monkeypatch.setattr(trellis, "tool", tool)
+    monkeypatch.setattr(verilog, "tool", tool)
     with pytest.raises(FileNotFoundError, match=f"{name} is not installed"):
         run(files / "old.bit", files / "other.safetensors", "--out", files / "new.bit")
     assert not (files / "new.bit").exists()

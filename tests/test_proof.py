@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from random_network import random_network
 
-import abbnn.syn.yosys
 from abbnn import paths, verilog
 from abbnn.executor import Workers
 from abbnn.export.folding import balance
@@ -31,7 +30,7 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=verilog.INSTALL["yosys"])
 
 NETWORK = random_network(member("small", (4, 6), (1, 1), image=8, stem=STRIDED_STEM, classes=3), 1)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-import abbnn.syn.yosys
 from abbnn import paths, verilog
 from abbnn.executor import Workers
 from abbnn.golden.network import load_network
@@ -21,7 +20,7 @@ try:
 except FileNotFoundError:
     INSTALLED = False
 
-needs_yosys = pytest.mark.skipif(not INSTALLED, reason=abbnn.syn.yosys.INSTALL)
+needs_yosys = pytest.mark.skipif(not INSTALLED, reason=verilog.INSTALL["yosys"])
 PAGE = paths.CHECKOUT / "docs" / "table3.md"
 SEED = 3
 

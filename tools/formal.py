@@ -18,7 +18,6 @@ import json
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from abbnn.errors import UserError, run
 from abbnn.executor import Task, Workers
 from abbnn.golden.files import replacing
 from abbnn.options import add_workers
+from abbnn.syn import trellis
 
 HARNESSES = Path(__file__).resolve().parents[1] / "formal"
 REPORT = paths.BUILD / "reports" / "formal.json"
@@ -242,20 +242,6 @@ def abc() -> str:
     return found
 
 
-def _said(command: list[str], folder: Path) -> str:
-    """UserError if the tool fails."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", check=False, timeout=LIMIT_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{command[0]}: no answer in {LIMIT_SECONDS} s") from None
-    if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        raise UserError(f"{command[0]}: exit status {done.returncode}: {lines[-1] if lines else ''}")
-    return done.stdout
-
-
 def decided(proof: Proof, harness: str, sources: Mapping[str, str]) -> tuple[bool, float]:
     """(whether `bad` is never 1, CPU seconds of the tools); UserError if a tool gives no answer."""
     begun = _children_seconds()
@@ -269,12 +255,12 @@ def decided(proof: Proof, harness: str, sources: Mapping[str, str]) -> tuple[boo
         if proof.latency is None:
             script = [read, *TO_AIGER]
         else:
-            cycles = f"-seq {proof.latency + 1} -prove-skip {proof.latency}"
+            cycles = f"-timeout {LIMIT_SECONDS} -seq {proof.latency + 1} -prove-skip {proof.latency}"
             script = [read, *ELABORATE, f"sat {cycles} -set-def-inputs -prove bad 0"]
-        said = _said([verilog.yosys_executable(), "-p", "; ".join(script)], folder)
+        said = trellis.run("yosys", [verilog.tool("yosys"), "-p", "; ".join(script)], folder)
         good, wrong = r"SAT proof finished - no model found: SUCCESS!", r"SAT proof finished - model found: FAIL!"
         if proof.latency is None:
-            said = _said([abc(), "-c", f"read_aiger top.aig; scorr; pdr -T {LIMIT_SECONDS}"], folder)
+            said = trellis.run("abc", [abc(), "-c", f"read_aiger top.aig; scorr; pdr -T {LIMIT_SECONDS}"], folder)
             good, wrong = r"^Property proved\.", r"^Output 0 of miter .* was asserted"
         holds, fails = (re.search(pattern, said, re.MULTILINE) is not None for pattern in (good, wrong))
         if holds == fails:
@@ -308,10 +294,7 @@ def task(proof: Proof, faulty: bool) -> Task:
 def prove(proofs: list[Proof], faulty: bool, workers: Workers) -> list[Result]:
     """In the order of `proofs`."""
     abc()
-    try:
-        verilog.yosys_executable()
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None
+    verilog.tool("yosys")
     results: dict[int, Result] = {}
     for index, (holds, seconds) in workers.results([task(proof, faulty) for proof in proofs], "proof"):
         proof = proofs[index]

@@ -374,7 +374,7 @@ class _Reader:
             slopes = self.slopes(names["prelu"], where.format("prelu"), cout)
         elif "exponent" in names:
             exponents = slope_exponents(names["exponent"], self.vector(names, "exponent", where, cout))
-            slopes = Slopes(f"tensor {names['exponent']}", 2.0**exponents)
+            slopes = Slopes(f"tensor {names['exponent']}", (2.0**exponents).astype(np.float64))
         bias0, bias1, bias2 = (
             self.vector(names, key, where, width) for key, width in (("bias0", cin), ("bias1", cout), ("bias2", cout))
         )
