@@ -27,14 +27,14 @@ def _prelu(x: Tensor, slopes: Slopes | None) -> Tensor:
 
 
 def _conv(x: Tensor, conv: Conv, *, binary: bool, stride: int = 1, alpha: float = 1.0) -> Tensor:
-    """In float64, where sums of +-1 are exact."""
+    """In the type of x, then float64: sums of +-1 are exact in float32, too, and that is faster."""
     weight = torch.from_numpy(signs(conv.weight) if binary else conv.weight)
-    out = functional.conv2d(x, weight, stride=stride, padding=weight.shape[2] // 2)
-    return out * _vector(alpha * (conv.factor if binary else conv.gain)) + _vector(conv.bias)
+    out = functional.conv2d(x, weight.to(x.dtype), stride=stride, padding=weight.shape[2] // 2)
+    return out.double() * _vector(alpha * (conv.factor if binary else conv.gain)) + _vector(conv.bias)
 
 
 def _block(x: Tensor, block: MappedBlock, geometry: Block, alpha: float, beta: float) -> Tensor:
-    ones = torch.where(beta * x + _vector(block.bias0) >= 0, 1.0, -1.0).double()
+    ones = torch.where(beta * x + _vector(block.bias0) >= 0, 1.0, -1.0)
     out = _conv(ones, block.conv, binary=True, stride=geometry.stride, alpha=alpha)
     if geometry.averages:
         x = functional.avg_pool2d(x, 2, 2)
