@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "speed": Verb("train.command", "time training steps on this CPU (needs torch)", True),
     "evaluate": Verb("train.command", "run a float checkpoint and write its logits (needs torch)", True),
     "freeze": Verb("export.__main__", "checkpoint -> frozen integer network (needs torch)", True),
+    "import": Verb("export.__main__", "a network of your own, with batch norm -> frozen network (needs torch)", True),
     "inspect": Verb("export.__main__", "a checkpoint tensor by tensor, or a frozen network layer by layer", True),
     "random": Verb("export.__main__", "a frozen network with random weights", True),
     "golden": Verb("golden.__main__", "class scores of images by the bit-exact integer model"),
