@@ -108,7 +108,7 @@ def test_core(simulator, recorded, tmp_path):
     assert written.mark is None
     wave = Wave(written)
     assert_view_is_in_file(wave)
-    assert wave.groups() == ["s_axis", "stem", "block00", "block01", "head", "m_axis"]
+    assert wave.groups() == ["s_axis", "s_load_axis", "stem", "block00", "block01", "head", "m_axis", "other ports"]
     layers = forward(network, images)
     results = np.concatenate([layers.pop("scores"), layers.pop("class").reshape(-1, 1)], axis=1)
     assert set(layers) == {"stem", "block00.conv", "block00", "block01.conv", "block01.shortcut", "block01", "pool"}
