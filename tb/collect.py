@@ -18,7 +18,7 @@ FLUSH = "collect_flush"
 """A register of the toplevel; a clock cycle with it high puts all that was recorded into the files."""
 
 TIME_DIGITS = 16
-"""Of Verilog's $time."""
+"""Of a time in ns."""
 
 _PORT = re.compile(r"^\s*(?:input|output)\b[^/\n]*?(\w+)\s*,?\s*(?://.*)?$", re.MULTILINE)
 _DIGITS = np.full(256, 255, np.uint8)
@@ -45,11 +45,12 @@ def collected(text: str, module: str, streams: Mapping[str, str]) -> str:
     for number, (layer, stream) in enumerate(streams.items()):
         file, moves = f"collect_{number}", f"({stream}_tvalid && {stream}_tready)"
         lines += [
-            f"integer {file};",
+            f"integer {file}; reg [{4 * TIME_DIGITS - 1}:0] {file}_now;",
             f'initial begin {file} = $fopen("{file_name(layer)}", "w");',
             f'$fwrite({file}, "%0d\\n", $bits({stream}_tdata)); end',
-            f"always @(posedge clk) begin if (rst === 1'b0 && {moves} === 1'b1)",
-            f'$fwrite({file}, "%h%h\\n", $time, {stream}_tdata);',
+            f"always @(posedge clk) begin if (rst === 1'b0 && {moves} === 1'b1) begin",
+            # Of $time itself Icarus writes no more digits than it has.
+            f'{file}_now = $time; $fwrite({file}, "%h%h\\n", {file}_now, {stream}_tdata); end',
             f"else if (rst === 1'b0 && {moves} !== 1'b0) $fwrite({file}, \"x\\n\");",
             f"if ({FLUSH}) $fflush({file}); end",
         ]
