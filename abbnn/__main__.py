@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "speed": Verb("train.command", "time training steps on this CPU (needs torch)", True),
     "evaluate": Verb("train.command", "run a float checkpoint and write its logits (needs torch)", True),
     "freeze": Verb("export.__main__", "checkpoint -> frozen integer network (needs torch)", True),
+    "import": Verb("export.__main__", "a network of your own, with batch norm -> frozen network (needs torch)", True),
     "inspect": Verb("export.__main__", "a checkpoint tensor by tensor, or a frozen network layer by layer", True),
     "random": Verb("export.__main__", "a frozen network with random weights", True),
     "golden": Verb("golden.__main__", "class scores of images by the bit-exact integer model"),
@@ -42,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "gates": Verb("syn.__main__", "the mapped ECP5 netlist of a core as Verilog that simulates", True),
     "calibrate": Verb("syn.__main__", "synthesise what the area model is fitted to", True),
     "demo": Verb("demo.__main__", "a web page in which the core runs, by Verilator and Emscripten"),
+    "ip": Verb("ip.__main__", "a network as an IP block: a folder that simulates and synthesises by itself"),
     "bench": Verb("report.bench", "cycles, area and speeds of the shipped designs"),
     "report": Verb("report.__main__", "operations, accuracy against precision, networks, published accelerators"),
 }

@@ -89,6 +89,17 @@ def add_folding(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_headroom(parser: argparse.ArgumentParser, default: str | int) -> None:
+    """`--headroom`: what `Pipeline.roomy` takes. A `default` in words stands for None, which the verb resolves."""
+    parser.add_argument(
+        "--headroom",
+        type=natural,
+        default=default if isinstance(default, int) else None,
+        metavar="BITS",
+        help="bits more in every sum and guard than this network needs, for retrained ones; default " + str(default),
+    )
+
+
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="workers; default: one a core"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from abbnn import verilog
 from abbnn.errors import UserError
 from abbnn.export.config import STAGE_NUMBERS, StageConfig, pipeline_config, stage_kind, table_headers
 from abbnn.export.folding import Folding, check, cycles, stages
@@ -17,7 +18,7 @@ from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
 
 HEADER = "abbnn_config.vh"
-STAGES = "abbnn_stages.vh"
+STAGES = verilog.STAGES_HEADER
 MANIFEST = "manifest.json"
 FORMAT = "abbnn-memory-files"
 VERSION = 2
@@ -46,8 +47,11 @@ def _literal(name: str, value: int) -> str:
     return {"CENTER": f"24'h{value:06x}", "CLASSES": "CLASSES"}.get(name, str(value))
 
 
-def _stage_lines(configs: Sequence[StageConfig]) -> list[str]:
-    """One instance a stage, with its output stream as wires of its name, and which of these wait."""
+def _stage_lines(configs: Sequence[StageConfig], folder: str = "") -> list[str]:
+    """One instance a stage, with its output stream as wires of its name, and which of these wait.
+
+    `folder` ("mem/") is where the memory files are below ABBNN_MEM_DIR.
+    """
     lines = []
     before = "pixel"
     for index, config in enumerate(configs):
@@ -55,7 +59,7 @@ def _stage_lines(configs: Sequence[StageConfig]) -> list[str]:
         width = 32 if name == "head" else parameters["PE"] * parameters["VALUE_WIDTH"]
         ends = ["tvalid", "tready", *(["tlast"] if name == "head" else [])]
         values = {
-            "PREFIX": f'{{`ABBNN_MEM_DIR, "/{name}"}}',
+            "PREFIX": f'{{`ABBNN_MEM_DIR, "/{folder}{name}"}}',
             **{key: _literal(key, value) for key, value in parameters.items()},
             "LOAD_MEMORY": f"(LOADABLE == 1) ? {STAGE_NUMBERS * index} : -1",
         }
@@ -87,8 +91,11 @@ def layout_id(configs: Sequence[StageConfig]) -> int:
     return int(_sha256("\n".join(_size_lines(configs) + _stage_lines(configs)).encode())[:8], 16)
 
 
-def headers(network: IntegerNetwork, configs: Sequence[StageConfig]) -> dict[str, str]:
-    """File name -> text of what rtl/core/abbnn_core.v includes into itself: sizes, and the stages."""
+def headers(network: IntegerNetwork, configs: Sequence[StageConfig], folder: str = "") -> dict[str, str]:
+    """File name -> text of what rtl/core/abbnn_core.v includes into itself: sizes, and the stages.
+
+    The memory files are in `folder` below ABBNN_MEM_DIR.
+    """
     if len(configs) > MAX_STAGES:
         raise UserError(f"{network.structure.name}: {len(configs) - 2} blocks; a core has at most {MAX_STAGES - 2}")
     loads = [word for header in table_headers(configs) for word in header]
@@ -102,7 +109,7 @@ def headers(network: IntegerNetwork, configs: Sequence[StageConfig]) -> dict[str
     ]
     stages = [
         f"// {STAGES} : the stages of abbnn_core for {network.structure.name}, written by abbnn mem",
-        *_stage_lines(configs),
+        *_stage_lines(configs, folder),
     ]
     return {HEADER: "\n".join(config) + "\n", STAGES: "\n".join(stages) + "\n"}
 

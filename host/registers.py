@@ -269,14 +269,9 @@ A soft reset drops every frame under way, and no transfer is left hanging:
 """
 
 
-def markdown() -> str:
-    """docs/registers.md, whole: what `abbnn host registers` prints."""
+def markdown_table() -> list[str]:
+    """The lines of a table with a row for each register."""
     lines = [
-        "# Registers",
-        "",
-        "Those of `abbnn_axi`, over AXI4-Lite: 32-bit data, 12-bit byte addresses, of which the lowest two bits are",
-        "ignored. Made by `abbnn host registers` from `host/registers.py`.",
-        "",
         "| offset | name | access | reset | meaning |",
         "|---|---|---|---|---|",
     ]
@@ -290,6 +285,19 @@ def markdown() -> str:
             bits = f"bit {field.low}" if field.width == 1 else f"bits {high}:{field.low}"
             parts.append(f"{bits} `{field.name}`: {field.meaning}")
         lines.append(f"| {offset} | `{name}` | {register.access.value} | {reset} | {'<br>'.join(parts)} |")
+    return lines
+
+
+def markdown() -> str:
+    """docs/registers.md, whole: what `abbnn host registers` prints."""
+    lines = [
+        "# Registers",
+        "",
+        "Those of `abbnn_axi`, over AXI4-Lite: 32-bit data, 12-bit byte addresses, of which the lowest two bits are",
+        "ignored. Made by `abbnn host registers` from `host/registers.py`.",
+        "",
+        *markdown_table(),
+    ]
     values = {register.name: f"0x{register.offset:03X}" for register in REGISTERS}
     values |= {"IDENTITY": f"0x{IDENTITY:X}", "MAJOR": str(VERSION_MAJOR), "READY": str(STATUS_READY)}
     rules = re.sub(r"\{(\w+)\}", lambda match: values[match[1]], RULES)

@@ -35,7 +35,7 @@ from abbnn.export.pipeline import Pipeline
 from abbnn.export.solve import Infeasible, Solver
 from abbnn.golden.files import replacing
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash
-from abbnn.options import add_folding, add_network, add_workers, natural, positive
+from abbnn.options import add_folding, add_headroom, add_network, add_workers, positive
 from abbnn.syn import patch, pnr, trellis, yosys
 from abbnn.syn.boards import LPF, Board, board, read_boards, sources_hash
 from abbnn.syn.outreg import use_output_registers
@@ -504,13 +504,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="no boot ROM, whatever the board's default: the network comes from the host after configuration, and the "
         "bitstream cannot be patched",
     )
-    parser.add_argument(
-        "--headroom",
-        type=natural,
-        default=HEADROOM,
-        metavar="BITS",
-        help="bits more in every sum and guard than this network needs, for retrained ones; default %(default)s",
-    )
+    add_headroom(parser, HEADROOM)
     parser.add_argument(
         "--freq", type=int, metavar="MHZ", help="clock of the core, one that the top's PLL makes; default: the board's"
     )

@@ -16,16 +16,13 @@ from typing import Any
 # FuseSoC runs this file by itself, from a folder of its own.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
 from abbnn.errors import UserError, run
 from abbnn.export.folding import balance
 from abbnn.export.layout import mem_text
 from abbnn.export.mem import HEADER, STAGES, write
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
-from abbnn.golden.model import forward
 from abbnn.golden.network import IntegerNetwork, load_network
-from abbnn.golden.ranges import analyse
+from abbnn.ip.vectors import pixel_words, result_words
 
 PIXELS, RESULTS = "smoke_pixels.mem", "smoke_results.mem"
 """24 bits a pixel, red lowest, and 32 bits a beat of the results, for tb/smoke.v."""
@@ -37,10 +34,7 @@ def smoke_files(network: IntegerNetwork, count: int) -> dict[str, str]:
     if count > len(shipped):
         raise UserError(f"images is {count}; {len(shipped)} are shipped")
     images = resized(shipped[:count], structure.height, structure.width)
-    layers = forward(network, images, analyse(network))
-    pixels = images.reshape(-1, 3).astype(np.int64) @ [1, 1 << 8, 1 << 16]
-    beats = np.concatenate([layers["scores"], layers["class"][:, None]], axis=1).ravel() & 0xFFFFFFFF
-    return {PIXELS: mem_text(pixels.tolist(), 24), RESULTS: mem_text(beats.tolist(), 32)}
+    return {PIXELS: mem_text(pixel_words(images), 24), RESULTS: mem_text(result_words(network, images), 32)}
 
 
 def generate(request: dict[str, Any], out: Path) -> dict[str, Any]:
