@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from abbnn.errors import UserError, run
 from abbnn.export.area import DEVICES, Device, devices, read_calibration, validate
@@ -31,6 +32,7 @@ from abbnn.export.freeze import (
     scale_terms,
     threshold_overflows,
 )
+from abbnn.export.importing import TOLERANCE, Accuracy, import_network
 from abbnn.export.inspection import InspectedCheckpoint, InspectedNetwork, inspect_checkpoint
 from abbnn.export.mem import write
 from abbnn.export.parts import Area
@@ -39,11 +41,13 @@ from abbnn.export.random_network import random_network
 from abbnn.export.solve import DEFAULT_FILL, Solution, Solver, estimate, rate, solve
 from abbnn.golden.files import replacing, what_is
 from abbnn.golden.images import SHIPPED_IMAGES, read_images, resized
+from abbnn.golden.model import scores
 from abbnn.golden.network import IntegerNetwork, load_network, network_hash, save_network
 from abbnn.golden.ops import value_range
 from abbnn.golden.ranges import analyse
-from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, block_name, declared_network
+from abbnn.golden.structure import CIFAR_SIDE, DECLARATIONS, Structure, block_name, declared_network
 from abbnn.options import above_zero, add_folding, add_network, natural, positive
+from abbnn.train.mapping import MappingFile
 from abbnn.train.variant import ALPHA, Form, Scales
 
 if TYPE_CHECKING:
@@ -67,21 +71,9 @@ def _terms_of(text: str) -> tuple[str, int]:
     return name, int(terms)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    command = commands.add_parser(
-        "freeze",
-        description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
-        "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
-        "every width is proven by range analysis for any image.",
-    )
-    add = command.add_argument
-    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of abbnn train, or an official .h5")
-    add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
-    add("--out", required=True, type=Path, metavar="FILE.safetensors")
-    defaults = FreezeOptions()
+def _add_freezing(command: argparse.ArgumentParser, terms: str) -> None:
+    """Widths and terms: what `_freeze_options` reads. `terms` says what T is by default."""
+    add, defaults = command.add_argument, FreezeOptions()
     add(
         "--value-bits",
         type=_value_bits,
@@ -126,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "--terms",
         type=int,
         metavar="T",
-        help=f"powers of two a scale factor; default {DEFAULT_TERMS}, or 1 if trained so",
+        help=f"powers of two a scale factor; default: {terms}",
     )
     add(
         "--terms-of",
@@ -136,6 +128,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SCALE=T",
         help="T of one scale: blockNN, blockNN.shortcut, blockNN.prelu or stem.prelu; may be given more than once",
     )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="abbnn")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser(
+        "freeze",
+        description="Turn a trained checkpoint, ours or an official one, into an integer network: one safetensors file "
+        "that golden, mem and the testbenches read. Classes, widths, depths and stem come from the tensors' shapes; "
+        "every width is proven by range analysis for any image.",
+    )
+    add = command.add_argument
+    add("checkpoint", type=Path, metavar="CHECKPOINT", help="model.pt of abbnn train, or an official .h5")
+    add("--network", required=True, choices=sorted(DECLARATIONS), help="what the checkpoint holds")
+    add("--out", required=True, type=Path, metavar="FILE.safetensors")
+    _add_freezing(command, f"{DEFAULT_TERMS}, or 1 if trained so")
     add(
         "--image",
         type=positive,
@@ -148,6 +157,29 @@ def _parser() -> argparse.ArgumentParser:
     official.add_argument(
         "--form", choices=get_args(Form), help="of the activation: the official code's (default), or the paper's Eq. 8"
     )
+
+    command = commands.add_parser(
+        "import",
+        description="Turn a trained residual binary network of your own into an integer network. A mapping file says "
+        "how its tensors are called; batch norm is folded into scales and biases. What the hardware lacks is refused "
+        "by the tensor's name. Prints what each scale cost in terms and accuracy. docs/import.md has the mapping file "
+        "and the formulas.",
+    )
+    add = command.add_argument
+    add("checkpoint", type=Path, metavar="FILE", help="a state dict: .pt or .pth of torch, or .safetensors")
+    add("--map", required=True, type=Path, metavar="MAPPING.toml")
+    add("--out", required=True, type=Path, metavar="FILE.safetensors")
+    add(
+        "--tolerance",
+        type=above_zero(1),
+        default=TOLERANCE,
+        metavar="PART",
+        help="relative error of a scale's factors that T is chosen for; default %(default)s",
+    )
+    add("--slopes", choices=("exact", "nearest"), default="exact", help="nearest: round them to powers of two")
+    add("--images", type=Path, metavar="IMAGES", help="compare float and integer network on these, as for abbnn golden")
+    add("--json", type=Path, metavar="FILE", help="write the report there, too")
+    _add_freezing(command, "the fewest within the tolerance")
 
     command = commands.add_parser(
         "inspect",
@@ -211,15 +243,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _checkpoints(path: Path) -> ModuleType:
-    """The module that reads the checkpoint at `path`."""
+def _torch_reader() -> ModuleType:
+    """The module that reads state dicts."""
     try:
         from abbnn.train import checkpoint
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise UserError("reading a checkpoint needs torch: make setup-train") from None
-    kind = what_is(path)
+    return checkpoint
+
+
+def _state_reader(path: Path) -> ModuleType:
+    """The module that reads the state dict at `path`."""
+    reader, kind = _torch_reader(), what_is(path)
+    if path.suffix == ".onnx" or kind in ("an HDF5 file", "an array of NumPy", "an archive of NumPy arrays"):
+        raise UserError(
+            f"{path}: {kind or 'ONNX'}, not a state dict: save its arrays by name with safetensors, "
+            "convolutions as (out, in, height, width)"
+        )
+    return reader
+
+
+def _checkpoints(path: Path) -> ModuleType:
+    """The module that reads the checkpoint at `path`."""
+    checkpoint, kind = _torch_reader(), what_is(path)
     if kind in ("a safetensors file", "an array of NumPy", "an archive of NumPy arrays"):
         raise UserError(f"{path}: {kind}, not a checkpoint of abbnn train, nor an official one")
     return checkpoint
@@ -238,8 +286,8 @@ def _load(arguments: argparse.Namespace) -> Checkpoint:
     return found._replace(variant=replace(found.variant, **variant))
 
 
-def _freeze(arguments: argparse.Namespace) -> None:
-    chosen = FreezeOptions(
+def _freeze_options(arguments: argparse.Namespace) -> FreezeOptions:
+    return FreezeOptions(
         arguments.value_bits,
         arguments.fraction_bits,
         arguments.stem_bits,
@@ -248,20 +296,67 @@ def _freeze(arguments: argparse.Namespace) -> None:
         dict(arguments.terms_of),
         arguments.shortcut_bits,
     )
-    structure, variant, tensors, metadata = _load(arguments)
+
+
+def _calibration(arguments: argparse.Namespace, structure: Structure) -> NDArray[np.uint8]:
     if arguments.calibrate is None:
-        images = calibration_images(structure)
-    else:
-        images, _ = read_images(arguments.calibrate, structure.height, structure.width)
+        return calibration_images(structure)
+    return read_images(arguments.calibrate, structure.height, structure.width)[0]
+
+
+def _freeze(arguments: argparse.Namespace) -> None:
+    chosen = _freeze_options(arguments)
+    structure, variant, tensors, metadata = _load(arguments)
+    images = _calibration(arguments, structure)
     try:
         network = freeze(tensors, structure, variant, chosen, source=metadata, images=images)
     except UserError as error:
         raise UserError(f"{arguments.checkpoint}: {error}") from None
-    save_network(network, arguments.out)
-    size = arguments.out.stat().st_size
-    print(f"{arguments.out}: {structure.name}, sha256 {network_hash(network)[:16]}, {size} bytes")
+    _save(network, arguments.out, images)
+
+
+def _save(network: IntegerNetwork, out: Path, images: NDArray[np.uint8]) -> None:
+    save_network(network, out)
+    print(f"{out}: {network.structure.name}, sha256 {network_hash(network)[:16]}, {out.stat().st_size} bytes")
     for line in _description(network, images):
         print(line)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    chosen, mapping, path = _freeze_options(arguments), MappingFile.read(arguments.map), arguments.checkpoint
+    structure = mapping.structure()
+    images = _calibration(arguments, structure)
+    pictures = None
+    if arguments.images is not None:
+        pictures = read_images(arguments.images, structure.height, structure.width, structure.classes)
+    entries, _ = _state_reader(path).entries(path)
+    try:
+        mapped = mapping.network(entries)
+        network, report = import_network(
+            mapped,
+            chosen,
+            tolerance=arguments.tolerance,
+            nearest=arguments.slopes == "nearest",
+            source={"mapping": mapping.sections},
+            images=images,
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if pictures is not None:
+        from abbnn.train.unfolded import logits
+
+        with tqdm(total=2 * len(pictures[0]), unit="img", disable=None) as bar:
+            own = logits(mapped, pictures[0], bar.update)
+            parts = []
+            for part in scores(network, pictures[0]):
+                parts.append(part)
+                bar.update(len(part))
+        report = replace(report, accuracy=Accuracy.of(own, np.concatenate(parts), pictures[1]))
+    if arguments.json:
+        with replacing(arguments.json) as temporary:
+            temporary.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+    _save(network, arguments.out, images)
+    report.print()
 
 
 def _description(network: IntegerNetwork, images: NDArray[np.uint8]) -> Iterator[str]:
@@ -390,6 +485,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
         "freeze": _freeze,
+        "import": _import,
         "inspect": _inspect,
         "random": _random,
         "fold": _fold,

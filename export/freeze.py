@@ -172,15 +172,16 @@ def weight_exponent(largest: Floats, planes: int) -> NDArray[np.int64]:
 
 
 def freeze_filters(
-    name: str, weights: Floats, planes: int, *, reach: int, in_bits: int, out_bits: int
+    name: str, weights: Floats, planes: int, *, reach: int, in_bits: int, out_bits: int, bias: Floats | float = 0.0
 ) -> tuple[NDArray[np.int64], Scale]:
     """Real weights (Cout, k, k, Cin) as odd integers, and a power of two a filter that turns their sums, of numbers of
     `in_bits` fraction bits, into values of `out_bits`. `name` goes into errors.
 
     The sum of the numbers' magnitudes is below 2**reach. A filter that cannot make half a last bit of that needs no
-    finer weights, and no guard bits for them.
+    finer weights, and no guard bits for them. Nor does one beside whose `bias` (Cout,), of values, its sum is as small:
+    the bias in the sum's unit stays within 2**(reach + planes).
     """
-    weakest = 2.0 ** (in_bits - out_bits - 1 - reach)
+    weakest = np.maximum(2.0 ** (in_bits - out_bits - 1 - reach), np.abs(bias) * 2.0 ** (in_bits - reach))
     exponent = weight_exponent(np.maximum(np.abs(weights).max(axis=(1, 2, 3)), weakest), planes)
     integers = odd_weights(weights * 2.0 ** exponent[:, None, None, None], planes)
     down = exponent + in_bits - out_bits
@@ -191,7 +192,7 @@ def freeze_filters(
 
 @dataclass(frozen=True)
 class _Freezer:
-    """One checkpoint at one value width and number of fraction bits; convolutions' weights are standardized.
+    """One checkpoint at one value width and number of fraction bits; convolutions' weights are as they are used.
 
     The options' own width and fraction bits do not count.
     """
@@ -243,11 +244,15 @@ class _Freezer:
         weights = (self.tensors["stem.weight"] * gain).transpose(0, 2, 3, 1) / std
         center = np.round(mean).astype(np.int64)
         reach = PIXEL_BITS + int(np.prod(weights.shape[1:])).bit_length()
-        integers, scale = freeze_filters("stem", weights, planes, reach=reach, in_bits=0, out_bits=self.fraction_bits)
+        added = self.tensors.get("stem.bias", np.zeros(len(weights)))
+        integers, scale = freeze_filters(
+            "stem", weights, planes, reach=reach, in_bits=0, out_bits=self.fraction_bits, bias=added
+        )
         # The fraction of the mean that the integer centre leaves; at padded taps it is left out of the float sum as
         # well, but not here: at most half a pixel step on the border's missing taps.
         fraction = (integers * (center - mean)).sum(axis=(1, 2, 3))
-        bias = np.round(fraction).astype(np.int64) + rounding_bias(scale)
+        bias = np.round(fraction + added * self.unit / 2.0 ** (scale.shift[:, 0] - scale.guard)).astype(np.int64)
+        bias += rounding_bias(scale)
         return center, SumLayer(integers, bias, planes), scale
 
     def _block(self, index: int, block: Block) -> BlockNumbers:
@@ -366,9 +371,13 @@ def freeze(
     *,
     source: Mapping[str, Any] | None = None,
     images: NDArray[np.uint8] | None = None,
+    latent: bool = True,
 ) -> IntegerNetwork:
     """Freeze a checkpoint's canonical tensors (`train.tensors`); the network's `source` is `source`, the variant and
     what was chosen.
+
+    `latent` weights are standardized first. Others count as they are: a binary filter's signs, and its mean magnitude
+    as a factor. There may be a `stem.bias` (Cout,) beside the canonical tensors.
 
     Fraction bits of None are the most, up to 12, with which the values on `images` (else `calibration_images`) leave
     one bit of the value range free, but at least 4, and so many that values have at most 10 integer bits. A value width
@@ -383,8 +392,10 @@ def freeze(
             raise UserError(f"{name} is no scale of {structure.name}; there are {', '.join(names)}")
     floats = {name: np.asarray(tensors[name], np.float64) for name in canonical_shapes(structure)}
     for name, tensor in floats.items():
-        if tensor.ndim == CONV_DIMENSIONS:
+        if latent and tensor.ndim == CONV_DIMENSIONS:
             floats[name] = standardize(tensor)
+    if "stem.bias" in tensors:
+        floats["stem.bias"] = np.asarray(tensors["stem.bias"], np.float64)
 
     def frozen(value_width: int, fraction_bits: int) -> IntegerNetwork:
         return _Freezer(floats, structure, variant, options, value_width, fraction_bits).network()
@@ -422,13 +433,18 @@ def scale_names(structure: Structure) -> list[str]:
     return names
 
 
-def scale_terms(network: IntegerNetwork) -> dict[str, int]:
-    """Terms of every scale by its name in `scale_names`."""
-    scales = {"stem.prelu": network.stem_prelu}
+def scales(network: IntegerNetwork) -> dict[str, Scale]:
+    """Every scale by its name in `scale_names`."""
+    found = {"stem.prelu": network.stem_prelu}
     for index, block in enumerate(network.blocks):
         name = block_name(index)
-        scales |= {name: block.scale, f"{name}.shortcut": block.shortcut_scale, f"{name}.prelu": block.prelu}
-    return {name: scale.terms for name in scale_names(network.structure) if (scale := scales[name]) is not None}
+        found |= {name: block.scale, f"{name}.shortcut": block.shortcut_scale, f"{name}.prelu": block.prelu}
+    return {name: scale for name in scale_names(network.structure) if (scale := found[name]) is not None}
+
+
+def scale_terms(network: IntegerNetwork) -> dict[str, int]:
+    """Terms of every scale by its name in `scale_names`."""
+    return {name: scale.terms for name, scale in scales(network).items()}
 
 
 def _most_fraction_bits(

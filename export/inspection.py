@@ -23,7 +23,7 @@ from abbnn.golden.network import IntegerNetwork, Scale, SumLayer
 from abbnn.golden.ranges import Interval, SumRange, analyse
 from abbnn.golden.structure import DECLARATIONS, Structure, block_name, declared_network
 from abbnn.tables import console, new_table
-from abbnn.train.tensors import check_tensor, infer_structure, official_names, official_shapes
+from abbnn.train.tensors import NORM_STATISTICS, check_tensor, infer_structure, official_names, official_shapes
 
 if TYPE_CHECKING:
     from abbnn.train.checkpoint import Entry
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Status = Literal["recognised", "rename", "batch norm", "missing", "refused"]
 
-NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 NORM_MODULE = re.compile(r"(^|\.)(bn|batch_?norm)\d*$", re.IGNORECASE)
 NO_BATCH_NORM = (
     "A&B BNN has no batch norm: standardized weights with a gain a filter, and biases where the family has them, take "
-    "its place. Statistics cannot be folded in afterwards; train the network without it (docs/training.md)."
+    "its place. abbnn import folds that of a trained network into scales and biases (docs/import.md)."
 )
 
 _ODD = "odd integers"

@@ -25,14 +25,14 @@ HEX_DIGITS = frozenset(string.hexdigits)
 
 
 def pack(values: ArrayLike, width: int) -> list[int]:
-    """Pack a (words, lanes) integer array into words of lanes * width bits, lane 0 lowest.
+    """Pack a (words, lanes) array of integers, Python's too, into words of lanes * width bits, lane 0 lowest.
 
     A field fits if it lies in [-2**(width - 1), 2**width): two's complement or unsigned; anything else is a UserError.
     """
     array = np.asarray(values)
-    if array.ndim != 2 or array.dtype.kind not in "iub":
+    if array.ndim != 2 or array.dtype.kind not in "iubO":
         raise UserError(f"pack takes a 2-D integer array, not {array.dtype} of shape {array.shape}")
-    array = array.astype(np.int64)
+    array = array if array.dtype == object else array.astype(np.int64)
     if array.size and not (-(1 << (width - 1)) <= array.min() and array.max() < 1 << width):
         raise UserError(f"values {array.min()}..{array.max()} do not fit {width} bits")
     if width == 1:  # one bit a lane: the whole row is one big number, which NumPy packs byte by byte
@@ -77,16 +77,6 @@ def pack_fields(columns: Sequence[tuple[ArrayLike, int]]) -> tuple[NDArray[Any],
     if result is None:
         raise UserError("pack_fields takes at least one column")
     return result, total
-
-
-def pack_wide(values: NDArray[Any], width: int) -> list[int]:
-    """`pack` for unsigned fields wider than 63 bits: (words, lanes) Python ints in an object array."""
-    words = []
-    for row in values.tolist():
-        if any(not 0 <= v < 1 << width for v in row):
-            raise UserError(f"a field does not fit {width} bits")
-        words.append(sum(v << (lane * width) for lane, v in enumerate(row)))
-    return words
 
 
 def mem_text(words: Sequence[int], bits: int) -> str:

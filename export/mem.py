@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from abbnn import verilog
 from abbnn.errors import UserError
 from abbnn.export.config import STAGE_NUMBERS, StageConfig, pipeline_config, stage_kind, table_headers
 from abbnn.export.folding import Folding, check, cycles, stages
@@ -17,7 +18,7 @@ from abbnn.golden.network import IntegerNetwork, network_hash
 from abbnn.golden.ranges import analyse
 
 HEADER = "abbnn_config.vh"
-STAGES = "abbnn_stages.vh"
+STAGES = verilog.STAGES_HEADER
 MANIFEST = "manifest.json"
 FORMAT = "abbnn-memory-files"
 VERSION = 2

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from abbnn.errors import UserError
-from abbnn.export.layout import pack, pack_fields, pack_wide
+from abbnn.export.layout import pack, pack_fields
 from abbnn.golden.ops import Integers, value_range
 
 BORDER_CLASSES = 9
@@ -53,7 +53,7 @@ def scale_table(sign: Integers, shift: Integers, lanes: int, shift_width: int) -
     for term in range(sign.shape[1]):
         columns += [(shift[:, term], shift_width), (sign[:, term] < 0, 1), (sign[:, term] != 0, 1)]
     entries, width = pack_fields(columns)
-    return pack_wide(_groups(entries, lanes), width)
+    return pack(_groups(entries, lanes), width)
 
 
 def qprelu_table(
@@ -75,7 +75,7 @@ def qprelu_table(
     entries, width = pack_fields(
         [*((_signed(field, field_width), field_width) for field in fields), (amount, shift_width)]
     )
-    return pack_wide(_groups(entries, lanes), width)
+    return pack(_groups(entries, lanes), width)
 
 
 def fan_in_order(weights: NDArray[Any], simd: int) -> NDArray[Any]:

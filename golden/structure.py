@@ -334,57 +334,36 @@ def member(
         raise UserError(f"{name}: depths {depths}: a stage has no block")
     height, width = image if isinstance(image, tuple) else (image, image)
     stem_layer = Stem(3, widths[0], stem.kernel, stem.stride, not kind.biased, stem.max_pool)
-    grow = _paired_blocks if kind.paired else _single_blocks
-    blocks = grow(kind, stem_layer.output(height, width), widths, depths)
+    blocks = _blocks(kind, stem_layer.output(height, width), widths, depths)
     return Structure(name, family, height, width, stem_layer, blocks, classes)._whole()
 
 
-def _block(
-    kind: Family,
-    entering: tuple[int, int, int],
-    out_channels: int,
-    kernel: int,
-    shortcut: Shortcut,
-    activation: Activation,
-    steps: int,
-) -> Block:
-    """A block for maps `entering` (channels, height, width)."""
-    channels, height, width = entering
-    stride = _SHORTCUTS[shortcut][0]
-    return Block(channels, out_channels, kernel, stride, height, width, shortcut, activation, kind.biased, steps)
-
-
-def _single_blocks(
-    kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
-) -> tuple[Block, ...]:
+def _blocks(kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]) -> tuple[Block, ...]:
+    """Behind a stem whose maps are of `size`."""
     blocks: list[Block] = []
     entering, steps = (widths[0], *size), 0
+
+    def add(out_channels: int, kernel: int, shortcut: Shortcut, activation: Activation, steps: int) -> None:
+        nonlocal entering
+        channels, height, width = entering
+        geometry = channels, out_channels, kernel, _SHORTCUTS[shortcut][0], height, width
+        blocks.append(Block(*geometry, shortcut, activation, kind.biased, steps))
+        entering = blocks[-1].output
+
     for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
         for index in range(depth):
-            down = stage > 0 and index == 0
-            last = stage == len(widths) - 1 and index == depth - 1
-            activation: Activation = "qprelu" if kind.biased else "prelu" if last else "none"
-            blocks.append(_block(kind, entering, out, 3, kind.downsampling if down else "identity", activation, steps))
-            entering = blocks[-1].output
-            # The official code counts the variance as 1 behind a stage's first block and lets the later ones add.
-            steps = 0 if down else steps + (index > 0)
-    return tuple(blocks)
-
-
-def _paired_blocks(
-    kind: Family, size: tuple[int, int], widths: tuple[int, ...], depths: tuple[int, ...]
-) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    entering, steps = (widths[0], *size), 0
-    for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
-        for index in range(depth):
-            doubles = stage > 0 and index == 0
-            down = doubles and stage > 1
-            first = _block(kind, entering, entering[0], 3, kind.downsampling if down else "identity", "qprelu", steps)
-            second = _block(kind, first.output, out, 1, "repeat" if doubles else "identity", "qprelu", steps + 1)
-            blocks += [first, second]
-            entering = second.output
-            steps = 0 if down else steps + 2
+            first = stage > 0 and index == 0
+            down = first and (stage > 1 or not kind.paired)
+            shortcut = kind.downsampling if down else "identity"
+            if kind.paired:
+                add(entering[0], 3, shortcut, "qprelu", steps)
+                add(out, 1, "repeat" if first else "identity", "qprelu", steps + 1)
+                steps = 0 if down else steps + 2
+            else:
+                last = stage == len(widths) - 1 and index == depth - 1
+                add(out, 3, shortcut, "qprelu" if kind.biased else "prelu" if last else "none", steps)
+                # The official code counts the variance as 1 behind a stage's first block and lets the later ones add.
+                steps = 0 if down else steps + (index > 0)
     return tuple(blocks)
 
 

@@ -6,7 +6,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,62 @@ from rich.table import Table
 from tqdm import tqdm
 
 from abbnn import paths
+from abbnn.building import ticking
 from abbnn.errors import UserError, run
 from abbnn.export.pipeline import Pipeline
-from abbnn.golden.images import read_images
-from abbnn.golden.network import IntegerNetwork, load_network
+from abbnn.golden.images import Images, Labels, open_images
+from abbnn.golden.network import IntegerNetwork, load_network, network_hash
+from abbnn.host import simulated
 from abbnn.host.link import Device, Link, Port, Result, open_port
 from abbnn.host.registers import expanded, markdown
-from abbnn.options import above_zero, add_folding, add_images, add_network, positive, whole
+from abbnn.host.verify import Difference, check_network, differences
+from abbnn.options import above_zero, add_images, add_network, positive, whole
 
 BAUD = 3_000_000
 """Of the ULX3S; the Colorlight i5 has 115200."""
 BAUD_MAX = 100_000_000
 TIMEOUT_MAX = 3600
+SHOWN = 20
+"""Differences in a table; `--json` has all."""
 
-Opener = Callable[[str, int], Port]
+Opener = Callable[[argparse.Namespace], AbstractContextManager[Port]]
 
 
-def _connect(arguments: argparse.Namespace, opener: Opener) -> Device:
-    device = Device(Link(opener(arguments.port, arguments.baud), tries=arguments.tries, timeout=arguments.timeout))
-    device.connect()
-    return device
+def serial_port(arguments: argparse.Namespace) -> AbstractContextManager[Port]:
+    return nullcontext(open_port(arguments.port, arguments.baud))
+
+
+@contextmanager
+def _connected(arguments: argparse.Namespace, opener: Opener) -> Iterator[Device]:
+    """The device at the port, for as long as the block runs."""
+    simulated.check(arguments)
+    with opener(arguments) as port:
+        device = Device(Link(port, tries=arguments.tries, timeout=arguments.timeout))
+        device.connect()
+        yield device
+
+
+def _images(arguments: argparse.Namespace, height: int, width: int, classes: int) -> tuple[Images, Labels | None]:
+    """The first `--count` of IMAGES."""
+    images, labels = open_images(arguments.images, height, width, classes)
+    count = arguments.count or len(images)
+    if count > len(images):
+        raise UserError(f"{arguments.images}: {len(images)} images, fewer than --count {count}")
+    return np.require(images[:count], requirements=("C", "W")), None if labels is None else labels[:count]
+
+
+def _results(arguments: argparse.Namespace, device: Device, images: Images) -> list[Result]:
+    """What the device makes of `images`; says how far it is."""
+    bar = tqdm(total=len(images), unit="img", disable=True if arguments.json else None)
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        bar.update(count - done)
+        done = count
+
+    with bar, ticking(lambda: f"{done} of {len(images)} images", bar):
+        return device.classify(images, flying=arguments.flying, progress=progress)
 
 
 def _statistics(device: Device) -> dict[str, int]:
@@ -71,14 +109,14 @@ def _image_rows(results: Sequence[Result], labels: NDArray[np.int64] | None) -> 
 
 
 def _classify(arguments: argparse.Namespace, opener: Opener) -> None:
-    device = _connect(arguments, opener)
-    images, labels = read_images(arguments.images, device.height, device.width, device.classes)
-    started = time.perf_counter()
-    with tqdm(total=len(images), unit="img", disable=True if arguments.json else None) as bar:
-        results = device.classify(images, flying=arguments.flying, progress=lambda count: bar.update(count - bar.n))
-    seconds = time.perf_counter() - started
+    with _connected(arguments, opener) as device:
+        images, labels = _images(arguments, device.height, device.width, device.classes)
+        started = time.perf_counter()
+        results = _results(arguments, device, images)
+        seconds = time.perf_counter() - started
+        network, counters, line = device.network(), device.counters(), _statistics(device)
     summary: dict[str, Any] = {
-        "network": f"{device.network():016x}",
+        "network": f"{network:016x}",
         "images": len(images),
         "seconds": round(seconds, 3),
         "images_per_second": round(len(images) / seconds, 2),
@@ -86,7 +124,6 @@ def _classify(arguments: argparse.Namespace, opener: Opener) -> None:
     if labels is not None:
         right = sum(int(result.label == label) for result, label in zip(results, labels, strict=True))
         summary |= {"right": right, "accuracy": right / len(images)}
-    counters, line = device.counters(), _statistics(device)
     if arguments.json:
         rows = [{"class": result.label, "scores": result.scores.tolist()} for result in results]
         for row, label in zip(rows, () if labels is None else labels.tolist(), strict=labels is not None):
@@ -102,17 +139,54 @@ def _classify(arguments: argparse.Namespace, opener: Opener) -> None:
     console.print(_rows("line", line))
 
 
+def _difference_rows(found: Sequence[Difference]) -> Table:
+    table = Table(caption=None if len(found) <= SHOWN else f"and {len(found) - SHOWN:,} more; --json has all")
+    for name in ("image", "value", "expected", "got"):
+        table.add_column(name, justify="left" if name == "value" else "right")
+    for one in found[:SHOWN]:
+        value = "class" if one.score is None else f"score {one.score}"
+        table.add_row(str(one.image), value, str(one.expected), str(one.got))
+    return table
+
+
+def _verify(arguments: argparse.Namespace, opener: Opener) -> int:
+    network = load_network(arguments.network)
+    structure = network.structure
+    images, _ = _images(arguments, structure.height, structure.width, structure.classes)
+    with _connected(arguments, opener) as device:
+        check_network(device, network)
+        results = _results(arguments, device, images)
+        line = _statistics(device)
+    bar = tqdm(total=len(images), unit="img", desc="golden", disable=True if arguments.json else None)
+    with bar, ticking(lambda: "computing what the golden model gives", bar):
+        found = differences(network, images, results, bar.update)
+    values, wrong = len(images) * (structure.classes + 1), len({one.image for one in found})
+    if arguments.json:
+        summary = {"network": network_hash(network)[:16], "images": len(images), "values": values}
+        rows = [asdict(one) for one in found]
+        print(json.dumps(summary | {"equal": not found, "line": line, "differences": rows}))
+        return 1 if found else 0
+    console = Console()
+    if found:
+        console.print(_difference_rows(found))
+    console.print(_rows("line", line))
+    if found:
+        print(f"{len(found):,} of {values:,} values differ, in {wrong:,} of {len(images):,} images")
+        return 1
+    print(f"{structure.name}: the class and all scores of {len(images):,} images, {values:,} values, are golden's")
+    return 0
+
+
 def _status(arguments: argparse.Namespace, opener: Opener) -> None:
-    device = _connect(arguments, opener)
-    values = device.registers()
-    line = _statistics(device)
+    with _connected(arguments, opener) as device:
+        values, stages, line = device.registers(), device.stages, _statistics(device)
     if arguments.json:
         print(json.dumps({"registers": values, "line": line}))
         return
     table = Table()
     for name in ("offset", "register", "value", "fields"):
         table.add_column(name, justify="right" if name in ("offset", "value") else "left")
-    for register in expanded(device.stages):
+    for register in expanded(stages):
         fields = register.decode(values[register.name])
         shown = " ".join(f"{name}={value}" for name, value in fields.items()) if register.fields else ""
         table.add_row(f"{register.offset:03x}", register.name, f"{values[register.name]:08x}", shown)
@@ -149,36 +223,44 @@ def _fitting(arguments: argparse.Namespace, network: IntegerNetwork, layout: int
 
 
 def _load(arguments: argparse.Namespace, opener: Opener) -> None:
-    if arguments.bitstream or not (arguments.fold or arguments.cycles):
-        network = load_network(arguments.network)
-        device = _connect(arguments, opener)
-        words = _fitting(arguments, network, device.layout)
-    else:
+    words: list[int] | None = None
+    if arguments.port == simulated.PORT:
+        words = simulated.load_image(load_network(arguments.network), simulated.pipeline(arguments))
+    elif (arguments.fold or arguments.cycles) and not arguments.bitstream:
         words = Pipeline.read(arguments.network, arguments.fold, arguments.cycles).load_image
-        device = _connect(arguments, opener)
-    started = time.perf_counter()
-    device.load(words)
-    seconds = time.perf_counter() - started
-    print(f"{arguments.network}: {4 * len(words):,} bytes in {seconds:.1f} s; network {device.network():016x}")
+    else:
+        network = load_network(arguments.network)
+    with _connected(arguments, opener) as device:
+        words = words or _fitting(arguments, network, device.layout)
+        started = time.perf_counter()
+        with ticking(lambda: f"loading {arguments.network}"):
+            device.load(words)
+        seconds, found = time.perf_counter() - started, device.network()
+    print(f"{arguments.network}: {4 * len(words):,} bytes in {seconds:.1f} s; network {found:016x}")
 
 
 def _registers(arguments: argparse.Namespace, opener: Opener) -> None:
     print(markdown(), end="")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="abbnn host", description=(__doc__ or "").strip())
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="abbnn host", description=(__doc__ or "").strip())
+    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
-        name: str, function: Callable[[argparse.Namespace, Opener], None], text: str
+        name: str, function: Callable[[argparse.Namespace, Opener], int | None], text: str
     ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(run=function)
         return added
 
     def line(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--port", required=True, metavar="DEV", help="serial port, /dev/ttyUSB0 or the like")
+        added.add_argument(
+            "--port",
+            required=True,
+            metavar="DEV",
+            help=f"serial port, /dev/ttyUSB0 or the like; {simulated.PORT}: a board that is simulated meanwhile",
+        )
         added.add_argument(
             "--baud",
             type=whole(1, BAUD_MAX),
@@ -194,12 +276,24 @@ def _parser() -> argparse.ArgumentParser:
             metavar="S",
             help="seconds without an answer; %(default)s",
         )
+        simulated.add_arguments(added)
 
-    classify = command("classify", _classify, "Send images through the core and show classes and scores.")
-    add_images(classify)
-    line(classify)
-    classify.add_argument("--flying", type=positive, default=4, metavar="N", help="images under way; %(default)s")
-    classify.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    def images(added: argparse.ArgumentParser) -> None:
+        add_images(added)
+        line(added)
+        added.add_argument("--count", type=positive, metavar="N", help="the first N images; default: all")
+        added.add_argument("--flying", type=positive, default=4, metavar="N", help="images under way; %(default)s")
+        added.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    images(command("classify", _classify, "Send images through the core and show classes and scores."))
+
+    verify = command(
+        "verify",
+        _verify,
+        "Compare class and all scores of each image with the golden model's; status 1: one differs.",
+    )
+    add_network(verify)
+    images(verify)
 
     status = command("status", _status, "Show every register of the core, and what the line has seen.")
     line(status)
@@ -214,14 +308,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.bit",
         help="what the board was configured with; default: the one in build/bitstream that has the core's layout",
     )
-    add_folding(load)
 
     command("registers", _registers, "Print the register table (docs/registers.md).")
-    return parser
+    return result
 
 
-def main(argv: Sequence[str] | None = None, opener: Opener = open_port) -> int:
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, opener: Opener = serial_port) -> int:
+    arguments = parser().parse_args(argv)
     return run("abbnn host", lambda: arguments.run(arguments, opener))
 
 

@@ -89,7 +89,8 @@ class Link:
     from its answers: what was sent up to a request has been taken when the request is answered. After `timeout`
     seconds without progress the link waits until the line has been silent for `quiet` seconds, longer than the device
     keeps a packet open, and asks anew with a ping, which there is always room for. A line that is not silent in time is
-    no device's.
+    no device's. Seconds are those of `clock`; by default the port's, where it has a `clock` of its own, as a simulated
+    board has.
     """
 
     def __init__(
@@ -99,13 +100,13 @@ class Link:
         timeout: float = 2.0,
         quiet: float = 0.4,
         tries: int = 5,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.port = port
         self.timeout = timeout
         self.quiet = quiet
         self.tries = tries
-        self.clock = clock
+        self.clock: Callable[[], float] = getattr(port, "clock", time.monotonic) if clock is None else clock
         self.decoder = Decoder()
         self.statistics = Statistics()
         self.window = 0
@@ -291,7 +292,8 @@ class Device:
         self.link.request(Type.WRITE, struct.pack("<HI", one.offset, value))
 
     def network(self) -> int:
-        """First 64 bits of the network's sha256, 0 if there is none yet."""
+        """First 64 bits of the network's sha256, 0 if there is none yet. What is being loaded is waited for."""
+        self._settled()
         return self.read("NETWORK_HI") << 32 | self.read("NETWORK_LO")
 
     def counters(self) -> dict[str, int]:
@@ -303,6 +305,14 @@ class Device:
 
     def soft_reset(self) -> None:
         self.write("CONTROL", SOFT_RESET)
+
+    def _settled(self) -> int:
+        """STATUS when no load is under way. LinkError if one does not end."""
+        deadline = self.link.clock() + self.link.timeout
+        while (status := self.read("STATUS")) & STATUS_LOADING:
+            if self.link.clock() > deadline:
+                raise LinkError("the core does not finish its load")
+        return status
 
     # ---- network
 
@@ -317,10 +327,7 @@ class Device:
         loads = self.read("LOADS")
         self.link.request(Type.LOAD, payload)
         progress()
-        deadline = self.link.clock() + self.link.timeout
-        while (status := self.read("STATUS")) & STATUS_LOADING:
-            if self.link.clock() > deadline:
-                raise LinkError("the core does not finish its load")
+        status = self._settled()
         # A counter that has reached its end no longer counts.
         counted = self.read("LOADS") > loads or loads == 0xFFFF
         if not status & STATUS_READY or not counted:

@@ -103,33 +103,26 @@ def bench_rows(path: Path) -> list[Row]:
     return rows
 
 
-def _text(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+COLUMNS = {
+    "top-1 %": ("top1_percent", 2),
+    "images/s": ("fps", 0),
+    "latency us": ("latency_us", 0),
+    "LUT": ("lut", 0),
+    "BRAM36": ("bram36", 1),
+    "DSP": ("dsp", 0),
+    "MHz": ("mhz", 0),
+    "GOPS": ("gops", 0),
+    "GOPS/kLUT": ("gops_per_klut", 1),
+}
+"""Of numbers: the field and the digits behind its point."""
 
 
 def table(rows: list[Row]) -> Table:
     result = Table(caption="empty: not stated by the source")
-    for column in ("accelerator", "network"):
-        result.add_column(column)
-    for column in ("top-1 %", "images/s", "latency us", "LUT", "BRAM36", "DSP", "MHz", "GOPS", "GOPS/kLUT"):
-        result.add_column(column, justify="right")
-    for column in ("device", "source", "how"):
-        result.add_column(column)
+    for column in ("accelerator", "network", *COLUMNS, "device", "source", "how"):
+        result.add_column(column, justify="right" if column in COLUMNS else "left")
     for row in rows:
-        result.add_row(
-            row.name,
-            row.network,
-            _text(row.top1_percent, 2),
-            _text(row.fps),
-            _text(row.latency_us),
-            _text(row.lut),
-            _text(row.bram36, 1),
-            _text(row.dsp),
-            _text(row.mhz),
-            _text(row.gops),
-            _text(row.gops_per_klut, 1),
-            row.device,
-            row.source,
-            row.how,
-        )
+        numbers = [(getattr(row, name), digits) for name, digits in COLUMNS.values()]
+        texts = ["" if number is None else f"{number:,.{digits}f}" for number, digits in numbers]
+        result.add_row(row.name, row.network, *texts, row.device, row.source, row.how)
     return result

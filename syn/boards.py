@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from abbnn import paths, verilog
 from abbnn.errors import UserError
@@ -17,6 +17,14 @@ from abbnn.export.parts import Area
 
 BOARDS = Path(__file__).with_name("boards.json")
 LPF = "design.lpf"
+
+
+class Line(NamedTuple):
+    """Ports of the top: its oscillator, and the serial line, as seen from the board."""
+
+    clock: str
+    rxd: str
+    txd: str
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Board:
     sources: tuple[Path, ...]
     """Files beside those of rtl/ that they use."""
     lpf: Path
+    line: Line
     clock_mhz: int
     """Of the core, unless a user asks for another."""
     clocks_mhz: tuple[int, ...]
@@ -100,6 +109,7 @@ def _board(name: str, entry: Mapping[str, Any], root: Path) -> Board:
         entry["top"],
         tuple(root / path for path in entry["sources"]),
         root / entry["lpf"],
+        Line(*(str(entry["line"][key]) for key in Line._fields)),
         entry["clock_mhz"],
         tuple(entry["clocks_mhz"]),
         bool(entry["boot"]),

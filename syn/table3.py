@@ -235,22 +235,20 @@ def sources(unit: Unit) -> list[Path]:
 def cells(stat: str, top: str) -> tuple[Counter[str], Counter[str]]:
     """(all cells below the top, those of the tables) by type, instances counted."""
     modules = stat_modules(stat)
+    every, tables = Counter[str](), Counter[str]()
 
-    def visit(name: str, inside: bool) -> tuple[Counter[str], Counter[str]]:
+    def visit(name: str, times: int, inside: bool) -> None:
         inside = inside or "abbnn_table" in name
-        every, tables = Counter[str](), Counter[str]()
         for kind, count in modules[name]["num_cells_by_type"].items():
             below = next((each for each in (kind, f"\\{kind}") if each in modules), None)
-            for _ in range(count if below else 0):
-                inner, inner_tables = visit(str(below), inside)
-                every += inner
-                tables += inner_tables
-            if below is None:
-                every[kind] += count
-                tables[kind] += count if inside else 0
-        return every, tables
+            if below is not None:
+                visit(below, times * count, inside)
+                continue
+            every[kind] += times * count
+            tables[kind] += times * count if inside else 0
 
-    return visit(f"\\{top}", False)
+    visit(f"\\{top}", 1, False)
+    return every, tables
 
 
 def synthesise(unit: Unit, family: FamilyName, folder: Path, *, dsps: bool) -> tuple[Resources, int]:

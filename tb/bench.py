@@ -209,6 +209,7 @@ def simulate(
             (work_dir / name).write_text(content)
         if case is not None:
             np.savez(work_dir / CASE_FILE, **case)
+        (work_dir / waves.MARK_FILE).unlink(missing_ok=True)
         print(f"{toplevel} on {sim}, SEED={seed()}, in {work_dir}")
         file = work_dir / f"{toplevel}.fst"
         written = {"icarus": [f"+dumpfile_path={file}"], "verilator": ["--trace-file", str(file)]}[sim]

@@ -35,11 +35,10 @@ from abbnn.tb.pipeline import MEM_FOLDER, golden_layers
 from abbnn.tb.serial_port import SerialPort, run
 
 PLL = paths.TB / "ehxplll.v"
-TOPS = {
-    "abbnn_board": {"to": "uart_rxd", "from": "uart_txd", "baud": 12_500_000},
-    "ulx3s_85f": {"to": "ftdi_txd", "from": "ftdi_rxd", "baud": 3_000_000},
-    "colorlight_i5": {"to": "uart_rxd", "from": "uart_txd", "baud": 115_200},
-}
+LINES = {each.top: each.line for each in boards.read_boards().values()}
+LINES["abbnn_board"] = boards.Line("clk", "uart_rxd", "uart_txd")
+BAUDS = {"abbnn_board": 12_500_000, "ulx3s_85f": 3_000_000, "colorlight_i5": 115_200}
+"""The tops' own."""
 GAP_CYCLES = 1500
 """Of the simulated boards: far shorter than a real one's quarter of a second."""
 
@@ -50,16 +49,13 @@ class Board:
     def __init__(self, dut):
         self.dut, self.case = dut, load_case()
         self.facts = json.loads(str(self.case["facts"]))
-        pins = TOPS[self.facts["top"]]
+        line = LINES[self.facts["top"]]
         self.inner = dut if self.facts["top"] == "abbnn_board" else dut.board_inst
-        if self.inner is dut:
-            Clock(dut.clk, 10, unit="ns", impl="gpi").start()
-        else:
-            Clock(dut.clk_25mhz, 40, unit="ns", impl="gpi").start()
+        Clock(getattr(dut, line.clock), 10 if self.inner is dut else 40, unit="ns", impl="gpi").start()
         self.random = random.Random(cocotb.RANDOM_SEED)
         if self.facts["top"] == "ulx3s_85f":
             dut.btn.value = 0
-        self.port = SerialPort(getattr(dut, pins["to"]), getattr(dut, pins["from"]), self.facts["bit_ns"])
+        self.port = SerialPort(getattr(dut, line.rxd), getattr(dut, line.txd), self.facts["bit_ns"])
         byte = 10e-9 * self.facts["bit_ns"]
         # Longer than a gap; longer than two images on the line, in the core, and their results.
         self.times = {"quiet": 1.3e-8 * GAP_CYCLES + 4 * byte, "timeout": 200 * byte}
@@ -69,7 +65,7 @@ class Board:
         cocotb.start_soon(self._count())
 
     def new_device(self, tries=8):
-        return Device(Link(self.port, tries=tries, clock=self.port.clock, **self.times))
+        return Device(Link(self.port, tries=tries, **self.times))
 
     async def _count(self):
         """Lengths of the frames on the core's pixel stream, where tvalid falls behind every beat (abbnn_gather)."""
@@ -157,12 +153,14 @@ async def commands(dut):
     labels[0] = (labels[0] + 1) % board.scores.shape[1]
     np.savez("typed.npz", images=images, labels=labels)
     timeout = ["--timeout", str(board.times["timeout"])]
-    command.Link = partial(Link, clock=board.port.clock, quiet=board.times["quiet"])
+    command.Link = partial(Link, quiet=board.times["quiet"])
 
     def typed(*arguments):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            status = command.main([*arguments, "--port", "SIM", *timeout, "--json"], lambda name, baud: board.port)
+            status = command.main(
+                [*arguments, "--port", "SIM", *timeout, "--json"], lambda arguments: contextlib.nullcontext(board.port)
+            )
         return status, said.getvalue()
 
     try:
@@ -331,7 +329,7 @@ def simulate_board(top, testcase, *, module=Path(__file__).stem, baud=12_500_000
         files = verilog.sources(top)
     else:
         parameters |= {"CLOCK_MHZ": clock_mhz, "BOOT_WORDS": len(words), "BOOT_FILE": "boot"}
-        parameters |= {} if baud == TOPS[top]["baud"] else {"BAUD": baud}
+        parameters |= {} if baud == BAUDS[top] else {"BAUD": baud}
         files = [*verilog.sources("abbnn_board"), *boards.board(top.replace("_", "-")).sources, PLL]
     simulate(
         top,

@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import pywellen
-from random_network import random_images, random_network
+from random_network import random_network
 
 from abbnn import verilog
 from abbnn.export.folding import balance
+from abbnn.export.random_network import random_images
 from abbnn.golden.model import forward
 from abbnn.golden.network import save_network
 from abbnn.golden.structure import STRIDED_STEM, member
@@ -107,7 +108,7 @@ def test_core(simulator, recorded, tmp_path):
     assert written.mark is None
     wave = Wave(written)
     assert_view_is_in_file(wave)
-    assert wave.groups() == ["s_axis", "stem", "block00", "block01", "head", "m_axis"]
+    assert wave.groups() == ["s_axis", "s_load_axis", "stem", "block00", "block01", "head", "m_axis", "other ports"]
     layers = forward(network, images)
     results = np.concatenate([layers.pop("scores"), layers.pop("class").reshape(-1, 1)], axis=1)
     assert set(layers) == {"stem", "block00.conv", "block00", "block01.conv", "block01.shortcut", "block01", "pool"}

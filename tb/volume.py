@@ -92,10 +92,45 @@ def rtl_hash() -> str:
     return hashlib.sha256("".join(Path(file).read_text() for file in sources(TOP)).encode()).hexdigest()
 
 
+def compiled(
+    program: Path,
+    folder: Path,
+    top: str,
+    texts: Mapping[str, str],
+    options: Sequence[str],
+    make: Sequence[str],
+    files: Sequence[str],
+) -> None:
+    """`program.name` in `folder`: what Verilator makes of `top` in `files`, among them the C++ that drives it.
+
+    `texts` are files of the folder; `options` are Verilator's, `make` is for its makefile. Fault names the log, which
+    lies beside `program`.
+    """
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    # In the folder and relative to it, so that make never meets a path that it cannot read.
+    command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", top, "-I.", "--Mdir", "obj"]
+    command += ["-o", program.name, *options, "-MAKEFLAGS", " ".join([*make, verilator_root()]), *files]
+    log = program.with_name(f"{program.name}.log")
+    with log.open("w") as file:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **verilator_environment()},
+            check=False,
+        )
+    if done.returncode:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line]
+        raise Fault(f"{top} cannot be built, see {log}: {lines[0] if lines else done.returncode}")
+    (folder / "obj" / program.name).replace(folder / program.name)
+
+
 def build(headers: Mapping[str, str], netlist: str | None = None) -> Path:
     """The simulator of the core with these `structure_headers`, built unless there; of a netlist in place of rtl/."""
     tools = simulator_version("verilator")
-    environment = {**os.environ, **verilator_environment()}
     texts = {**headers, DRIVER.name: DRIVER.read_text(), **({} if netlist is None else {NETLIST: netlist})}
     files = sources(TOP) if netlist is None else [NETLIST, *map(str, cell_files())]
     defines = [f"-D{name}" for name in simulation_defines("verilator")] + [f'-DABBNN_MEM_DIR="{MEM_FOLDER}"']
@@ -107,26 +142,7 @@ def build(headers: Mapping[str, str], netlist: str | None = None) -> Path:
 
     def built(folder: Path) -> None:
         print(f"building {program} (minutes for a large network)", flush=True)
-        for name, text in texts.items():
-            (folder / name).write_text(text)
-        # In the folder and relative to it, so that make never meets a path that it cannot read.
-        command = ["verilator_bin", "--cc", "--exe", "--build", "-j", "1", "--top-module", TOP, "-I.", "--Mdir", "obj"]
-        command += ["-o", program.name, *options, "-MAKEFLAGS", " ".join([*make, verilator_root()]), *files]
-        log = BUILD / f"{program.name}.log"
-        with log.open("w") as file:
-            done = subprocess.run(
-                [*command, DRIVER.name],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                check=False,
-            )
-        if done.returncode:
-            lines = [line for line in log.read_text(errors="replace").splitlines() if "rror" in line]
-            raise Fault(f"{TOP} cannot be built, see {log}: {lines[0] if lines else done.returncode}")
-        (folder / "obj" / program.name).replace(folder / program.name)
+        compiled(program, folder, TOP, texts, options, make, [*files, DRIVER.name])
 
     return once(program, built)
 

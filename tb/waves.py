@@ -206,7 +206,7 @@ def view(top: str, streams: Sequence[Shown], ports: Mapping[str, str], mark: Mar
         for index, stream in enumerate(members):
             own = _stream(f"{top}.waves.{stream.name}", stream)
             rows += own if index == 0 else _group(stream.name, own, closed=True)
-        lines += _group(group, rows, closed=not members and bool(streams))
+        lines += _group(group, rows)
     return "\n".join(lines) + "\n"
 
 

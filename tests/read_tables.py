@@ -7,7 +7,7 @@ from abbnn.golden.ops import Integers
 
 
 def unpack_wide(words: list[int], lanes: int, width: int) -> list[int]:
-    """The inverse of `pack_wide`, all lanes of all words in one list."""
+    """The inverse of `pack` for wide fields, all lanes of all words in one list."""
     mask = (1 << width) - 1
     return [(word >> (lane * width)) & mask for word in words for lane in range(lanes)]
 

@@ -43,6 +43,7 @@ def test_an_entry_fits_its_files(name: str) -> None:
     for port, bounds in ports(text, one.top).items():
         expected |= {port} if bounds is None else {f"{port}[{bit}]" for bit in range(bounds[1], bounds[0] + 1)}
     assert {port for port, _ in pins} == expected
+    assert set(one.line) <= expected
     assert len({site for _, site in pins}) == len(pins), "a pin has two ports"
 
 
@@ -70,6 +71,7 @@ def test_the_hash_is_that_of_all_sources(tmp_path) -> None:
         ({"cycles": 0}, "cycles 0 is no number"),
         ({"reserve": {"lut": 1, "ff": 1}}, "bram"),
         ({"top": None}, "top None is no name"),
+        ({"line": {"clock": "clk", "txd": "txd"}}, "rxd"),
     ],
 )
 def test_a_bad_entry_is_named(tmp_path, change, message) -> None:

@@ -5,6 +5,7 @@ import json
 import random
 import re
 import struct
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,7 +26,7 @@ def scores(image):
 
 def make(**options):
     model = DeviceModel(scores, HEIGHT, WIDTH, CLASSES)
-    return model, Device(Link(model, clock=model.clock, **options))
+    return model, Device(Link(model, **options))
 
 
 def images(count, seed=1):
@@ -231,20 +232,13 @@ def test_load_over_a_bad_line(seed):
 
 
 def run(model, *arguments):
-    def opener(name, baud):
-        assert (name, baud) == ("DEV", 3_000_000)
-        return model
+    def opener(arguments):
+        assert (arguments.port, arguments.baud) == ("DEV", 3_000_000)
+        return nullcontext(model)
 
     return command.main([str(argument) for argument in arguments], opener)
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """The commands' link lives in the model's time."""
-    monkeypatch.setattr(command, "Link", lambda port, **options: Link(port, clock=port.clock, **options))
-
-
-@pytest.mark.usefixtures("quick")
 def test_classify_command(tmp_path, capsys):
     model, _ = make()
     sent, labels = images(6), np.array([scores(image).argmax() for image in images(6)])
@@ -266,7 +260,6 @@ def test_classify_command(tmp_path, capsys):
     assert str(scores(sent[5])[2]) in text
 
 
-@pytest.mark.usefixtures("quick")
 def test_status_command(capsys):
     model, _ = make()
     assert run(model, "status", "--port", "DEV") == 0
@@ -284,7 +277,6 @@ def test_registers_command(capsys):
     assert capsys.readouterr().out == markdown()
 
 
-@pytest.mark.usefixtures("quick")
 def test_load_command(tmp_path, capsys):
     from random_network import random_network
 
@@ -303,7 +295,6 @@ def test_load_command(tmp_path, capsys):
     assert f"{4 * len(words):,} bytes" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quick")
 def test_errors_are_one_line(tmp_path, capsys):
     model, _ = make()
     np.save(tmp_path / "wrong.npy", np.zeros((1, 5, 5, 3), np.uint8))
@@ -373,7 +364,7 @@ def test_a_line_that_is_never_silent(text):
     """Another board's console, noise, and packets that bring nothing forward."""
     port = Chatter(text)
     with pytest.raises(LinkError, match="never silent"):
-        Device(Link(port, timeout=0.5, tries=3, clock=port.clock)).connect()
+        Device(Link(port, timeout=0.5, tries=3)).connect()
     assert port.now < 10
 
 
@@ -409,7 +400,6 @@ def test_numbers_beyond_their_limits(capsys, option, value):
     assert re.search(rf"argument {option}: '?{re.escape(value)}'? is not a", capsys.readouterr().err)
 
 
-@pytest.mark.usefixtures("quick")
 def test_labels_beyond_the_classes(tmp_path, capsys):
     model, _ = make()
     np.savez(tmp_path / "x.npz", images=images(2), labels=[0, CLASSES])

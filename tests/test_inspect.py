@@ -139,8 +139,8 @@ def test_batch_norm(tmp_path, capsys):
     assert len(found) == 10
     assert {status for status, _ in found} == {"batch norm"}
     assert found["batch norm", "module.layer2.0.downsample.2.weight"] == "batch norm's weight: A&B BNN has none"
-    assert "train the network without it" in " ".join(capsys.readouterr().out.split())
-    assert (paths.CHECKOUT / "docs" / "training.md").is_file()
+    assert "abbnn import folds that of a trained network" in " ".join(capsys.readouterr().out.split())
+    assert (paths.CHECKOUT / "docs" / "import.md").is_file()
 
 
 def test_batch_norm_without_statistics(tmp_path):

@@ -24,6 +24,7 @@ from abbnn import paths, verilog
 from abbnn.building import made
 from abbnn.errors import UserError, run
 from abbnn.executor import Task, Workers
+from abbnn.export.mem import HEADER
 from abbnn.golden.files import replacing
 from abbnn.options import add_workers
 from tools.verify import REPORTS, tree
@@ -31,7 +32,6 @@ from tools.verify import REPORTS, tree
 NETWORK = paths.MODELS / "tiny.safetensors"
 BUILD = paths.BUILD / "lint"
 REPORT = REPORTS / "lint.json"
-HEADER = "abbnn_config.vh"
 SHOWN_LINES = 20
 
 SIMULATION_FORM = re.compile(r"^`ifdef (ABBNN_\w+)", re.MULTILINE)

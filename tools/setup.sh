@@ -107,8 +107,8 @@ case " $* " in
 esac
 # Verilator's driver is a perl script that needs more than the smallest perl of a distribution.
 perl -MPod::Usage -e 1 2>/dev/null || missing="$missing perl"
-# Only waveforms of a verilated design need these two.
-if [ "${SIM:-}${WAVES:-}" = verilator1 ]; then
+# Only waveforms of a verilated design need these two; the nightly tests write some.
+if [ "${SIM:-}${WAVES:-}" = verilator1 ] || [ "${NIGHTLY:-}" = 1 ]; then
     printf '#include <%s>\n' lz4.h zlib.h | cc -E -x c - >/dev/null 2>&1 || missing="$missing liblz4-dev zlib1g-dev"
 fi
 if [ ! -x .venv/bin/python ] && command -v apt-get >/dev/null && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

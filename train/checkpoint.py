@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from abbnn.errors import UserError
-from abbnn.golden.files import replacing
+from abbnn.golden.files import readable, replacing, what_is
 from abbnn.golden.structure import Structure
-from abbnn.train.tensors import Tensors, infer_structure, to_canonical, to_official
+from abbnn.train.tensors import NORM_STATISTICS, Tensors, infer_structure, to_canonical, to_official
 from abbnn.train.variant import Variant
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -104,10 +105,15 @@ def _natural(metadata: Mapping[str, Any], key: str) -> int | None:
 
 
 def load_file(path: str | Path) -> Any:
-    """torch.load of plain data: no code of the file runs. Raises ValueError with one line that names the file."""
+    """torch.load of plain data: no code of the file runs. Of a safetensors file, its tensors by name. Raises ValueError
+    with one line that names the file.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if what_is(path) == "a safetensors file":
+        with readable(path, "safetensors file"):
+            return load_safetensors(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -204,6 +210,8 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, An
     found, metadata = entries(path)
     arrays: dict[str, NDArray[np.float32]] = {}
     for entry in found:
+        if entry.name.rpartition(".")[2] in NORM_STATISTICS:
+            raise UserError(f"{path}: {entry.key} is batch norm's, which abbnn import folds in (docs/import.md)")
         if entry.array is None:
             raise UserError(f"{path}: {entry.fault}")
         arrays[entry.name] = entry.array

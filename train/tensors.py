@@ -35,6 +35,9 @@ Shape = tuple[int, ...]
 EPSILON = 1e-5
 """Of the scaled weight standardization."""
 
+NORM_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What batch norm's tensors that no other module has are called."""
+
 CIFAR_CLASSES_MAX = 100
 """With more classes and no word about the image, a checkpoint is taken for one of ImageNet."""
 
