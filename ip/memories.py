@@ -109,20 +109,21 @@ def _walk(modules: Mapping[str, _Module], name: str, path: str, tables: Mapping[
 
 
 def memories(top: str, folder: Path, include: str, files: Sequence[str], tables: Mapping[int, str]) -> list[Memory]:
-    """Those of `top`, elaborated in `folder` from `files` there. `tables`: number on the load bus -> name.
+    """Those of `top` by name, elaborated in `folder` from `files` there. `tables`: number on the load bus -> name.
 
     UserError if Yosys is missing or finds a fault.
     """
-    with tempfile.TemporaryDirectory(prefix="abbnn-ip-") as name:
+    # Below the folder, for Yosys as WebAssembly sees no other.
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         script, rtlil = Path(name) / "script.ys", Path(name) / "design.il"
         lines = [
             *verilog.yosys_elaboration(top, {}, files, includes=[Path(include)]),
-            f"write_rtlil {rtlil}",
+            f"write_rtlil {rtlil.relative_to(folder)}",
         ]
         script.write_text("\n".join(lines) + "\n")
         with ticking(lambda: f"elaborating {top}"):
             done = subprocess.run(
-                [verilog.tool("yosys"), "-q", "-s", str(script)],
+                [verilog.tool("yosys"), "-q", "-s", str(script.relative_to(folder))],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -133,7 +134,8 @@ def memories(top: str, folder: Path, include: str, files: Sequence[str], tables:
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
             raise UserError(f"Yosys cannot elaborate {top}: {said[-1]}")
-        return list(_walk(_modules(rtlil.read_text()), f"\\{top}", "", tables))
+        found = _walk(_modules(rtlil.read_text()), f"\\{top}", "", tables)
+        return sorted(found, key=lambda memory: memory.instance)
 
 
 def to_csv(found: Sequence[Memory]) -> str:

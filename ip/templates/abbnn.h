@@ -21,6 +21,10 @@
 
 #include "registers.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The last word of a result that a soft reset has cut; a class is never that. */
 #define ABBNN_CUT 0xFFFFFFFFu
 
@@ -80,5 +84,9 @@ void abbnn_pack(const abbnn *device, const uint8_t *rgb, uint32_t *words);
 
 /* The class of a result of which `bytes` have come, or -1 if a soft reset has cut it. */
 int32_t abbnn_class(const abbnn *device, const uint32_t *result, size_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* ABBNN_H */
