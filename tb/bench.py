@@ -361,6 +361,7 @@ class Bench:
             """Sleeps while a beat waits to be taken: at a design that takes few, most of Python's time."""
 
             def __init__(self, *arguments: Any, **options: Any) -> None:
+                self.current_frame: Any = None
                 self.entered: list[int] = []
                 """The clock cycle in which the first beat of each frame was taken."""
                 super().__init__(*arguments, **options)
@@ -368,7 +369,8 @@ class Bench:
             async def _run(self) -> None:
                 edge, ready = RisingEdge(self.clock), RisingEdge(self.bus.tready)
                 framed = hasattr(self.bus, "tlast")
-                frame, place = None, 0
+                frame: Any = None
+                place = 0
                 self.active = False
                 while True:
                     await edge
@@ -381,7 +383,7 @@ class Bench:
                         if frame is not None and place == len(frame.tdata):
                             frame.sim_time_end = get_sim_time()
                             frame.handle_tx_complete()
-                            frame = self.current_frame = None
+                            self.current_frame = frame = None
                     if frame is None and not self.queue.empty():
                         frame, place = self.queue.get_nowait(), 0
                         self.dequeue_event.set()
@@ -415,8 +417,12 @@ class Bench:
         self.random = random.Random(cocotb.RANDOM_SEED)
         self.numpy_random = np.random.default_rng(cocotb.RANDOM_SEED)
         Clock(dut.clk, CLOCK_NS, unit="ns").start()
-        self.sources = {p: Source(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources}
-        self.sinks = {p: Sink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks}
+        self.sources: dict[str, Any] = {
+            p: Source(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sources
+        }
+        self.sinks: dict[str, Any] = {
+            p: Sink(AxiStreamBus.from_prefix(dut, p), dut.clk, dut.rst, byte_lanes=1) for p in sinks
+        }
         for end in (*self.sources.values(), *self.sinks.values()):
             end.log.setLevel("ERROR")
         for source in self.sources.values():
