@@ -93,7 +93,7 @@ table3: setup-fpga ## the paper's Table 3 by Yosys: multipliers against shifters
 
 test: lint setup-train setup-fpga setup-dask ## everything: lint, all tests, the core on both simulators
 	@$(python) -m abbnn proof models/tiny.safetensors models/small.safetensors --quick --jobs "$(JOBS)"
-	@$(pytest) $(call junit,units) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/train abbnn/report abbnn/syn
+	@$(pytest) $(call junit,units) $(parallel) tests abbnn/golden abbnn/export abbnn/host abbnn/ip abbnn/train abbnn/report abbnn/syn
 	@SIM=icarus $(pytest) $(call junit,icarus) $(parallel) tb
 	@SIM=verilator $(pytest) $(call junit,verilator) tb/test_abbnn_core.py -k "every_layer or all_shipped or stalled or bad_frames or mismatch"
 
