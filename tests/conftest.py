@@ -16,6 +16,9 @@ from abbnn import paths
 # A shell starts what runs in the background with Ctrl-C ignored, and so would be what tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+collect_ignore = ["brevitas_network.py"]
+"""It needs a package that nothing else does; test_import.py reads what it wrote."""
+
 settings.register_profile("abbnn", deadline=None, derandomize=True)
 settings.load_profile("abbnn")
 

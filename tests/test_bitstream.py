@@ -432,8 +432,7 @@ def test_a_seed_that_fails_is_said_and_the_others_count(monkeypatch) -> None:
 
 def test_what_is_refused_before_anything_runs(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(trellis, "run", never)
-    monkeypatch.setattr(yosys, "executable", lambda: "yosys")
-    monkeypatch.setattr(trellis, "tool", lambda name: name)
+    monkeypatch.setattr(verilog, "tool", lambda name: name)
     save_network(NETWORK, tmp_path / "net.safetensors")
     where, net = small_board(tmp_path), str(tmp_path / "net.safetensors")
     with pytest.raises(ValueError, match="small has no clock of 50 MHz; there are 25"):
