@@ -151,7 +151,7 @@ def simulate_core(
     simulate(
         "abbnn_core",
         "abbnn.tb.core_tests",
-        {"LOADABLE": int(loadable)},
+        {} if verilog else {"LOADABLE": int(loadable)},  # a netlist has no parameters
         includes=[run_folder / MEM_FOLDER],
         defines=[f'ABBNN_MEM_DIR="{MEM_FOLDER}"'],
         case=case,
