@@ -1,6 +1,7 @@
 """tools/verify.py: a row is green for the right reasons only."""
 
 import json
+import subprocess
 from collections import Counter
 
 import pytest
@@ -137,17 +138,28 @@ def test_a_result_of_other_sources_is_red(tmp_path, monkeypatch, capsys):
         assert said in capsys.readouterr().out
 
 
-def test_the_tree_changes_with_a_source_and_not_with_a_document(tmp_path, monkeypatch):
+def test_the_tree_changes_with_a_source_and_with_nothing_else(tmp_path, monkeypatch):
+    """Neither with a document nor with what a user has put beside the sources."""
+    others = ("docs/a.md", "README.md", "build/x", "cifar/x.bin", "ip-tiny/rtl/a.v")
     monkeypatch.setattr(verify, "CHECKOUT", tmp_path)
-    for name in ("rtl/a.v", "docs/a.md", "README.md", "build/x", ".hidden/x"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("rtl/a.v", *others):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     first = verify.tree()
-    for name in ("docs/a.md", "README.md", "build/x", ".hidden/x"):
+    for name in others:
         (tmp_path / name).write_text("2")
     assert verify.tree() == first
     (tmp_path / "rtl/a.v").write_text("2")
     assert verify.tree() != first
+
+
+def test_the_tree_is_all_that_is_tracked_but_documents():
+    listed = subprocess.run(["git", "ls-files"], cwd=verify.CHECKOUT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("no checkout of git")
+    tops = {name.partition("/")[0] for name in listed.stdout.splitlines()}
+    documents = {"docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE"}
+    assert {name for name in tops if not name.startswith(".")} == {*verify.SOURCES} | documents
 
 
 def test_a_plan_that_is_none(tmp_path, monkeypatch, capsys):

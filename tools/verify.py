@@ -36,9 +36,24 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PLAN = CHECKOUT / "tests" / "plan.toml"
 REPORTS = paths.BUILD / "reports"
 RESULTS = CHECKOUT / "docs" / "results"
-DOCUMENTS = (".md", ".cff", ".egg-info")
-FOLDERS = ("build", "docs", "runs")
-"""What no result depends on, but for those of the tests that read documents."""
+SOURCES = (
+    *(
+        "Makefile",
+        "abbnn",
+        "abbnn.core",
+        "demo",
+        "export",
+        "formal",
+        "golden",
+        "host",
+        "ip",
+        "models",
+        "pyproject.toml",
+    ),
+    *("report", "requirements-dask.lock", "requirements-fpga.lock", "requirements-train.lock", "requirements.lock"),
+    *("rtl", "soc", "syn", "tb", "tests", "tools", "train"),
+)
+"""What results depend on, of the checkout's first level: all of it but documents, and what users put there."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +87,13 @@ def plan() -> list[Row]:
 
 
 def tree() -> str:
-    """First 64 bits of the sha256 of the checkout's files, but for documents, results and what is hidden."""
+    """First 64 bits of the sha256 of SOURCES."""
     digest = hashlib.sha256()
-    tops = [path for path in CHECKOUT.iterdir() if path.suffix not in DOCUMENTS and path.name not in FOLDERS]
-    files = [file for top in tops if not top.name.startswith(".") for file in (top, *top.rglob("*"))]
-    for file in sorted(files):
-        name = str(file.relative_to(CHECKOUT))
-        if file.is_file() and not file.is_symlink() and "__pycache__" not in name:
-            digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    for top in (CHECKOUT / name for name in SOURCES):
+        for file in sorted([top, *top.rglob("*")]):
+            name = str(file.relative_to(CHECKOUT))
+            if file.is_file() and not file.is_symlink() and "__pycache__" not in name:
+                digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 
 
