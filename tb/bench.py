@@ -143,19 +143,20 @@ def simulate(
     inside: bool = True,
     streams: Mapping[str, str] | None = None,
     shown: Sequence[waves.Shown] = (),
+    builds: Path | None = None,
 ) -> None:
     """Build `toplevel` with `parameters` and run the cocotb tests of `test_module`: file names without .py, by commas.
 
     `tables` are memory init files (name -> text) and `case` arrays, both put into the folder the simulation runs in:
     a parameter such as WEIGHT_FILE names a table relative to it, and the cocotb side reads the arrays with
-    `load_case()`. Builds are shared by equal (tools, sources, parameters, defines, header); `work_dir` is the caller's
-    (`building.run_folder`), by default one that no other run has.
+    `load_case()`. Builds are shared by equal (tools, sources, parameters, defines, header) in the folder `builds`, by
+    default one for all; `work_dir` is the caller's (`building.run_folder`), by default one that no other run has.
     `structural` builds what is synthesized in place of the popcount's and the adder tree's forms for simulation.
     `verilog` are files to build in place of those of rtl/. What `toplevel` gives out is held to the rules of streams,
     if `watched` (tb/watch.py); `streams` are recorded (tb/collect.py), and `shown` are those for a waveform. The
     testbench may look `inside` the toplevel, or else at its ports alone, which Verilator builds and runs faster. A
-    failing or missing result raises SystemExit, what
-    cannot be built or run at all UserError; what the simulation said is in SIM_LOG, and shown then.
+    failing or missing result raises SystemExit, what cannot be built or run at all UserError; what the simulation said
+    is in SIM_LOG, and shown then.
     """
     sim = sim or default_simulator()
     if sim not in ("icarus", "verilator"):
@@ -178,10 +179,11 @@ def simulate(
     texts = [collect.collected(text, toplevel, streams or {}) for text in texts]
     texts = [watch.watched(text, toplevel) if watched else text for text in texts]
     key = [simulator_version(sim), arguments, MAKE, toplevel, values, named, recorded, digests, texts]
-    build = BUILD / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
+    builds = builds or BUILD
+    build = builds / f"{toplevel}-{sim}-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}"
 
     def make(folder: Path) -> None:
-        log = BUILD / f"{build.name}.log"
+        log = builds / f"{build.name}.log"
         built = []
         for path, before, text in zip(files, read, texts, strict=True):
             if text != before:

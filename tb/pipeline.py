@@ -106,6 +106,7 @@ def simulate_core(
     held: int = 0,
     loadable: bool = False,
     verilog: Sequence[Path] | None = None,
+    builds: Path | None = None,
 ) -> None:
     """Export `network` into `run_folder`, build the core and run one cocotb test of tb/core_tests.py on `images`.
 
@@ -113,8 +114,8 @@ def simulate_core(
     scores and classes alone. `damage` maps a memory file to the bit (counted from the file's first word's lowest bit)
     to flip after the export, with the manifest made to match: a consistent but wrong set of files. `idle` and
     `back_pressure` stall the ends, behind `held` cycles with a closed output. A `loadable` core gets its tables over
-    the load port, after every reset. `verilog`, a netlist, is built in place of rtl/ (see `bench.simulate`). A failing
-    test raises SystemExit.
+    the load port, after every reset. `verilog`, a netlist, is built in place of rtl/, and `builds` is the folder for
+    that (see `bench.simulate`). A failing test raises SystemExit.
     """
     run_folder.mkdir(parents=True, exist_ok=True)
     folding = folding or balance(network)
@@ -163,6 +164,7 @@ def simulate_core(
         inside=testcase == "attacked",
         streams=layer_streams(inner, netlist=verilog is not None),
         shown=shown,
+        builds=builds,
     )
 
 

@@ -2,9 +2,10 @@
 
     python -m abbnn.tb.torture [--count N] [--first SEED] [--sim S] [--jobs N] [--scheduler ADDRESS] [--out FILE.jsonl]
 
-A seed gives a network of anything that the format allows: stems, blocks and shortcuts mixed as no family has them, odd
-and non-square maps, 1 to 1,000 classes, widths, terms and planes, statistics up to values that saturate all the time;
-any legal folding, balanced or not; a loadable core or a fixed one; streams that flow or stall. Where nothing stalls,
+A seed gives a small network: a stem and one to four blocks of 1 to 48 channels, kinds mixed as no family has them, maps
+of up to 8x8 behind the stem, odd or not square, 1 to 1,000 classes, values of 9 to 20 bits, any number of terms,
+statistics up to values that saturate all the time; any legal folding, balanced or not, with weights in any memory; a
+loadable core or a fixed one; streams that flow or stall. Where nothing stalls,
 latency and interval have to be those of the formulas. A line is written for each seed. What fails is made smaller
 while it still fails, and kept as a network, a folding and images that `abbnn sim` takes.
 
@@ -21,21 +22,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from abbnn import paths
 from abbnn.errors import UserError, run
 from abbnn.executor import Task, Workers
-from abbnn.export.folding import Folding, balance, to_json
+from abbnn.export.folding import Folding, WeightMemory, balance, stages, to_json
 from abbnn.export.freeze import FreezeOptions
 from abbnn.export.random_network import random_folding, random_images, random_network, random_structure
 from abbnn.export.schedule import timing
 from abbnn.golden.network import IntegerNetwork, save_network
 from abbnn.golden.structure import Structure
 from abbnn.options import add_workers, natural, positive
-from abbnn.tb import bench
 from abbnn.tb.pipeline import run_core
 from abbnn.tb.volume import rtl_hash
 
@@ -60,6 +60,7 @@ class Case:
     spread: float = 1.0
     scales: str = "pow2"
     balanced: bool = False
+    memory: WeightMemory = "auto"
     loadable: bool = False
     stalls: tuple[float, float] = (0.0, 0.0)
     """How often the source idles and the sink is not ready."""
@@ -71,11 +72,22 @@ class Case:
         return random_network(self.structure, self.seed, spread=self.spread, scales=self.scales, options=options)  # type: ignore[arg-type]
 
     def folding(self, network: IntegerNetwork) -> Folding:
-        """Random, unless the case is balanced or that would take too long."""
+        """Random, unless the case is balanced or that would take too long; weights go where `memory` says."""
         folding = random_folding(network, self.seed)
         if self.balanced or timing(network, folding).interval > CYCLES_MAX:
             folding = balance(network)
-        return folding
+        binary = {stage.name for stage in stages(network) if stage.binary}
+        return {name: replace(fold, weights=self.memory) if name in binary else fold for name, fold in folding.items()}
+
+
+def widened(structure: Structure, factor: int) -> Structure:
+    """With so many times the channels everywhere."""
+    blocks = (
+        replace(block, in_channels=factor * block.in_channels, out_channels=factor * block.out_channels)
+        for block in structure.blocks
+    )
+    stem = replace(structure.stem, out_channels=factor * structure.stem.out_channels)
+    return replace(structure, stem=stem, blocks=tuple(blocks))
 
 
 def drawn(seed: int) -> Case:
@@ -84,6 +96,7 @@ def drawn(seed: int) -> Case:
     structure = random_structure(seed)
     if rng.random() < 0.2:
         structure = replace(structure, classes=int(rng.choice([1, 2, 10, 100, 1000])))
+    structure = widened(structure, int(rng.choice([1, 1, 1, 2, 4, 8])))
     options: dict[str, Any] = {
         "value_width": int(rng.integers(9, 21)),
         "stem_planes": int(rng.integers(2, 13)),
@@ -100,6 +113,7 @@ def drawn(seed: int) -> Case:
         spread=float(rng.choice([0.0, 0.5, 1.0, 2.0, 4.0])),
         scales=str(rng.choice(["pow2", "free"])),
         balanced=bool(rng.integers(2)),
+        memory=rng.choice(get_args(WeightMemory)).item(),
         loadable=bool(rng.integers(2)),
         stalls=(0.0, 0.0) if rng.random() < 0.5 else (float(rng.choice([0, 0.3, 0.7])), float(rng.choice([0.2, 0.7]))),
     )
@@ -110,9 +124,7 @@ def fault(case: Case, sim: str) -> str | None:
     network = case.network()
     folding, images = case.folding(network), random_images(case.structure, case.seed, case.images)
     expected = timing(network, folding)
-    kept = bench.BUILD
     with tempfile.TemporaryDirectory(prefix="abbnn-torture-") as name:
-        bench.BUILD = Path(name)  # a core that no other case has: it goes when the case does
         try:
             report = run_core(
                 network,
@@ -124,11 +136,10 @@ def fault(case: Case, sim: str) -> str | None:
                 idle=case.stalls[0],
                 back_pressure=case.stalls[1],
                 loadable=case.loadable,
+                builds=Path(name),  # a core that no other case has: it goes when the case does
             )
         except (SystemExit, UserError) as error:
             return str(error)
-        finally:
-            bench.BUILD = kept
     if any(case.stalls):
         return None
     left = [row["left"] for row in report.images]
@@ -152,6 +163,8 @@ def smaller(case: Case) -> Iterator[Case]:
         yield replace(case, structure=replace(case.structure, classes=1))
     if not case.balanced:
         yield replace(case, balanced=True)
+    if case.memory != "auto":
+        yield replace(case, memory="auto")
     for name in case.options:
         yield replace(case, options={key: value for key, value in case.options.items() if key != name})
     if case.spread != 1.0:

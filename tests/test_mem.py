@@ -495,6 +495,20 @@ def test_no_hardware_for_a_strided_1x1_convolution() -> None:
         render(network, balance(network))
 
 
+def test_slopes_above_one_alone_elaborate(tmp_path) -> None:
+    """The shifter takes the greatest exponent for every value above the threshold, so its field has to hold it."""
+    network = random_network(member("steep", (4,), (1,), classes=3, image=8), 1)
+    block = network.blocks[0]
+    assert block.activation is not None
+    exponent = np.array([1, 2, 2, 1], np.int64)
+    steep = replace(network, blocks=(replace(block, activation=replace(block.activation, exponent=exponent)),))
+    write(steep, balance(steep), tmp_path)
+    parameters = stage_list((tmp_path / STAGES).read_text())["block00"]
+    assert (parameters["LEFT_MAX"], parameters["ACTIVATION_SHIFT_WIDTH"]) == (2, 2)
+    command = verilog.icarus("abbnn_core", {}, includes=[tmp_path], defines=[f'ABBNN_MEM_DIR="{tmp_path}"'])
+    assert verilog.run(command) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("classes", "image", "tool"),
     [pytest.param(100, 32, verilog.icarus, id="32"), pytest.param(1000, 224, verilog.verilator, id="224")],

@@ -37,10 +37,10 @@ PLAN = CHECKOUT / "tests" / "plan.toml"
 REPORTS = paths.BUILD / "reports"
 RESULTS = CHECKOUT / "docs" / "results"
 SOURCES = (
+    *("Makefile", "pyproject.toml", "abbnn.core"),
+    *("requirements.lock", "requirements-dask.lock", "requirements-fpga.lock", "requirements-train.lock"),
     *(
-        "Makefile",
         "abbnn",
-        "abbnn.core",
         "demo",
         "export",
         "formal",
@@ -48,10 +48,14 @@ SOURCES = (
         "host",
         "ip",
         "models",
-        "pyproject.toml",
+        "report",
+        "rtl",
+        "soc",
+        "syn",
+        "tb",
+        "tests",
     ),
-    *("report", "requirements-dask.lock", "requirements-fpga.lock", "requirements-train.lock", "requirements.lock"),
-    *("rtl", "soc", "syn", "tb", "tests", "tools", "train"),
+    *("tools", "train"),
 )
 """What results depend on, of the checkout's first level: all of it but documents, and what users put there."""
 
