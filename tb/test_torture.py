@@ -94,3 +94,20 @@ def test_torture_a_core_that_cannot_be_built_fails(monkeypatch):
 
     monkeypatch.setattr(torture, "run_core", broken)
     assert torture.fault(torture.drawn(3), "icarus") == "abbnn_core cannot be built"
+
+
+@pytest.mark.parametrize(("late", "apart"), [(0, 0), (1, 0), (0, 1)])
+def test_torture_compares_the_times(monkeypatch, late, apart):
+    """Equal values at other times are a fault, if nothing stalls."""
+    case = replace(torture.drawn(38), stalls=(0.0, 0.0))
+    network = case.network()
+    expected = torture.timing(network, case.folding(network))
+
+    def run(*arguments, **options):
+        left = [expected.latency + late + index * (expected.interval + apart) for index in range(case.images)]
+        return torture.Report("none", "none", [{"entered": 0, "left": each} for each in left])
+
+    monkeypatch.setattr(torture, "run_core", run)
+    found = torture.fault(case, "none")
+    assert (found is None) == (late == apart == 0)
+    assert torture.fault(replace(case, stalls=(0.3, 0.3)), "none") is None

@@ -36,7 +36,7 @@ from abbnn.export.schedule import timing
 from abbnn.golden.network import IntegerNetwork, save_network
 from abbnn.golden.structure import Structure
 from abbnn.options import add_workers, natural, positive
-from abbnn.tb.pipeline import run_core
+from abbnn.tb.pipeline import Report, run_core
 from abbnn.tb.volume import rtl_hash
 
 OUT = paths.BUILD / "reports" / "torture.jsonl"
@@ -126,7 +126,7 @@ def fault(case: Case, sim: str) -> str | None:
     expected = timing(network, folding)
     with tempfile.TemporaryDirectory(prefix="abbnn-torture-") as name:
         try:
-            report = run_core(
+            report: Report = run_core(
                 network,
                 images,
                 None,

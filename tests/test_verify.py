@@ -121,6 +121,63 @@ def test_measured_results(tmp_path, monkeypatch, changes, red):
         verify.measured("volume.json")
 
 
+def test_a_proof_counts_with_its_planted_fault_found(tmp_path, monkeypatch):
+    names = {"REPORT": tmp_path / "formal.json", "FAULTS_REPORT": tmp_path / "faults.json"}
+    for name, path in names.items():
+        monkeypatch.setattr(verify.formal, name, path)
+    monkeypatch.setattr(verify, "REPORTS", tmp_path)
+
+    def write(file, faulty, holds, sources=None):
+        results = [{"name": name, "holds": end, "faulty": faulty} for name, end in holds.items()]
+        report = {"sources": sources or verify.formal.sources(), "results": results}
+        names[file].write_text(json.dumps(report))
+
+    with pytest.raises(verify.Stale, match="no results: make formal"):
+        verify.proofs()
+    write("REPORT", False, {"good": True, "fails": False, "blind": True, "alone": True})
+    write("FAULTS_REPORT", True, {"good": False, "fails": False, "blind": True})
+    assert verify.proofs() == {"good": True, "fails": False, "blind": False, "alone": False}
+    write("FAULTS_REPORT", True, {"good": False}, sources=NOW)
+    with pytest.raises(verify.Stale, match="of other sources: make formal"):
+        verify.proofs()
+
+
+@pytest.mark.parametrize(
+    ("changes", "red"),
+    [
+        ({"sources": NOW}, "of other sources"),
+        ({"timing_met": False}, "the clock is missed"),
+        ({"network_sha256": "0"}, "of other weights"),
+    ],
+)
+def test_a_bitstream(tmp_path, monkeypatch, changes, red):
+    network = verify.load_network(paths.MODELS / "tiny.safetensors")
+    report = {
+        "network": "tiny",
+        "network_sha256": verify.network_hash(network),
+        "board": "ulx3s-85f",
+        "sources": verify.sources_hash(verify.board("ulx3s-85f").texts()),
+        "timing_met": True,
+        "clocks": [{"achieved": 101.04}],
+    }
+    monkeypatch.setattr(verify, "RESULTS", tmp_path)
+    (tmp_path / "board.json").write_text(json.dumps(report))
+    assert verify.measured("board.json") == "101.0 MHz routed"
+    (tmp_path / "board.json").write_text(json.dumps(report | changes))
+    with pytest.raises(verify.Stale, match=red):
+        verify.measured("board.json")
+
+
+@pytest.mark.parametrize(("count", "results", "red"), [(0, [1], []), (3, [1], ["3 multipliers"]), (0, [], ["0 mul"])])
+def test_multipliers(tmp_path, monkeypatch, count, results, red):
+    monkeypatch.setattr(verify, "REPORTS", tmp_path)
+    report = {"sources": verify.verilog.digest(verify.verilog.modules()), "multipliers": count, "results": results}
+    (tmp_path / "proof.json").write_text(json.dumps(report))
+    row = verify.Row("none multiplies", "nothing", multipliers=True)
+    found = verify.status(row, verify.collected())[1]
+    assert [said[: len(start)] for said, start in zip(found, red, strict=True)] == red
+
+
 def test_a_result_of_other_sources_is_red(tmp_path, monkeypatch, capsys):
     """Nothing there; then lint's report of this tree, and of another."""
     monkeypatch.setattr(verify, "REPORTS", tmp_path)
